@@ -1,7 +1,7 @@
 -- name: HeldEntityOfEntities :many
 -- The held ones among the given entities; for the projector's working set.
 SELECT h.* FROM held_entity h
-JOIN unnest(@tenant_ids::text[], @entities::text[], @ids::text[]) AS k (tenant_id, entity, entity_id)
+JOIN (SELECT unnest(@tenant_ids::text[]) AS tenant_id, unnest(@entities::text[]) AS entity, unnest(@ids::text[]) AS entity_id) AS k
     ON h.tenant_id = k.tenant_id AND h.entity = k.entity AND h.entity_id = k.entity_id;
 
 -- name: HeldEntityCount :one

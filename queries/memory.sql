@@ -1,4 +1,4 @@
 -- name: MemoryOfEntities :many
 -- The memories of the given entities; for the projector's working set.
 SELECT m.* FROM memory m
-JOIN unnest(@tenant_ids::text[], @ids::uuid[]) AS k (tenant_id, id) ON m.tenant_id = k.tenant_id AND m.id = k.id;
+JOIN (SELECT unnest(@tenant_ids::text[]) AS tenant_id, unnest(@ids::uuid[]) AS id) AS k ON m.tenant_id = k.tenant_id AND m.id = k.id;
