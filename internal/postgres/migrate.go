@@ -1,0 +1,189 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+	"github.com/refold-dev/refold/schema"
+)
+
+// ErrNewerControl: the control tables were migrated by a newer refold. Use that binary, or a newer one.
+var ErrNewerControl = errors.New("the control tables are newer than this binary")
+
+// Migrate brings roles and control tables to what this binary needs. It is safe to run from several processes.
+func (d *DB) Migrate(ctx context.Context) error {
+	if err := d.createRoles(ctx); err != nil {
+		return err
+	}
+	conn := d.sqlDB("pg_catalog")
+	defer conn.Close()
+	if _, err := conn.ExecContext(ctx, "CREATE SCHEMA IF NOT EXISTS control"); err != nil && !isCode(err, "23505", "42P06") {
+		return fmt.Errorf("create schema control: %w", err)
+	}
+	files, err := fs.Sub(schema.Control, "control")
+	if err != nil {
+		return err
+	}
+	provider, err := newProvider(conn, files, "control.goose_db_version", "refold control")
+	if err != nil {
+		return fmt.Errorf("control migrations: %w", err)
+	}
+	current, target, err := provider.GetVersions(ctx)
+	if err == nil && current > target {
+		return fmt.Errorf("%w: they are at %d, this binary knows %d", ErrNewerControl, current, target)
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return fmt.Errorf("migrate control tables: %w", err)
+	}
+	return nil
+}
+
+// createRoles makes the roles, which belong to the whole cluster, and lets the login become them.
+func (d *DB) createRoles(ctx context.Context) error {
+	pool, err := d.Owner(ctx)
+	if err != nil {
+		return err
+	}
+	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		// One process at a time, in whatever database of the cluster: roles are shared.
+		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", lockID("refold roles")); err != nil {
+			return err
+		}
+		for _, role := range roles {
+			_, err := tx.Exec(ctx, `DO $$ BEGIN
+				IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '`+string(role)+`') THEN
+					CREATE ROLE `+string(role)+` NOLOGIN;
+				END IF;
+				IF NOT pg_has_role(current_user, '`+string(role)+`', 'MEMBER') THEN
+					EXECUTE format('GRANT `+string(role)+` TO %I', current_user);
+				END IF;
+			EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+			END $$`)
+			if err != nil {
+				return fmt.Errorf("create role %s (the login needs CREATEROLE once): %w", role, err)
+			}
+		}
+		return nil
+	})
+}
+
+// CreateEdition makes the schema of an edition with bare tables, ready to be loaded. It may be repeated.
+func (d *DB) CreateEdition(ctx context.Context, edition int64) error {
+	pool, err := d.Owner(ctx)
+	if err != nil {
+		return err
+	}
+	name := SchemaName(edition)
+	if _, err := pool.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+pgx.Identifier{name}.Sanitize()); err != nil && !isCode(err, "23505", "42P06") {
+		return fmt.Errorf("create schema %s: %w", name, err)
+	}
+	return d.withProjection(ctx, edition, func(p *goose.Provider) error {
+		_, err := p.UpTo(ctx, schema.LoadedVersion-1)
+		return err
+	})
+}
+
+// FinishEdition gives a loaded edition its keys, indexes and policies, and fresh statistics. It may be repeated.
+func (d *DB) FinishEdition(ctx context.Context, edition int64) error {
+	err := d.withProjection(ctx, edition, func(p *goose.Provider) error {
+		_, err := p.Up(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	pool, err := d.OwnerOf(ctx, edition)
+	if err != nil {
+		return err
+	}
+	tables, err := d.TableNames(ctx, edition)
+	if err != nil {
+		return err
+	}
+	for _, table := range tables {
+		if _, err := pool.Exec(ctx, "ANALYZE "+pgx.Identifier{table}.Sanitize()); err != nil {
+			return fmt.Errorf("analyze table %s: %w", table, err)
+		}
+	}
+	return nil
+}
+
+// DropEdition removes the schema of an edition with all rows. It may be repeated.
+func (d *DB) DropEdition(ctx context.Context, edition int64) error {
+	d.Forget(edition)
+	pool, err := d.Owner(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = pool.Exec(ctx, "DROP SCHEMA IF EXISTS "+pgx.Identifier{SchemaName(edition)}.Sanitize()+" CASCADE")
+	if err != nil {
+		return fmt.Errorf("drop schema of edition %d: %w", edition, err)
+	}
+	return nil
+}
+
+func (d *DB) withProjection(ctx context.Context, edition int64, run func(*goose.Provider) error) error {
+	name := SchemaName(edition)
+	conn := d.sqlDB(name)
+	defer conn.Close()
+	files, err := fs.Sub(schema.Projection, "projection")
+	if err != nil {
+		return err
+	}
+	provider, err := newProvider(conn, files, name+".goose_db_version", "refold "+name)
+	if err != nil {
+		return fmt.Errorf("schema of edition %d: %w", edition, err)
+	}
+	if err := run(provider); err != nil {
+		return fmt.Errorf("schema of edition %d: %w", edition, err)
+	}
+	return nil
+}
+
+func newProvider(conn *sql.DB, files fs.FS, table, lockName string) (*goose.Provider, error) {
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockID(lockID(lockName)))
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(goose.DialectPostgres, conn, files, goose.WithTableName(table),
+		goose.WithSessionLocker(locker), goose.WithDisableGlobalRegistry(true))
+}
+
+// sqlDB is a database/sql handle as goose wants it, pinned to a schema.
+func (d *DB) sqlDB(searchPath string) *sql.DB {
+	config := d.config.ConnConfig.Copy()
+	for name, value := range sessionSettings(RoleOwner) {
+		config.RuntimeParams[name] = value
+	}
+	config.RuntimeParams["search_path"] = searchPath
+	return stdlib.OpenDB(*config)
+}
+
+// lockID turns a name into the number of an advisory lock.
+func lockID(name string) int64 {
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	return int64(h.Sum64() >> 1)
+}
+
+func isCode(err error, codes ...string) bool {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return false
+	}
+	for _, code := range codes {
+		if pg.Code == code {
+			return true
+		}
+	}
+	return false
+}

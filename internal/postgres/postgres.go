@@ -1,0 +1,205 @@
+// Package postgres opens the database: one pool for each role and edition, pinned by search_path, and the one
+// door through which tenants' rows are read. It alone knows roles, schemas and goose.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/refold-dev/refold/internal/postgres/db"
+)
+
+// Role is a database role of refold. None of them owns a table or bypasses row level security.
+type Role string
+
+// The roles. RoleOwner is the login itself: it alone creates and drops schemas, and loads an edition before its
+// policies stand.
+const (
+	RoleOwner     Role = ""
+	RoleOperator  Role = "refold_operator"
+	RoleProjector Role = "refold_projector"
+	RoleReader    Role = "refold_reader"
+	RoleVerifier  Role = "refold_verifier"
+)
+
+var roles = []Role{RoleOperator, RoleProjector, RoleReader, RoleVerifier}
+
+// DB is a Postgres that holds refold's control tables and editions. It is safe for concurrent use.
+type DB struct {
+	config *pgxpool.Config
+
+	mu    sync.Mutex
+	pools map[poolKey]*pgxpool.Pool
+}
+
+type poolKey struct {
+	role    Role
+	edition int64 // 0 = control tables only
+}
+
+// Open connects to the database of a URL. It migrates nothing.
+func Open(ctx context.Context, url string) (*DB, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("postgres URL: %w", err)
+	}
+	d := &DB{config: config, pools: map[poolKey]*pgxpool.Pool{}}
+	pool, err := d.pool(ctx, poolKey{})
+	if err == nil {
+		err = pool.Ping(ctx)
+	}
+	if err != nil {
+		d.Close()
+		return nil, fmt.Errorf("connect to postgres: %w", err)
+	}
+	return d, nil
+}
+
+// Close ends all connections; it waits for those in use.
+func (d *DB) Close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for key, pool := range d.pools {
+		pool.Close()
+		delete(d.pools, key)
+	}
+}
+
+// Owner returns the pool for what changes schemas; Operator the one for the control tables.
+func (d *DB) Owner(ctx context.Context) (*pgxpool.Pool, error) { return d.pool(ctx, poolKey{}) }
+
+// Operator returns the pool for the control tables.
+func (d *DB) Operator(ctx context.Context) (*pgxpool.Pool, error) {
+	return d.pool(ctx, poolKey{role: RoleOperator})
+}
+
+// OwnerOf returns a pool that can load an edition while it has no policies.
+func (d *DB) OwnerOf(ctx context.Context, edition int64) (*pgxpool.Pool, error) {
+	return d.pool(ctx, poolKey{RoleOwner, edition})
+}
+
+// Projector returns the pool a projector of an edition writes with.
+func (d *DB) Projector(ctx context.Context, edition int64) (*pgxpool.Pool, error) {
+	return d.pool(ctx, poolKey{RoleProjector, edition})
+}
+
+// Reader returns the pool that answers questions from an edition; use it through WithTenant only.
+func (d *DB) Reader(ctx context.Context, edition int64) (*pgxpool.Pool, error) {
+	return d.pool(ctx, poolKey{RoleReader, edition})
+}
+
+// Verifier returns a read-only pool that sees all tenants of an edition.
+func (d *DB) Verifier(ctx context.Context, edition int64) (*pgxpool.Pool, error) {
+	return d.pool(ctx, poolKey{RoleVerifier, edition})
+}
+
+// SchemaName is the schema of an edition.
+func SchemaName(edition int64) string { return "edition_" + strconv.FormatInt(edition, 10) }
+
+// Forget closes the pools of an edition, before its schema is dropped.
+func (d *DB) Forget(edition int64) {
+	d.mu.Lock()
+	var closing []*pgxpool.Pool
+	for key, pool := range d.pools {
+		if key.edition == edition {
+			closing = append(closing, pool)
+			delete(d.pools, key)
+		}
+	}
+	d.mu.Unlock()
+	for _, pool := range closing {
+		pool.Close()
+	}
+}
+
+func (d *DB) pool(ctx context.Context, key poolKey) (*pgxpool.Pool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if pool := d.pools[key]; pool != nil {
+		return pool, nil
+	}
+	config := d.config.Copy()
+	params := config.ConnConfig.RuntimeParams
+	for name, value := range sessionSettings(key.role) {
+		params[name] = value
+	}
+	params["search_path"] = "pg_catalog"
+	if key.edition != 0 {
+		params["search_path"] = SchemaName(key.edition)
+	}
+	if key.role != RoleOwner {
+		params["role"] = string(key.role)
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("open pool of role %q: %w", key.role, err)
+	}
+	d.pools[key] = pool
+	return pool, nil
+}
+
+// sessionSettings bound what a session of a role can do to others.
+func sessionSettings(role Role) map[string]string {
+	s := map[string]string{"timezone": "UTC", "application_name": "refold", "client_min_messages": "warning"}
+	switch role {
+	case RoleProjector:
+		// A stuck projector must not block its successor (the successor also ends it).
+		s["lock_timeout"], s["statement_timeout"], s["idle_in_transaction_session_timeout"] = "5s", "60s", "20s"
+	case RoleReader:
+		s["default_transaction_read_only"], s["statement_timeout"], s["idle_in_transaction_session_timeout"] = "on", "30s", "30s"
+	case RoleVerifier:
+		s["default_transaction_read_only"] = "on"
+	case RoleOperator:
+		s["lock_timeout"], s["idle_in_transaction_session_timeout"] = "10s", "60s"
+	case RoleOwner:
+	}
+	return s
+}
+
+// ErrNoTenant is a defect of the caller: rows were asked for without a tenant.
+var ErrNoTenant = errors.New("no tenant given")
+
+// WithTenant is the one door to tenants' rows: fn runs in a read-only transaction in which row level security
+// admits the rows of this tenant alone. Queries name the tenant as well.
+func WithTenant(ctx context.Context, pool *pgxpool.Pool, tenant string, fn func(*db.Queries) error) error {
+	if tenant == "" {
+		return ErrNoTenant
+	}
+	tx, err := pool.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly, IsoLevel: pgx.RepeatableRead})
+	if err != nil {
+		return fmt.Errorf("begin for tenant: %w", err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	if _, err := tx.Exec(ctx, "SELECT set_config('app.tenant', $1, true)", tenant); err != nil {
+		return fmt.Errorf("bind tenant: %w", err)
+	}
+	if err := fn(db.New(tx)); err != nil {
+		return err
+	}
+	return tx.Commit(ctx)
+}
+
+// InTx runs fn in a transaction and commits it. An error of the commit leaves the outcome unknown.
+func InTx(ctx context.Context, pool *pgxpool.Pool, fn func(pgx.Tx) error) error {
+	return pgx.BeginFunc(ctx, pool, fn)
+}
+
+// connectWait bounds how long Ping tries.
+const connectWait = 10 * time.Second
+
+// Ping reports whether the database answers.
+func (d *DB) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, connectWait)
+	defer cancel()
+	pool, err := d.Operator(ctx)
+	if err != nil {
+		return err
+	}
+	return pool.Ping(ctx)
+}

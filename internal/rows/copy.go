@@ -1,0 +1,133 @@
+package rows
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/refold-dev/refold/events/envelope"
+)
+
+// chunkBytes is how much of one table is collected before it is handed to the database.
+const chunkBytes = 4 << 20
+
+// copyHeader and copyTrailer frame a binary COPY.
+var (
+	copyHeader  = []byte("PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+	copyTrailer = []byte{0xff, 0xff}
+)
+
+// Loader brings rows into the tables of an empty edition by COPY, on a connection of its own and beside the
+// folding: one goroutine writes while the next chunk is filled. All of it is one transaction of the caller's.
+type Loader struct {
+	schema *Schema
+	full   []*bytes.Buffer // by table index: what is being filled
+	queue  chan chunk
+	done   chan error
+	cancel context.CancelFunc
+	rows   int64
+	failed error
+}
+
+type chunk struct {
+	table *Description
+	rows  *bytes.Buffer
+}
+
+// NewLoader starts a loader in tx. tx must not be used by anyone else until Close.
+func NewLoader(ctx context.Context, s *Schema, tx pgx.Tx) *Loader {
+	ctx, cancel := context.WithCancel(ctx)
+	l := &Loader{schema: s, full: make([]*bytes.Buffer, len(s.all)), queue: make(chan chunk, 2), done: make(chan error, 1), cancel: cancel}
+	go func() { l.done <- l.run(ctx, tx) }()
+	return l
+}
+
+func (l *Loader) run(ctx context.Context, tx pgx.Tx) (err error) {
+	for c := range l.queue {
+		if err != nil {
+			continue // drain, so that nobody waits for ever
+		}
+		sql := "COPY " + c.table.Name + " (" + c.table.columnNames(c.table.Columns) + ") FROM STDIN (FORMAT binary)"
+		body := io.MultiReader(bytes.NewReader(copyHeader), c.rows, bytes.NewReader(copyTrailer))
+		if _, err = tx.Conn().PgConn().CopyFrom(ctx, body, sql); err != nil {
+			err = fmt.Errorf("copy into table %s: %w", c.table.Name, err)
+		}
+	}
+	return err
+}
+
+// Append takes one row of an append-only table; it is what NewReplay hands rows to.
+func (l *Loader) Append(d *Description, _ envelope.Key, tuple []byte) { l.add(d, tuple) }
+
+func (l *Loader) add(d *Description, tuple []byte) {
+	b := l.full[d.index]
+	if b == nil {
+		b = bytes.NewBuffer(make([]byte, 0, chunkBytes+4096))
+		l.full[d.index] = b
+	}
+	b.Write(tuple)
+	l.rows++
+	if b.Len() >= chunkBytes {
+		l.send(d)
+	}
+}
+
+func (l *Loader) send(d *Description) {
+	if b := l.full[d.index]; b != nil && b.Len() > 0 {
+		l.queue <- chunk{d, b}
+		l.full[d.index] = nil
+	}
+}
+
+// Copy hands over all rows of the set, ordered by entity, which makes the keys that are built later cheaper.
+func (l *Loader) Copy(ctx context.Context, w *Set) error {
+	keys := make([]envelope.Key, 0, len(w.entities))
+	for key := range w.entities {
+		keys = append(keys, key)
+	}
+	slices.SortFunc(keys, compareKeys)
+	for i, key := range keys {
+		if i%4096 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		ent := w.entities[key]
+		for slot, r := range ent.tables {
+			if r != nil {
+				d := w.schema.tablesOf(key.Entity)[slot].describe()
+				r.each(&w.tuple, func(uint64) { l.add(d, w.tuple.b) })
+			}
+		}
+	}
+	return nil
+}
+
+func compareKeys(a, b envelope.Key) int {
+	return cmp.Or(cmp.Compare(a.Entity, b.Entity), cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.ID, b.ID))
+}
+
+// Rows counts the rows taken so far.
+func (l *Loader) Rows() int64 { return l.rows }
+
+// Close writes what is left and waits for it. Afterwards the caller may commit.
+func (l *Loader) Close() error {
+	for _, t := range l.schema.all {
+		l.send(t.describe())
+	}
+	close(l.queue)
+	err := <-l.done
+	l.cancel()
+	l.failed = errors.New("loader is closed")
+	return err
+}
+
+// Abort stops the loader; the caller rolls back.
+func (l *Loader) Abort() {
+	l.cancel()
+	close(l.queue)
+	<-l.done
+}
