@@ -82,7 +82,9 @@ type Shard interface {
 	// Append stores the event iff last is the sequence of the newest event of its entity (0 = there is none).
 	// On success e.Shard and e.Seq are set and the event is durable as far as the server promises. Every other
 	// outcome is one of ErrConflict, ErrFull, ErrTooLarge (surely not stored), ErrUnknown (perhaps stored).
-	// An event stored by an earlier attempt with the same command id and request hash is a success.
+	// An event stored by an earlier attempt with the same command id and request hash is a success; *e then
+	// becomes the stored event. It is looked for behind last: a caller who has it in the history it read must not
+	// append it again. An event that fails Check gets that error, and nothing is stored.
 	Append(ctx context.Context, e *envelope.Event, last uint64) (Receipt, error)
 	// History returns all events of an entity, oldest first. It may lag behind on a cluster: a decision made on
 	// it is checked by Append.

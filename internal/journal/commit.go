@@ -1,0 +1,191 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+)
+
+// Group commit. The server syncs once for each message, or once for an atomic batch of them, so the events that
+// came in while one batch was under way make up the next one. A lone event goes by a plain publish. One refused
+// event refuses its whole batch, with nothing stored and without saying which: then each goes by itself.
+const (
+	// BatchMax bounds the events of one batch; the server takes 1,000.
+	BatchMax = 256
+	// batchBytesMax bounds the bytes of one batch, which the server stages.
+	batchBytesMax = 4 << 20
+	// queueMax bounds the appends that wait; more wait outside.
+	queueMax = 4 * BatchMax
+)
+
+// waiting is an append in the queue. Whoever takes it first, the committer or its caller who leaves, owns it.
+type waiting struct {
+	*outgoing
+	mu     sync.Mutex
+	taken  bool
+	answer chan answer // holds one
+}
+
+func (w *waiting) take() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	first := !w.taken
+	w.taken = true
+	return first
+}
+
+// committer publishes the events of one shard, one batch at a time.
+type committer struct {
+	shard *jetShard
+	queue chan *waiting
+	quit  chan struct{}
+	done  chan struct{}
+	once  sync.Once
+}
+
+func newCommitter(s *jetShard) *committer {
+	c := &committer{shard: s, queue: make(chan *waiting, queueMax), quit: make(chan struct{}), done: make(chan struct{})}
+	go c.run()
+	return c
+}
+
+func (c *committer) stop() {
+	c.once.Do(func() { close(c.quit) })
+	<-c.done
+}
+
+// submit queues an event and waits for the answer to its first publish. A caller who leaves while it is under way
+// still waits for a short while: mostly the answer comes.
+func (c *committer) submit(ctx context.Context, o *outgoing) answer {
+	w := &waiting{outgoing: o, answer: make(chan answer, 1)}
+	select {
+	case c.queue <- w:
+	case <-ctx.Done():
+		return answer{meaning: doubtful, err: errors.New("not published")}
+	case <-c.done:
+		return answer{meaning: closed, err: ErrClosed}
+	}
+	select {
+	case a := <-w.answer:
+		return a
+	case <-c.done:
+		return c.late(w)
+	case <-ctx.Done():
+	}
+	if w.take() {
+		return answer{meaning: doubtful, err: errors.New("not published")}
+	}
+	return <-w.answer // within publishMax
+}
+
+// late answers for an event that was queued while the committer ended.
+func (c *committer) late(w *waiting) answer {
+	if w.take() {
+		return answer{meaning: closed, err: ErrClosed}
+	}
+	return <-w.answer
+}
+
+func (c *committer) run() {
+	defer close(c.done)
+	var held []*waiting // did not fit into the batch before
+	for {
+		if len(held) == 0 {
+			select {
+			case w := <-c.queue:
+				held = append(held, w)
+			case <-c.quit:
+				return
+			}
+		}
+		var batch []*waiting
+		batch, held = c.collect(held)
+		c.publish(batch)
+	}
+}
+
+// collect takes what waits now, at most one event of each entity: the second could not know what to expect.
+func (c *committer) collect(held []*waiting) (batch, rest []*waiting) {
+	subjects := map[string]bool{}
+	bytes := 0
+	add := func(w *waiting) {
+		if subjects[w.subject] || len(batch) == BatchMax || (len(batch) > 0 && bytes+w.bytes > batchBytesMax) {
+			rest = append(rest, w)
+			return
+		}
+		if w.take() {
+			subjects[w.subject] = true
+			bytes += w.bytes
+			batch = append(batch, w)
+		}
+	}
+	for _, w := range held {
+		add(w)
+	}
+	for len(batch)+len(rest) < queueMax && len(batch) < BatchMax {
+		select {
+		case w := <-c.queue:
+			add(w)
+		default:
+			return batch, rest
+		}
+	}
+	return batch, rest
+}
+
+func (c *committer) publish(batch []*waiting) {
+	switch len(batch) {
+	case 0:
+	case 1:
+		batch[0].answer <- c.shard.publishAlone(context.Background(), batch[0].outgoing)
+	default:
+		for i, a := range c.publishTogether(batch) {
+			batch[i].answer <- a
+		}
+	}
+}
+
+// publishTogether publishes an atomic batch. Its acknowledgement names the last sequence; the others precede it
+// without a gap.
+func (c *committer) publishTogether(batch []*waiting) []answer {
+	ctx, cancel := context.WithTimeout(context.Background(), publishMax)
+	defer cancel()
+	messages := make([]*nats.Msg, len(batch))
+	bytes := 0
+	for i, w := range batch {
+		messages[i] = w.message(c.shard.stream)
+		bytes += w.bytes + recordOverheadBytes
+	}
+	// Only the commit is waited for: the connection keeps the order, and a refused message refuses the commit.
+	ack, err := jetstreamext.PublishMsgBatch(ctx, c.shard.js, messages, jetstreamext.BatchFlowControl{})
+	if err == nil && (ack.Stream != c.shard.stream || ack.Sequence < uint64(len(batch))) {
+		err = fmt.Errorf("stream %s acknowledged %d events up to sequence %d", ack.Stream, len(batch), ack.Sequence)
+	}
+	answers := make([]answer, len(batch))
+	for i := range answers {
+		if err != nil {
+			answers[i] = refusedTogether(err)
+			continue
+		}
+		answers[i] = answer{meaning: stored, seq: ack.Sequence - uint64(len(batch)-1-i)}
+	}
+	if err == nil {
+		c.shard.budget.add(bytes - recordOverheadBytes)
+	}
+	return answers
+}
+
+// refusedTogether says what the refusal of a batch means for each of its events. A definite answer of the server
+// may have been meant for another event, so each is tried alone; without one, the batch may still be stored.
+func refusedTogether(err error) answer {
+	err = fmt.Errorf("batch: %w", err)
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.Code < 500 {
+		return answer{meaning: alone, err: err}
+	}
+	return answer{meaning: doubtful, err: err}
+}

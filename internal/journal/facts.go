@@ -1,0 +1,52 @@
+package journal
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Facts implements Shard. Only the leader of a stream answers for it.
+func (s *jetShard) Facts(ctx context.Context) (Facts, error) {
+	var facts Facts
+	err := patiently(ctx, func(ctx context.Context) error {
+		stream, err := s.js.Stream(ctx, s.stream)
+		if err != nil {
+			return gone(err)
+		}
+		facts, err = factsOf(stream.CachedInfo())
+		return err
+	})
+	if err != nil {
+		return Facts{}, fmt.Errorf("facts of stream %s: %w", s.stream, err)
+	}
+	s.budget.set(facts.Bytes, facts.BytesMax)
+	return facts, nil
+}
+
+func factsOf(info *jetstream.StreamInfo) (Facts, error) {
+	id, err := identityOf(info)
+	if err != nil {
+		return Facts{}, err
+	}
+	facts := Facts{
+		JournalID:   id.journalID,
+		Incarnation: id.incarnation,
+		Shard:       id.shard,
+		Shards:      id.shards,
+		Stream:      id.stream,
+		Created:     info.Created.UTC(),
+		FirstSeq:    info.State.FirstSeq,
+		LastSeq:     info.State.LastSeq,
+		Messages:    info.State.Msgs,
+		Deleted:     uint64(info.State.NumDeleted),
+		Bytes:       info.State.Bytes,
+		BytesMax:    uint64(max(info.Config.MaxBytes, 0)),
+		Replicas:    info.Config.Replicas,
+	}
+	if info.Cluster != nil {
+		facts.Leader = info.Cluster.Leader
+	}
+	return facts, nil
+}

@@ -1,0 +1,176 @@
+package journal
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"github.com/refold-dev/refold/events/envelope"
+)
+
+const (
+	// historyPage is how many events of an entity are asked for at once.
+	historyPage = 500
+	// historyMax bounds the read of one page.
+	historyMax = 10 * time.Second
+)
+
+// getRequest asks for one message: by sequence, the next of a subject from a sequence on, or the last of it.
+type getRequest struct {
+	Seq     uint64 `json:"seq,omitempty"`
+	NextFor string `json:"next_by_subj,omitempty"`
+	LastFor string `json:"last_by_subj,omitempty"`
+}
+
+type getResponse struct {
+	Error   *jetstream.APIError `json:"error"`
+	Message *struct {
+		Subject string `json:"subject"`
+		Seq     uint64 `json:"seq"`
+		Header  []byte `json:"hdrs"`
+		Data    []byte `json:"data"`
+	} `json:"message"`
+}
+
+// ask reads one message from the leader of the stream, or nil when there is none. It is never a direct get: that
+// may be answered by a follower who has not seen what the leader has acknowledged.
+func (s *jetShard) ask(ctx context.Context, request getRequest) (*envelope.Event, error) {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return nil, err
+	}
+	msg, err := s.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+s.stream, body)
+	if err != nil {
+		return nil, err
+	}
+	var response getResponse
+	if err := json.Unmarshal(msg.Data, &response); err != nil {
+		return nil, fmt.Errorf("answer of the server: %w", err)
+	}
+	if response.Error != nil {
+		if response.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound {
+			return nil, nil
+		}
+		return nil, gone(response.Error)
+	}
+	if response.Message == nil {
+		return nil, errors.New("answer of the server holds neither a message nor an error")
+	}
+	m := response.Message
+	header, err := nats.DecodeHeadersMsg(m.Header)
+	if err != nil {
+		header = nil // no event, then; decode says so
+	}
+	e := decode(s.number, m.Subject, m.Seq, header, m.Data)
+	return &e, nil
+}
+
+// gone translates the absence of the whole stream.
+func gone(err error) error {
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == jetstream.JSErrCodeStreamNotFound {
+		return fmt.Errorf("%w: the stream is gone: %w", ErrNoJournal, err)
+	}
+	return err
+}
+
+// Last implements Shard.
+func (s *jetShard) Last(ctx context.Context, key envelope.Key) (*envelope.Event, error) {
+	subject, err := envelope.Subject(s.number, key)
+	if err != nil {
+		return nil, err
+	}
+	e, err := s.askPatiently(ctx, getRequest{LastFor: subject})
+	if err != nil {
+		return nil, fmt.Errorf("last event of %s: %w", key, err)
+	}
+	return e, nil
+}
+
+// At implements Shard.
+func (s *jetShard) At(ctx context.Context, seq uint64) (*envelope.Event, error) {
+	if seq == 0 {
+		return nil, fmt.Errorf("event 0 of shard %d: %w", s.number, ErrNoEvent)
+	}
+	e, err := s.askPatiently(ctx, getRequest{Seq: seq})
+	if err == nil && e == nil {
+		err = ErrNoEvent
+	}
+	if err != nil {
+		return nil, fmt.Errorf("event %d of shard %d: %w", seq, s.number, err)
+	}
+	return e, nil
+}
+
+func (s *jetShard) askPatiently(ctx context.Context, request getRequest) (e *envelope.Event, err error) {
+	err = patiently(ctx, func(ctx context.Context) error {
+		e, err = s.ask(ctx, request)
+		return err
+	})
+	return e, err
+}
+
+// History implements Shard. It reads directly from any replica, page by page.
+func (s *jetShard) History(ctx context.Context, key envelope.Key) ([]envelope.Event, error) {
+	subject, err := envelope.Subject(s.number, key)
+	if err != nil {
+		return nil, err
+	}
+	var history []envelope.Event
+	for from := uint64(1); ; from = history[len(history)-1].Seq + 1 {
+		page, err := s.historyPagePatiently(ctx, subject, from)
+		if err != nil {
+			return nil, fmt.Errorf("history of %s from sequence %d: %w", key, from, err)
+		}
+		history = append(history, page...)
+		if len(page) < historyPage {
+			return history, checkVersions(key, history)
+		}
+	}
+}
+
+func (s *jetShard) historyPagePatiently(ctx context.Context, subject string, from uint64) (page []envelope.Event, err error) {
+	ctx, cancel := context.WithTimeout(ctx, historyMax)
+	defer cancel()
+	err = patiently(ctx, func(ctx context.Context) error {
+		page, err = s.historyPage(ctx, subject, from)
+		return err
+	})
+	return page, err
+}
+
+func (s *jetShard) historyPage(ctx context.Context, subject string, from uint64) ([]envelope.Event, error) {
+	messages, err := jetstreamext.GetBatch(ctx, s.js, s.stream, historyPage,
+		jetstreamext.GetBatchSubject(subject), jetstreamext.GetBatchSeq(from))
+	if err != nil {
+		return nil, gone(err)
+	}
+	var page []envelope.Event
+	for m, err := range messages {
+		if errors.Is(err, jetstreamext.ErrNoMessages) {
+			return page, nil
+		}
+		if err != nil {
+			return nil, gone(err)
+		}
+		page = append(page, decode(s.number, m.Subject, m.Sequence, m.Header, m.Data))
+	}
+	// The read ends silently when its time is over.
+	return page, ctx.Err()
+}
+
+// checkVersions holds when no event of an entity is missing in between, for instance lost on the way here.
+func checkVersions(key envelope.Key, history []envelope.Event) error {
+	for i, e := range history {
+		if e.Kind != MalformedKind && e.Version != uint64(i+1) {
+			return fmt.Errorf("history of %s has version %d at sequence %d, where %d was expected: an event is missing or was doubled",
+				key, e.Version, e.Seq, i+1)
+		}
+	}
+	return nil
+}
