@@ -1,0 +1,68 @@
+package localstack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/nats-io/nats.go"
+)
+
+// login is kept per data directory, so that a saved context of another tool stays good over restarts.
+type login struct {
+	User     string `json:"user"`
+	Password string `json:"password"`
+	Port     int    `json:"port"`
+}
+
+func loginPath(dataDir string) string { return filepath.Join(dataDir, "nats.json") }
+
+func readLogin(dataDir string) (login, error) {
+	var l login
+	err := readJSON(loginPath(dataDir), &l)
+	if errors.Is(err, fs.ErrNotExist) {
+		return login{User: "refold", Password: newPassword()}, nil
+	}
+	return l, err
+}
+
+func (s *Stack) startJournal(ctx context.Context, config Config) error {
+	if config.NATSURL != "" {
+		conn, err := nats.Connect(config.NATSURL, nats.Name("refold"), nats.MaxReconnects(-1))
+		if err != nil {
+			return fmt.Errorf("connect to the NATS server that was named: %w", err)
+		}
+		s.conn = conn
+		return nil
+	}
+	if err := s.startServer(ctx, config); err != nil {
+		return err
+	}
+	conn, err := s.server.Connect(nats.Name("refold"), nats.MaxReconnects(-1))
+	s.conn = conn
+	return err
+}
+
+// startServer prefers the port of last time and takes another when it is gone.
+func (s *Stack) startServer(ctx context.Context, config Config) error {
+	l, err := readLogin(s.dataDir)
+	if err != nil {
+		return err
+	}
+	options := NATSOptions{
+		StoreDir: filepath.Join(s.dataDir, "nats"), Durability: config.Durability, Name: "refold",
+		Port: l.Port, User: l.User, Password: l.Password, Logger: config.Logger,
+	}
+	s.server, err = StartNATS(ctx, options)
+	if errors.Is(err, errPortTaken) {
+		options.Port = 0
+		s.server, err = StartNATS(ctx, options)
+	}
+	if err != nil {
+		return err
+	}
+	l.Port = s.server.Address().Port
+	return writePrivateJSON(loginPath(s.dataDir), l)
+}

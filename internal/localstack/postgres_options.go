@@ -1,0 +1,68 @@
+package localstack
+
+import (
+	"log/slog"
+	"maps"
+	"slices"
+	"strconv"
+)
+
+// PostgresOptions say how a private cluster runs. All zero values are usable.
+type PostgresOptions struct {
+	// SearchDirs are glob patterns of folders with Postgres' programs, after PATH; nil = DefaultSearchDirs.
+	SearchDirs []string
+	// LogFile receives the server's output; empty = postgres.log in the cluster's folder.
+	LogFile string
+	// Settings go over refold's own, each handed to the server as -c name=value.
+	Settings map[string]string
+	// Fast gives durability up for speed: a crash of the machine ruins the cluster. Only for throw-away test data.
+	Fast bool
+	// Logger receives notes on leftover servers; nil = none.
+	Logger *slog.Logger
+}
+
+func (o PostgresOptions) withDefaults() PostgresOptions {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// durableSettings are written out although most are defaults: a postgresql.conf edited by hand must not weaken them.
+var durableSettings = map[string]string{
+	"fsync":              "on",
+	"synchronous_commit": "on",
+	"full_page_writes":   "on",
+	"shared_buffers":     "128MB",
+	"max_connections":    "200",
+	"max_wal_size":       "4GB",
+	"cluster_name":       "refold",
+	"logging_collector":  "off", // our log file is the server's standard error
+	"log_destination":    "stderr",
+	// No Unix socket: its path may have about 100 bytes only, and loopback with a password serves psql as well.
+	"unix_socket_directories": "",
+	"listen_addresses":        "127.0.0.1",
+}
+
+var fastSettings = map[string]string{
+	"fsync":              "off",
+	"synchronous_commit": "off",
+	"full_page_writes":   "off",
+	"shared_buffers":     "32MB",
+	"max_wal_size":       "1GB",
+}
+
+// arguments of the postgres program.
+func (o PostgresOptions) arguments(dataDir string, port int) []string {
+	settings := maps.Clone(durableSettings)
+	if o.Fast {
+		maps.Copy(settings, fastSettings)
+	}
+	maps.Copy(settings, o.Settings)
+	settings["port"] = strconv.Itoa(port)
+	arguments := []string{"-D", dataDir}
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		arguments = append(arguments, "-c", name+"="+settings[name])
+	}
+	return arguments
+}

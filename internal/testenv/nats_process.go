@@ -1,0 +1,136 @@
+package testenv
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/refold-dev/refold/internal/localstack"
+)
+
+const (
+	natsChild    = "testenv-nats"
+	natsVariable = "REFOLD_TEST_NATS"
+)
+
+// NATSProcess is a nats-server in a process of its own, which can be killed as a crash does. Its store and its port
+// stay, so that clients reconnect after Restart.
+type NATSProcess struct {
+	t       testing.TB
+	options localstack.NATSOptions
+	process *Process
+}
+
+// StartNATSProcess runs the server and waits until it takes connections. An empty StoreDir is a new folder. A cluster
+// of them answers for JetStream only when a majority runs: see StartNATSCluster.
+func StartNATSProcess(t testing.TB, options localstack.NATSOptions) *NATSProcess {
+	t.Helper()
+	n := newNATSProcess(t, options)
+	n.Restart()
+	return n
+}
+
+func newNATSProcess(t testing.TB, options localstack.NATSOptions) *NATSProcess {
+	t.Helper()
+	if options.StoreDir == "" {
+		options.StoreDir = t.TempDir()
+	}
+	options.Logger = nil // the child has its own
+	return &NATSProcess{t: t, options: options}
+}
+
+// Restart starts the server after Kill or Stop, killing it first when it still runs.
+func (n *NATSProcess) Restart() {
+	n.t.Helper()
+	n.spawn()
+	n.awaitReady()
+}
+
+func (n *NATSProcess) spawn() {
+	n.t.Helper()
+	if n.process != nil {
+		n.process.Kill()
+	}
+	text, err := json.Marshal(n.options)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.process = Spawn(n.t, natsChild, ProcessOptions{Env: []string{natsVariable + "=" + string(text)}})
+}
+
+func (n *NATSProcess) awaitReady() {
+	n.t.Helper()
+	port, err := strconv.Atoi(n.process.WaitReady())
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.options.Port = port
+}
+
+// URL is the address with user and password, the same over restarts.
+func (n *NATSProcess) URL() string {
+	credentials := ""
+	if n.options.User != "" {
+		credentials = n.options.User + ":" + n.options.Password + "@"
+	}
+	return fmt.Sprintf("nats://%s127.0.0.1:%d", credentials, n.options.Port)
+}
+
+// Connect opens a connection that reconnects for ever, closed in the cleanup.
+func (n *NATSProcess) Connect(t testing.TB) *nats.Conn {
+	t.Helper()
+	return connect(t, n.URL())
+}
+
+// Kill is kill -9.
+func (n *NATSProcess) Kill() { n.t.Helper(); n.process.Kill() }
+
+// Pause stops the process in its tracks, as a stalled machine does; Resume lets it go on.
+func (n *NATSProcess) Pause() { n.t.Helper(); n.process.Signal(syscall.SIGSTOP) }
+
+// Resume ends a Pause.
+func (n *NATSProcess) Resume() { n.t.Helper(); n.process.Signal(syscall.SIGCONT) }
+
+// Stop shuts the server down in order.
+func (n *NATSProcess) Stop() {
+	n.t.Helper()
+	n.process.Signal(syscall.SIGTERM)
+	if err := n.process.Wait(); err != nil {
+		n.t.Errorf("testenv: nats: %v\n%s", err, n.process.Output())
+	}
+}
+
+// runNATS is the child.
+func runNATS() int {
+	if err := serveNATS(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func serveNATS() error {
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer cancel()
+	var options localstack.NATSOptions
+	if err := json.Unmarshal([]byte(os.Getenv(natsVariable)), &options); err != nil {
+		return err
+	}
+	options.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	server, err := localstack.StartNATS(ctx, options)
+	if err != nil {
+		return err
+	}
+	Ready(strconv.Itoa(server.Address().Port))
+	<-ctx.Done()
+	server.Stop()
+	return nil
+}
