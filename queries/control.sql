@@ -37,6 +37,9 @@ WHERE s.edition = @edition AND s.shard = @shard AND s.passes_done = @passes_done
 -- name: EditionShardSetState :execrows
 UPDATE control.edition_shard SET state = @state WHERE edition = @edition AND shard = @shard;
 
+-- name: EditionShardCaughtUp :exec
+UPDATE control.edition_shard SET state = 'caught_up' WHERE edition = @edition AND shard = @shard AND state = 'building';
+
 -- name: EditionShardVerified :execrows
 UPDATE control.edition_shard SET state = 'verified', verified_seq = @seq::bigint, verified_at = clock_timestamp()
 WHERE edition = @edition AND shard = @shard AND state <> 'retired';
@@ -126,3 +129,18 @@ ON CONFLICT (name) DO UPDATE SET value = excluded.value, changed_at = excluded.c
 
 -- name: SettingList :many
 SELECT * FROM control.setting ORDER BY name;
+
+-- name: EditionShardSetPasses :execrows
+-- Splits a build into more passes; only before the first one has been loaded.
+UPDATE control.edition_shard s SET passes = @passes
+FROM control.edition e
+WHERE s.edition = @edition AND s.shard = @shard AND s.passes_done = 0 AND e.number = s.edition AND e.epoch = @epoch;
+
+-- name: FlipLastAway :one
+-- When an edition was live for the last time: the newest flip that left it.
+SELECT coalesce(max(flipped_at), to_timestamp(0))::timestamptz FROM control.flip WHERE previous = @edition::bigint;
+
+-- name: EditionShardUnverified :execrows
+-- A verification found differences: the edition falls back to having caught up.
+UPDATE control.edition_shard SET state = 'caught_up', verified_seq = NULL, verified_at = NULL
+WHERE edition = @edition AND shard = @shard AND state = 'verified';

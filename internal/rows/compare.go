@@ -69,8 +69,27 @@ type Comparison struct {
 	key      tallyKey
 	expected map[sumID]*tally
 	actual   map[sumID]*tally
-	digests  map[sumID]*LtHash
+	digests  *Digests
 	element  []byte
+}
+
+// Digests collects the digests of the rows found in the tables, over all parts of a comparison.
+type Digests struct {
+	schema *Schema
+	sums   map[sumID]*LtHash
+}
+
+// NewDigests returns the digests of no rows.
+func NewDigests(s *Schema) *Digests { return &Digests{s, map[sumID]*LtHash{}} }
+
+// List returns the digests, ordered by tenant and table.
+func (g *Digests) List() []TableDigest {
+	out := []TableDigest{}
+	for id, h := range g.sums {
+		out = append(out, TableDigest{id.tenant, g.schema.all[id.table].describe().Name, h.Count, h.Sum()})
+	}
+	slices.SortFunc(out, func(a, b TableDigest) int { return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Table, b.Table)) })
+	return out
 }
 
 type sumID struct {
@@ -79,9 +98,9 @@ type sumID struct {
 }
 
 // NewComparison returns an empty comparison for the entities that part selects (nil = all). Apply events to it,
-// then call Compare.
-func NewComparison(s *Schema, part func(envelope.Key) bool) *Comparison {
-	c := &Comparison{part: part, key: newTallyKey(), expected: map[sumID]*tally{}, actual: map[sumID]*tally{}, digests: map[sumID]*LtHash{}}
+// then call Compare, which adds the rows it finds to digests.
+func NewComparison(s *Schema, part func(envelope.Key) bool, digests *Digests) *Comparison {
+	c := &Comparison{part: part, key: newTallyKey(), expected: map[sumID]*tally{}, actual: map[sumID]*tally{}, digests: digests}
 	c.Set = NewReplay(s, func(d *Description, key envelope.Key, tuple []byte) {
 		c.element = d.element(c.element, tuple)
 		sumOf(c.expected, sumID{key.Tenant, d.index}).add(&c.key, c.element)
@@ -217,18 +236,6 @@ func (c *Comparison) Doubtful() map[string][]string {
 			}
 		}
 	}
-	return out
-}
-
-// Digests returns the digests of the rows found in the tables, ordered by tenant and table.
-func (c *Comparison) Digests() []TableDigest {
-	var out []TableDigest
-	for id, h := range c.digests {
-		out = append(out, TableDigest{id.tenant, c.schema.all[id.table].describe().Name, h.Count, h.Sum()})
-	}
-	slices.SortFunc(out, func(a, b TableDigest) int {
-		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Table, b.Table))
-	})
 	return out
 }
 

@@ -54,7 +54,7 @@ func (h *hashers) work() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for id, d := range digests {
-		sumOf(h.c.digests, id).Merge(d)
+		sumOf(h.c.digests.sums, id).Merge(d)
 	}
 	for id, t := range tallies {
 		sum := sumOf(h.c.actual, id)

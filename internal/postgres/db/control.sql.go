@@ -378,6 +378,20 @@ func (q *Queries) EditionSetState(ctx context.Context, arg EditionSetStateParams
 	return result.RowsAffected(), nil
 }
 
+const editionShardCaughtUp = `-- name: EditionShardCaughtUp :exec
+UPDATE control.edition_shard SET state = 'caught_up' WHERE edition = $1 AND shard = $2 AND state = 'building'
+`
+
+type EditionShardCaughtUpParams struct {
+	Edition int64
+	Shard   int32
+}
+
+func (q *Queries) EditionShardCaughtUp(ctx context.Context, arg EditionShardCaughtUpParams) error {
+	_, err := q.db.Exec(ctx, editionShardCaughtUp, arg.Edition, arg.Shard)
+	return err
+}
+
 const editionShardInsert = `-- name: EditionShardInsert :exec
 INSERT INTO control.edition_shard (edition, shard, state, head, passes, passes_done, event_digest, chain)
 VALUES ($1, $2, 'building', $3, $4, 0, '', '')
@@ -468,6 +482,33 @@ func (q *Queries) EditionShardPassDone(ctx context.Context, arg EditionShardPass
 	return result.RowsAffected(), nil
 }
 
+const editionShardSetPasses = `-- name: EditionShardSetPasses :execrows
+UPDATE control.edition_shard s SET passes = $1
+FROM control.edition e
+WHERE s.edition = $2 AND s.shard = $3 AND s.passes_done = 0 AND e.number = s.edition AND e.epoch = $4
+`
+
+type EditionShardSetPassesParams struct {
+	Passes  int32
+	Edition int64
+	Shard   int32
+	Epoch   int64
+}
+
+// Splits a build into more passes; only before the first one has been loaded.
+func (q *Queries) EditionShardSetPasses(ctx context.Context, arg EditionShardSetPassesParams) (int64, error) {
+	result, err := q.db.Exec(ctx, editionShardSetPasses,
+		arg.Passes,
+		arg.Edition,
+		arg.Shard,
+		arg.Epoch,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const editionShardSetState = `-- name: EditionShardSetState :execrows
 UPDATE control.edition_shard SET state = $1 WHERE edition = $2 AND shard = $3
 `
@@ -480,6 +521,25 @@ type EditionShardSetStateParams struct {
 
 func (q *Queries) EditionShardSetState(ctx context.Context, arg EditionShardSetStateParams) (int64, error) {
 	result, err := q.db.Exec(ctx, editionShardSetState, arg.State, arg.Edition, arg.Shard)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const editionShardUnverified = `-- name: EditionShardUnverified :execrows
+UPDATE control.edition_shard SET state = 'caught_up', verified_seq = NULL, verified_at = NULL
+WHERE edition = $1 AND shard = $2 AND state = 'verified'
+`
+
+type EditionShardUnverifiedParams struct {
+	Edition int64
+	Shard   int32
+}
+
+// A verification found differences: the edition falls back to having caught up.
+func (q *Queries) EditionShardUnverified(ctx context.Context, arg EditionShardUnverifiedParams) (int64, error) {
+	result, err := q.db.Exec(ctx, editionShardUnverified, arg.Edition, arg.Shard)
 	if err != nil {
 		return 0, err
 	}
@@ -531,6 +591,18 @@ func (q *Queries) FlipInsert(ctx context.Context, arg FlipInsertParams) error {
 		arg.Reason,
 	)
 	return err
+}
+
+const flipLastAway = `-- name: FlipLastAway :one
+SELECT coalesce(max(flipped_at), to_timestamp(0))::timestamptz FROM control.flip WHERE previous = $1::bigint
+`
+
+// When an edition was live for the last time: the newest flip that left it.
+func (q *Queries) FlipLastAway(ctx context.Context, edition int64) (time.Time, error) {
+	row := q.db.QueryRow(ctx, flipLastAway, edition)
+	var column_1 time.Time
+	err := row.Scan(&column_1)
+	return column_1, err
 }
 
 const liveFlip = `-- name: LiveFlip :execrows

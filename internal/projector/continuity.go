@@ -1,0 +1,74 @@
+package projector
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/refold-dev/refold/internal/journal"
+	"github.com/refold-dev/refold/internal/postgres/db"
+)
+
+// Stop is a state in which journal and edition disagree about the past. It is latched in the checkpoint: the
+// projector stops, the shard takes no commands, reads go on with their age, and only an operator's named command
+// goes on. Nothing is repaired by itself.
+type Stop string
+
+// The stop states.
+const (
+	Ahead     Stop = "PROJECTION_AHEAD" // the edition has folded events that the journal does not hold
+	Diverged  Stop = "DIVERGED"         // the journal holds another event at the checkpoint
+	Truncated Stop = "LOG_TRUNCATED"    // events are missing from the journal
+	Replaced  Stop = "LOG_REPLACED"     // the journal is another one
+)
+
+// StoppedError: the checkpoint carries a stop state. See `refold status`, find out what happened to the journal or
+// to the database (most often a restore), then resume or rebuild.
+type StoppedError struct {
+	Edition int64
+	Shard   int32
+	State   Stop
+	Detail  string
+}
+
+func (e *StoppedError) Error() string {
+	return fmt.Sprintf("edition %d shard %d stopped: %s: %s", e.Edition, e.Shard, e.State, e.Detail)
+}
+
+// Continuity compares a checkpoint with the journal. It returns a *StoppedError when they disagree about the past,
+// another error when the journal could not be asked, and nil when the journal continues the checkpoint.
+func Continuity(ctx context.Context, shard journal.Shard, cp db.ControlCheckpoint) error {
+	facts, err := shard.Facts(ctx)
+	if err != nil {
+		return fmt.Errorf("continuity facts of shard %d: %w", cp.Shard, err)
+	}
+	stopped := func(state Stop, format string, args ...any) error {
+		return &StoppedError{cp.Edition, cp.Shard, state, fmt.Sprintf(format, args...)}
+	}
+	seq := uint64(cp.Seq)
+	switch {
+	case facts.JournalID != cp.JournalID || facts.Stream != cp.Stream || int64(facts.Incarnation) != cp.Incarnation:
+		return stopped(Replaced, "checkpoint is of journal %s/%s incarnation %d, found %s/%s incarnation %d",
+			cp.JournalID, cp.Stream, cp.Incarnation, facts.JournalID, facts.Stream, facts.Incarnation)
+	case facts.LastSeq < seq:
+		return stopped(Ahead, "checkpoint is at %d, the journal ends at %d", seq, facts.LastSeq)
+	case facts.LastSeq > 0 && (facts.FirstSeq != 1 || facts.Deleted != 0 || facts.Messages != facts.LastSeq):
+		return stopped(Truncated, "the journal begins at %d, holds %d of %d events, %d deleted",
+			facts.FirstSeq, facts.Messages, facts.LastSeq, facts.Deleted)
+	}
+	if seq == 0 {
+		return nil
+	}
+	e, err := shard.At(ctx, seq)
+	if errors.Is(err, journal.ErrNoEvent) {
+		return stopped(Truncated, "the journal holds no event at %d", seq)
+	}
+	if err != nil {
+		return fmt.Errorf("event %d of shard %d: %w", seq, cp.Shard, err)
+	}
+	if digest, _ := e.Digest(nil); !bytes.Equal(digest[:], cp.EventDigest) {
+		return stopped(Diverged, "event %d has digest %x, the checkpoint stands on %x", seq, digest[:8], cp.EventDigest[:min(8, len(cp.EventDigest))])
+	}
+	return nil
+}
