@@ -60,7 +60,7 @@ func Create(ctx context.Context, nc *nats.Conn, config Config) (*Journal, error)
 	if err != nil {
 		return nil, fmt.Errorf("create journal: %w", err)
 	}
-	found, err := findStreams(ctx, js)
+	found, err := findStreamsPatiently(ctx, js)
 	if err != nil {
 		return nil, fmt.Errorf("create journal: %w", err)
 	}
@@ -96,7 +96,7 @@ func Open(ctx context.Context, nc *nats.Conn, config Config) (*Journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
-	found, err := findStreams(ctx, js)
+	found, err := findStreamsPatiently(ctx, js)
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}

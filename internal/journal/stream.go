@@ -41,6 +41,14 @@ type identity struct {
 	config      jetstream.StreamConfig
 }
 
+func findStreamsPatiently(ctx context.Context, js jetstream.JetStream) (found []identity, err error) {
+	err = patiently(ctx, func(ctx context.Context) error {
+		found, err = findStreams(ctx, js)
+		return err
+	})
+	return found, err
+}
+
 // findStreams returns the streams that carry a journal's metadata, in the order of their shards.
 func findStreams(ctx context.Context, js jetstream.JetStream) ([]identity, error) {
 	var found []identity
@@ -124,7 +132,11 @@ func streamConfig(journalID string, shard, shards int, config Config) jetstream.
 }
 
 func createStream(ctx context.Context, js jetstream.JetStream, journalID string, shard, shards int, config Config) (identity, error) {
-	stream, err := js.CreateStream(ctx, streamConfig(journalID, shard, shards, config))
+	var stream jetstream.Stream
+	err := patiently(ctx, func(ctx context.Context) (err error) {
+		stream, err = js.CreateStream(ctx, streamConfig(journalID, shard, shards, config)) // idempotent
+		return err
+	})
 	if err != nil {
 		return identity{}, fmt.Errorf("create stream %s: %w", streamName(journalID, shard), err)
 	}
@@ -180,7 +192,11 @@ func adjust(ctx context.Context, js jetstream.JetStream, s identity, wanted Conf
 	if c.MaxBytes == s.config.MaxBytes && c.Duplicates == s.config.Duplicates {
 		return nil
 	}
-	if _, err := js.UpdateStream(ctx, c); err != nil {
+	err := patiently(ctx, func(ctx context.Context) error {
+		_, err := js.UpdateStream(ctx, c)
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("adjust stream %s to %d bytes, dedupe window %v: %w", s.stream, c.MaxBytes, c.Duplicates.Round(time.Millisecond), err)
 	}
 	return nil
