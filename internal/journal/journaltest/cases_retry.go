@@ -69,13 +69,25 @@ func oneKeyTwoPayloads(t *testing.T, ctx context.Context, h Harness) {
 	wantLastSeq(t, ctx, s, first.Seq)
 }
 
+// opened returns the shard as eight processes have it, which share nothing but the stream.
+func opened(t testing.TB, h Harness) []journal.Shard {
+	t.Helper()
+	shards := []journal.Shard{h.Shard}
+	for range 7 {
+		shards = append(shards, h.Again(t))
+	}
+	return shards
+}
+
 func oneCommandAtOnce(t *testing.T, ctx context.Context, h Harness) {
 	const callers = 60
 	receipts := make([]journal.Receipt, callers)
 	errs := make([]error, callers)
+	shards := opened(t, h)
 	var all sync.WaitGroup
 	for i := range callers {
-		all.Go(func() { receipts[i], errs[i] = h.Shard.Append(ctx, Event(note("acme", "n1"), "c1", "text", 1), 0) })
+		s := shards[i%len(shards)]
+		all.Go(func() { receipts[i], errs[i] = s.Append(ctx, Event(note("acme", "n1"), "c1", "text", 1), 0) })
 	}
 	all.Wait()
 	fresh := 0

@@ -55,12 +55,13 @@ func entity(ctx context.Context, s journal.Shard, key envelope.Key, commandID st
 }
 
 // write runs writers that append events events each, and returns where each command was said to be stored.
-func write(t testing.TB, ctx context.Context, s journal.Shard, writers, events int, key func(writer int) envelope.Key) map[string]uint64 {
+func write(t testing.TB, ctx context.Context, shards []journal.Shard, writers, events int, key func(writer int) envelope.Key) map[string]uint64 {
 	t.Helper()
 	var mu sync.Mutex
 	accepted := map[string]uint64{}
 	var all sync.WaitGroup
 	for w := range writers {
+		s := shards[w%len(shards)]
 		all.Go(func() {
 			for i := range events {
 				commandID := fmt.Sprintf("w%d-%d", w, i)
@@ -112,7 +113,7 @@ func checkStored(t testing.TB, ctx context.Context, s journal.Shard, accepted ma
 }
 
 func writersOnOneEntity(t *testing.T, ctx context.Context, h Harness) {
-	accepted := write(t, ctx, h.Shard, 16, 50, func(int) envelope.Key { return note("acme", "busy") })
+	accepted := write(t, ctx, opened(t, h), 16, 50, func(int) envelope.Key { return note("acme", "busy") })
 	if len(accepted) != 16*50 {
 		t.Fatalf("%d commands were accepted, want %d", len(accepted), 16*50)
 	}
@@ -121,7 +122,7 @@ func writersOnOneEntity(t *testing.T, ctx context.Context, h Harness) {
 
 // writersApart goes through group commit: the receipts must name the very sequences of the events.
 func writersApart(t *testing.T, ctx context.Context, h Harness) {
-	accepted := write(t, ctx, h.Shard, 64, 10, func(w int) envelope.Key { return note("acme", "own"+itoa(w)) })
+	accepted := write(t, ctx, []journal.Shard{h.Shard}, 64, 10, func(w int) envelope.Key { return note("acme", "own"+itoa(w)) })
 	if len(accepted) != 64*10 {
 		t.Fatalf("%d commands were accepted, want %d", len(accepted), 64*10)
 	}
@@ -132,11 +133,12 @@ func writersApart(t *testing.T, ctx context.Context, h Harness) {
 // repeating the command.
 func killedWhileWriting(t *testing.T, ctx context.Context, h Harness) {
 	half := make(chan struct{})
-	var once sync.Once
+	shards := []journal.Shard{signalling(h.Shard, 40, func() { close(half) }), h.Again(t)}
+	follower := follow(t, ctx, h.Shard, journal.FollowOptions{})
 	var all sync.WaitGroup
 	accepted := map[string]uint64{}
 	all.Go(func() {
-		accepted = write(t, ctx, signalling(h.Shard, 100, func() { once.Do(func() { close(half) }) }), 8, 40, func(w int) envelope.Key {
+		accepted = write(t, ctx, shards, 8, 40, func(w int) envelope.Key {
 			return note("acme", "e"+itoa(w/2)) // two writers on each entity
 		})
 	})
@@ -151,6 +153,11 @@ func killedWhileWriting(t *testing.T, ctx context.Context, h Harness) {
 		t.Fatalf("%d commands were accepted, want %d", len(accepted), 8*40)
 	}
 	checkStored(t, ctx, h.Shard, accepted)
+	// A reader who was there before the crash has missed nothing and read nothing twice.
+	events := read(t, ctx, follower, 1+8*40)
+	if last := events[len(events)-1].Seq; last != 1+8*40 {
+		t.Fatalf("a follower across the crash ended at %d, want %d", last, 1+8*40)
+	}
 }
 
 // signalling calls reached when so many events were appended.

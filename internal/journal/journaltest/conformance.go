@@ -19,6 +19,8 @@ type Setup struct {
 // A fault that is nil cannot be done to this store: the cases that need it are listed as not applicable.
 type Harness struct {
 	Shard journal.Shard
+	// Again opens the same shard over a connection of its own, as another process does.
+	Again func(t testing.TB) journal.Shard
 	// Recreate deletes the stream under the running shard and creates another journal. It returns its shard.
 	Recreate func(t testing.TB) journal.Shard
 	// Restore takes a copy of the store, runs between on it, brings the copy back and returns the shard over it.

@@ -22,6 +22,7 @@ func TestFake(t *testing.T) {
 		fake.BytesMax = uint64(setup.BytesMax)
 		return journaltest.Harness{
 			Shard: fake,
+			Again: func(testing.TB) journal.Shard { return fake },
 			Recreate: func(testing.TB) journal.Shard {
 				fake.Recreate("01FAKE9999999999999999", 0, 1)
 				return fake
@@ -50,7 +51,11 @@ func TestEmbedded(t *testing.T) {
 	journaltest.Conformance(t, "embedded R1", can, func(t testing.TB, setup journaltest.Setup) journaltest.Harness {
 		e := &embedded{store: storeDir(t), setup: setup}
 		t.Cleanup(e.stop)
-		return journaltest.Harness{Shard: e.start(t), Recreate: e.recreate, Restore: e.restore}
+		return journaltest.Harness{
+			Shard:    e.start(t),
+			Again:    func(t testing.TB) journal.Shard { return again(t, "", nats.InProcessServer(e.server)) },
+			Recreate: e.recreate, Restore: e.restore,
+		}
 	})
 }
 
@@ -104,7 +109,10 @@ func TestProcess(t *testing.T) {
 	}
 	journaltest.Conformance(t, "R1 in a process", journaltest.Harness{Crash: crash}, func(t testing.TB, setup journaltest.Setup) journaltest.Harness {
 		deleteJournal(t, nc)
-		return journaltest.Harness{Shard: create(t, nc, 1, setup).Shards[0], Crash: crash}
+		return journaltest.Harness{
+			Shard: create(t, nc, 1, setup).Shards[0], Crash: crash,
+			Again: func(t testing.TB) journal.Shard { return again(t, n.url()) },
+		}
 	})
 }
 
@@ -118,15 +126,20 @@ func TestCluster(t *testing.T) {
 	journaltest.Conformance(t, "R3", can, func(t testing.TB, setup journaltest.Setup) journaltest.Harness {
 		deleteJournal(t, c.nc)
 		c.journal = create(t, c.nc, 3, setup)
-		return journaltest.Harness{Shard: c.journal.Shards[0], Crash: c.killLeader, Recreate: func(t testing.TB) journal.Shard {
-			deleteJournal(t, c.nc)
-			return create(t, c.nc, 3, setup).Shards[0]
-		}}
+		return journaltest.Harness{
+			Shard: c.journal.Shards[0], Crash: c.killLeader,
+			Again: func(t testing.TB) journal.Shard { return again(t, c.urls) },
+			Recreate: func(t testing.TB) journal.Shard {
+				deleteJournal(t, c.nc)
+				return create(t, c.nc, 3, setup).Shards[0]
+			},
+		}
 	})
 }
 
 type cluster struct {
 	nodes   []*node
+	urls    string
 	nc      *nats.Conn
 	journal *journal.Journal
 }
@@ -146,7 +159,8 @@ func startCluster(t *testing.T) *cluster {
 		c.nodes = append(c.nodes, n)
 		urls = append(urls, n.url())
 	}
-	c.nc = connect(t, strings.Join(urls, ","))
+	c.urls = strings.Join(urls, ",")
+	c.nc = connect(t, c.urls)
 	awaitPeers(t, c.nc)
 	return c
 }
@@ -207,6 +221,17 @@ func create(t testing.TB, nc *nats.Conn, replicas int, setup journaltest.Setup) 
 	}
 	t.Cleanup(j.Close)
 	return j
+}
+
+// again opens the shard over another connection.
+func again(t testing.TB, urls string, options ...nats.Option) journal.Shard {
+	t.Helper()
+	j, err := journal.Open(t.Context(), connect(t, urls, options...), journal.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(j.Close)
+	return j.Shards[0]
 }
 
 // deleteJournal removes all streams, which only a test does.

@@ -1,0 +1,177 @@
+package journal
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/refold-dev/refold/events/envelope"
+)
+
+// newCollector returns a committer that does not run, with a queue to put events into.
+func newCollector() *committer { return &committer{queue: make(chan *waiting, queueMax)} }
+
+func put(c *committer, subject string, bytes int) *waiting {
+	w := &waiting{outgoing: &outgoing{subject: subject, bytes: bytes}, answer: make(chan answer, 1)}
+	c.queue <- w
+	return w
+}
+
+func TestCollectOneOfEachEntity(t *testing.T) {
+	c := newCollector()
+	for i := range 6 {
+		put(c, fmt.Sprintf("ev.0.acme.note.n%d", i%3), 100)
+	}
+	batch, rest := c.collect(nil)
+	if len(batch) != 3 || len(rest) != 3 {
+		t.Fatalf("got a batch of %d and %d left, want 3 and 3", len(batch), len(rest))
+	}
+	batch, rest = c.collect(rest)
+	if len(batch) != 3 || len(rest) != 0 {
+		t.Fatalf("next: got a batch of %d and %d left, want 3 and 0", len(batch), len(rest))
+	}
+}
+
+func TestCollectWithinBounds(t *testing.T) {
+	c := newCollector()
+	for i := range BatchMax + 10 {
+		put(c, fmt.Sprintf("s%d", i), 100)
+	}
+	if batch, rest := c.collect(nil); len(batch) != BatchMax || len(rest) != 0 || len(c.queue) != 10 {
+		t.Fatalf("got a batch of %d, %d left, %d queued, want %d, 0, 10", len(batch), len(rest), len(c.queue), BatchMax)
+	}
+	c = newCollector()
+	for i := range 6 {
+		put(c, fmt.Sprintf("s%d", i), batchBytesMax/3)
+	}
+	if batch, rest := c.collect(nil); len(batch) != 3 || len(rest) != 3 {
+		t.Fatalf("large events: got a batch of %d and %d left, want 3 and 3", len(batch), len(rest))
+	}
+}
+
+// TestCollectLeavesOutWhoHasLeft: an event whose caller has left before it was published is never published.
+func TestCollectLeavesOutWhoHasLeft(t *testing.T) {
+	c := newCollector()
+	left, stays := put(c, "s1", 100), put(c, "s2", 100)
+	if !left.take() || left.take() {
+		t.Fatal("take does not belong to the first alone")
+	}
+	if batch, rest := c.collect(nil); len(batch) != 1 || batch[0] != stays || len(rest) != 0 {
+		t.Fatalf("got a batch of %d and %d left, want only who stays", len(batch), len(rest))
+	}
+}
+
+// TestBatchSequences: the events of a batch are stored without a gap, in its order, up to the acknowledged one.
+func TestBatchSequences(t *testing.T) {
+	nc, _ := embedded(t)
+	s := opened(t, nc, Config{}).Shards[0].(*jetShard)
+	var batch []*waiting
+	for i := range 100 {
+		o, err := newOutgoing(0, testEvent("acme", fmt.Sprintf("n%d", i), "c", 1), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		batch = append(batch, &waiting{outgoing: o})
+	}
+	for i, a := range s.commits.publishTogether(batch) {
+		if a.meaning != stored || a.seq != uint64(i+2) {
+			t.Fatalf("answer %d: got %+v, want stored at %d", i, a, i+2)
+		}
+		e, err := s.At(t.Context(), a.seq)
+		if err != nil || !batch[i].isOwn(e) {
+			t.Fatalf("event at %d: got %+v, %v, want that of %s", a.seq, e, err, batch[i].key)
+		}
+	}
+}
+
+// TestRefusedBatch: one event that cannot be stored does not keep the others out, nor does one that is stored already.
+func TestRefusedBatch(t *testing.T) {
+	nc, _ := embedded(t)
+	s := opened(t, nc, Config{}).Shards[0].(*jetShard)
+	repeated := testEvent("acme", "repeated", "c", 1)
+	if _, err := s.Append(t.Context(), repeated, 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, spoiler := range []struct {
+		event *envelope.Event
+		last  uint64
+	}{{testEvent("acme", "conflict", "c", 1), 99}, {testEvent("acme", "repeated", "c", 1), 0}} {
+		var batch []*waiting
+		for i, e := range []*envelope.Event{testEvent("acme", "a", "c", 1), spoiler.event, testEvent("acme", "b", "c", 1)} {
+			last := uint64(0)
+			if i == 1 {
+				last = spoiler.last
+			}
+			o, err := newOutgoing(0, e, last)
+			if err != nil {
+				t.Fatal(err)
+			}
+			batch = append(batch, &waiting{outgoing: o})
+		}
+		for i, a := range s.commits.publishTogether(batch) {
+			if a.meaning != alone {
+				t.Fatalf("answer %d: got %+v, want each to be tried alone", i, a)
+			}
+		}
+		if facts, err := s.Facts(t.Context()); err != nil || facts.LastSeq != 2 {
+			t.Fatalf("a refused batch left %+v, %v, want nothing", facts, err)
+		}
+	}
+}
+
+// BenchmarkAppend measures durable events a second under writers on entities of their own.
+func BenchmarkAppend(b *testing.B) {
+	for _, writers := range []int{1, 16, 256} {
+		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
+			nc, _ := embedded(b)
+			s := opened(b, nc, Config{}).Shards[0]
+			var next atomic.Int64
+			b.ResetTimer()
+			var all sync.WaitGroup
+			for w := range writers {
+				all.Go(func() {
+					for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
+						if _, err := s.Append(b.Context(), testEvent("acme", fmt.Sprintf("w%d-%d", w, i), "c", 1), 0); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			all.Wait()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+		})
+	}
+}
+
+// BenchmarkFollow measures how fast a shard is read and decoded.
+func BenchmarkFollow(b *testing.B) {
+	nc, _ := embedded(b)
+	s := opened(b, nc, Config{}).Shards[0]
+	var all sync.WaitGroup
+	for w := range 256 {
+		all.Go(func() {
+			for i := w; i < b.N; i += 256 {
+				if _, err := s.Append(b.Context(), testEvent("acme", fmt.Sprintf("n%d", i), "c", 1), 0); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	b.ResetTimer()
+	f, err := s.Follow(b.Context(), FollowOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	for count := 0; count < b.N; {
+		events, err := f.Next(b.Context(), 0, 0)
+		if err != nil {
+			b.Fatal(err)
+		}
+		count += len(events)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+}
