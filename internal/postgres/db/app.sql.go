@@ -11,6 +11,45 @@ import (
 	"github.com/google/uuid"
 )
 
+const appByID = `-- name: AppByID :one
+SELECT a.tenant_id, a.id, a.version, a.owner_id, a.name, a.description, a.metadata, a.is_active, a.created_at, a.updated_at, (
+    SELECT count(*) FROM memory m WHERE m.tenant_id = a.tenant_id AND m.app_id = a.id AND m.state <> 'deleted'
+) AS memories
+FROM app a
+WHERE a.tenant_id = $1 AND a.id = $2 AND a.owner_id = $3
+`
+
+type AppByIDParams struct {
+	TenantID string
+	ID       uuid.UUID
+	OwnerID  uuid.UUID
+}
+
+type AppByIDRow struct {
+	App      App
+	Memories int64
+}
+
+// One app of its owner, with the number of its memories that are not deleted; for readers.
+func (q *Queries) AppByID(ctx context.Context, arg AppByIDParams) (AppByIDRow, error) {
+	row := q.db.QueryRow(ctx, appByID, arg.TenantID, arg.ID, arg.OwnerID)
+	var i AppByIDRow
+	err := row.Scan(
+		&i.App.TenantID,
+		&i.App.ID,
+		&i.App.Version,
+		&i.App.OwnerID,
+		&i.App.Name,
+		&i.App.Description,
+		&i.App.Metadata,
+		&i.App.IsActive,
+		&i.App.CreatedAt,
+		&i.App.UpdatedAt,
+		&i.Memories,
+	)
+	return i, err
+}
+
 const appOfEntities = `-- name: AppOfEntities :many
 SELECT a.tenant_id, a.id, a.version, a.owner_id, a.name, a.description, a.metadata, a.is_active, a.created_at, a.updated_at FROM app a
 JOIN (SELECT unnest($1::text[]) AS tenant_id, unnest($2::uuid[]) AS id) AS k ON a.tenant_id = k.tenant_id AND a.id = k.id
@@ -42,6 +81,77 @@ func (q *Queries) AppOfEntities(ctx context.Context, arg AppOfEntitiesParams) ([
 			&i.IsActive,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const appPage = `-- name: AppPage :many
+SELECT a.tenant_id, a.id, a.version, a.owner_id, a.name, a.description, a.metadata, a.is_active, a.created_at, a.updated_at, (
+    SELECT count(*) FROM memory m WHERE m.tenant_id = a.tenant_id AND m.app_id = a.id AND m.state <> 'deleted'
+) AS memories
+FROM app a
+WHERE a.tenant_id = $1 AND a.owner_id = $2
+  AND ($3::text IS NULL OR strpos(lower(a.name), lower($3::text)) > 0)
+  AND ($4::boolean IS NULL OR a.is_active = $4::boolean)
+  AND ($5::text IS NULL
+      OR (a.name, a.id) > ($5::text, $6::uuid))
+ORDER BY a.name, a.id
+LIMIT $7
+`
+
+type AppPageParams struct {
+	TenantID  string
+	OwnerID   uuid.UUID
+	Search    *string
+	IsActive  *bool
+	AfterName *string
+	AfterID   *uuid.UUID
+	CountMax  int32
+}
+
+type AppPageRow struct {
+	App      App
+	Memories int64
+}
+
+// A page of an owner's apps by name, each with the number of its memories that are not deleted; for readers.
+// The page begins behind (after_name, after_id); without them it is the first.
+func (q *Queries) AppPage(ctx context.Context, arg AppPageParams) ([]AppPageRow, error) {
+	rows, err := q.db.Query(ctx, appPage,
+		arg.TenantID,
+		arg.OwnerID,
+		arg.Search,
+		arg.IsActive,
+		arg.AfterName,
+		arg.AfterID,
+		arg.CountMax,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []AppPageRow{}
+	for rows.Next() {
+		var i AppPageRow
+		if err := rows.Scan(
+			&i.App.TenantID,
+			&i.App.ID,
+			&i.App.Version,
+			&i.App.OwnerID,
+			&i.App.Name,
+			&i.App.Description,
+			&i.App.Metadata,
+			&i.App.IsActive,
+			&i.App.CreatedAt,
+			&i.App.UpdatedAt,
+			&i.Memories,
 		); err != nil {
 			return nil, err
 		}

@@ -7,9 +7,50 @@ package db
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 )
+
+const memoryByID = `-- name: MemoryByID :one
+SELECT m.tenant_id, m.id, m.version, m.user_id, m.app_id, m.content, m.metadata, m.state, m.created_at, m.updated_at, m.archived_at, m.deleted_at, a.name AS app_name
+FROM memory m
+LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
+WHERE m.tenant_id = $1 AND m.id = $2 AND m.user_id = $3 AND m.state <> 'deleted'
+`
+
+type MemoryByIDParams struct {
+	TenantID string
+	ID       uuid.UUID
+	UserID   uuid.UUID
+}
+
+type MemoryByIDRow struct {
+	Memory  Memory
+	AppName *string
+}
+
+// One memory of a user, with the name of its app; for readers. A deleted one is absent.
+func (q *Queries) MemoryByID(ctx context.Context, arg MemoryByIDParams) (MemoryByIDRow, error) {
+	row := q.db.QueryRow(ctx, memoryByID, arg.TenantID, arg.ID, arg.UserID)
+	var i MemoryByIDRow
+	err := row.Scan(
+		&i.Memory.TenantID,
+		&i.Memory.ID,
+		&i.Memory.Version,
+		&i.Memory.UserID,
+		&i.Memory.AppID,
+		&i.Memory.Content,
+		&i.Memory.Metadata,
+		&i.Memory.State,
+		&i.Memory.CreatedAt,
+		&i.Memory.UpdatedAt,
+		&i.Memory.ArchivedAt,
+		&i.Memory.DeletedAt,
+		&i.AppName,
+	)
+	return i, err
+}
 
 const memoryOfEntities = `-- name: MemoryOfEntities :many
 SELECT m.tenant_id, m.id, m.version, m.user_id, m.app_id, m.content, m.metadata, m.state, m.created_at, m.updated_at, m.archived_at, m.deleted_at FROM memory m
@@ -44,6 +85,92 @@ func (q *Queries) MemoryOfEntities(ctx context.Context, arg MemoryOfEntitiesPara
 			&i.UpdatedAt,
 			&i.ArchivedAt,
 			&i.DeletedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const memoryPage = `-- name: MemoryPage :many
+SELECT m.tenant_id, m.id, m.version, m.user_id, m.app_id, m.content, m.metadata, m.state, m.created_at, m.updated_at, m.archived_at, m.deleted_at, a.name AS app_name
+FROM memory m
+LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
+WHERE m.tenant_id = $1 AND m.user_id = $2
+  AND m.state = ANY ($3::text[]) AND m.state <> 'deleted'
+  AND ($4::uuid IS NULL OR m.app_id = $4::uuid)
+  AND ($5::text IS NULL OR strpos(lower(m.content), lower($5::text)) > 0)
+  AND ($6::text IS NULL OR EXISTS (
+      SELECT FROM memory_category l JOIN category c ON c.tenant_id = l.tenant_id AND c.id = l.category_id
+      WHERE l.tenant_id = m.tenant_id AND l.memory_id = m.id AND c.name = $6::text))
+  AND m.created_at >= COALESCE($7::timestamptz, '-infinity')
+  AND m.created_at <= COALESCE($8::timestamptz, 'infinity')
+  AND (m.created_at, m.id) < (COALESCE($9::timestamptz, 'infinity'),
+      COALESCE($10::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+ORDER BY m.created_at DESC, m.id DESC
+LIMIT $11
+`
+
+type MemoryPageParams struct {
+	TenantID    string
+	UserID      uuid.UUID
+	States      []string
+	AppID       *uuid.UUID
+	Search      *string
+	Category    *string
+	CreatedFrom *time.Time
+	CreatedTo   *time.Time
+	BeforeAt    *time.Time
+	BeforeID    *uuid.UUID
+	CountMax    int32
+}
+
+type MemoryPageRow struct {
+	Memory  Memory
+	AppName *string
+}
+
+// A page of a user's memories, newest first; for readers. Deleted ones are absent whatever states are asked for.
+// The page begins behind (before_at, before_id); without them it is the first.
+func (q *Queries) MemoryPage(ctx context.Context, arg MemoryPageParams) ([]MemoryPageRow, error) {
+	rows, err := q.db.Query(ctx, memoryPage,
+		arg.TenantID,
+		arg.UserID,
+		arg.States,
+		arg.AppID,
+		arg.Search,
+		arg.Category,
+		arg.CreatedFrom,
+		arg.CreatedTo,
+		arg.BeforeAt,
+		arg.BeforeID,
+		arg.CountMax,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []MemoryPageRow{}
+	for rows.Next() {
+		var i MemoryPageRow
+		if err := rows.Scan(
+			&i.Memory.TenantID,
+			&i.Memory.ID,
+			&i.Memory.Version,
+			&i.Memory.UserID,
+			&i.Memory.AppID,
+			&i.Memory.Content,
+			&i.Memory.Metadata,
+			&i.Memory.State,
+			&i.Memory.CreatedAt,
+			&i.Memory.UpdatedAt,
+			&i.Memory.ArchivedAt,
+			&i.Memory.DeletedAt,
+			&i.AppName,
 		); err != nil {
 			return nil, err
 		}
