@@ -1,0 +1,75 @@
+package reader
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/refold-dev/refold/internal/postgres/db"
+)
+
+// gateFresh is how old the knowledge may be by which a shard is held open to commands.
+const gateFresh = 200 * time.Millisecond
+
+// StoppedError: journal and live edition of a shard disagree about the past. Commands are refused until an operator
+// has decided; questions are answered all the same.
+type StoppedError struct {
+	Shard  int
+	Reason string // PROJECTION_AHEAD, DIVERGED, LOG_TRUNCATED or LOG_REPLACED
+}
+
+func (e *StoppedError) Error() string {
+	return fmt.Sprintf("shard %d is stopped: %s", e.Shard, e.Reason)
+}
+
+// gates remembers for a moment where each shard stands, so that not every command asks the database.
+type gates struct {
+	mu    sync.Mutex
+	known map[place]gate
+}
+
+type gate struct {
+	position Position
+	stopped  *string
+	asked    time.Time
+}
+
+// Open says whether the shard of a tenant takes commands, and where its rows stand. It fails with a *StoppedError or
+// with ErrNoEdition.
+func (r *Reader) Open(ctx context.Context, tenant string, shard int) (Position, error) {
+	number, pool, err := r.live(ctx, Caller{Tenant: tenant, Shard: shard})
+	if err != nil {
+		return Position{}, err
+	}
+	at := place{number, shard}
+	g, fresh := r.gates.get(at)
+	if !fresh {
+		checkpoint, err := db.New(pool).CheckpointGet(ctx, db.CheckpointGetParams{Edition: number, Shard: int32(shard)})
+		if err != nil {
+			return Position{}, fmt.Errorf("checkpoint of edition %d, shard %d: %w", number, shard, err)
+		}
+		g = r.gates.put(at, gate{positionOf(checkpoint), checkpoint.Stopped, time.Now()})
+	}
+	if g.stopped != nil {
+		return Position{}, &StoppedError{shard, *g.stopped}
+	}
+	return g.position, nil
+}
+
+func (g *gates) get(at place) (gate, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	known, ok := g.known[at]
+	return known, ok && time.Since(known.asked) < gateFresh
+}
+
+func (g *gates) put(at place, known gate) gate {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.known == nil {
+		g.known = map[place]gate{}
+	}
+	g.known[at] = known
+	return known
+}

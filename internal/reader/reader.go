@@ -1,0 +1,131 @@
+// Package reader answers questions from the rows of the live edition: as one tenant, through the one door
+// postgres.WithTenant, in one snapshot together with the checkpoint that the rows stand on. It can wait until the
+// rows have reached a position, and it alone knows how what is handed out (positions, cursors) is sealed.
+package reader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/refold-dev/refold/internal/postgres"
+	"github.com/refold-dev/refold/internal/postgres/db"
+)
+
+// WaitMax bounds how long a question waits for a position.
+const WaitMax = 30 * time.Second
+
+var (
+	// ErrNotFound: there is no such thing, it is deleted, or it is somebody else's; nobody can tell which.
+	ErrNotFound = errors.New("not found")
+	// ErrNoEdition: no edition of this shard is live yet. Build one, or wait for it.
+	ErrNoEdition = errors.New("no edition is live")
+	// ErrNotYet: the rows have not reached the position in the time given. Ask again.
+	ErrNotYet = errors.New("the rows have not reached this position yet")
+	// ErrPositionLost: the position belongs to a journal, or to a time of it, that was given up in a restore. Drop it.
+	ErrPositionLost = errors.New("this position was lost in a restore")
+)
+
+// Editions knows which edition is live; *edition.Live is one.
+type Editions interface {
+	Edition(shard int, tenant string) (number int64, ok bool)
+}
+
+// Pools hands out the connections that may read an edition; *postgres.DB is one.
+type Pools interface {
+	Reader(ctx context.Context, edition int64) (*pgxpool.Pool, error)
+}
+
+// Reader answers questions. It is safe for concurrent use.
+type Reader struct {
+	editions Editions
+	pools    Pools
+	waits    waits
+	gates    gates
+}
+
+// New returns a Reader.
+func New(editions Editions, pools Pools) *Reader {
+	return &Reader{editions: editions, pools: pools}
+}
+
+// Caller is for whom a question is answered.
+type Caller struct {
+	Tenant string
+	Shard  int // the tenant's
+	User   uuid.UUID
+}
+
+// Freshness says how new an answer must be. The zero value takes the rows as they are.
+type Freshness struct {
+	Least *Position     // nil = whatever is there
+	Wait  time.Duration // how long to wait for it, up to WaitMax
+}
+
+// Stamp says what an answer rests on.
+type Stamp struct {
+	Edition  int64
+	Position Position
+	Age      time.Duration // since the rows last moved; on an idle shard that is no lag
+}
+
+// ask runs fn in the snapshot of the live edition, once that is as new as the caller wants it.
+func (r *Reader) ask(ctx context.Context, c Caller, f Freshness, fn func(*db.Queries) error) (Stamp, error) {
+	deadline, cancel := context.WithTimeout(ctx, min(f.Wait, WaitMax))
+	defer cancel()
+	for {
+		stamp, err := r.askOnce(ctx, deadline, c, f.Least, fn)
+		// After a flip between wait and snapshot the new edition may stand elsewhere: wait again, on that one.
+		if !errors.Is(err, ErrNotYet) || deadline.Err() != nil {
+			return stamp, err
+		}
+	}
+}
+
+func (r *Reader) askOnce(ctx, deadline context.Context, c Caller, least *Position, fn func(*db.Queries) error) (Stamp, error) {
+	number, pool, err := r.live(ctx, c)
+	if err != nil {
+		return Stamp{}, err
+	}
+	if least != nil && deadline.Err() == nil {
+		if err := r.waits.wait(deadline, place{number, c.Shard}, pool, *least); err != nil {
+			return Stamp{}, err
+		}
+	}
+	stamp := Stamp{Edition: number}
+	err = postgres.WithTenant(ctx, pool, c.Tenant, func(q *db.Queries) error {
+		checkpoint, err := q.CheckpointGet(ctx, db.CheckpointGetParams{Edition: number, Shard: int32(c.Shard)})
+		if err != nil {
+			return fmt.Errorf("checkpoint of edition %d, shard %d: %w", number, c.Shard, err)
+		}
+		stamp.Position = positionOf(checkpoint)
+		stamp.Age = max(0, time.Since(checkpoint.UpdatedAt))
+		if least != nil {
+			if err := least.reachedBy(stamp.Position); err != nil {
+				return err
+			}
+		}
+		return fn(q)
+	})
+	return stamp, err
+}
+
+func (r *Reader) live(ctx context.Context, c Caller) (int64, *pgxpool.Pool, error) {
+	number, ok := r.editions.Edition(c.Shard, c.Tenant)
+	if !ok {
+		return 0, nil, ErrNoEdition
+	}
+	pool, err := r.pools.Reader(ctx, number)
+	return number, pool, err
+}
+
+func absent(err error) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ErrNotFound
+	}
+	return err
+}
