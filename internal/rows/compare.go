@@ -88,7 +88,9 @@ func (g *Digests) List() []TableDigest {
 	for id, h := range g.sums {
 		out = append(out, TableDigest{id.tenant, g.schema.all[id.table].describe().Name, h.Count, h.Sum()})
 	}
-	slices.SortFunc(out, func(a, b TableDigest) int { return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Table, b.Table)) })
+	slices.SortFunc(out, func(a, b TableDigest) int {
+		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Table, b.Table))
+	})
 	return out
 }
 

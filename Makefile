@@ -1,0 +1,51 @@
+# refold: everything a developer runs. `make` alone prints this help.
+
+SHELL := /bin/bash
+GO ?= go
+TOOL = CGO_ENABLED=0 $(GO) tool -modfile=tools/go.mod
+TEST_FLAGS ?=
+DEMO_FLAGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test race chaos generate verify bench up down stores build
+
+help: ## print this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: stores ## run the story of refold on sample data (DEMO_FLAGS=--keep leaves it serving)
+	$(GO) run ./cmd/refold demo $(DEMO_FLAGS)
+
+test: stores ## run all tests against a real Postgres and a real JetStream
+	$(GO) test -timeout 40m $(TEST_FLAGS) ./...
+
+race: stores ## run all tests under the race detector
+	$(GO) test -race -timeout 80m $(TEST_FLAGS) ./...
+
+chaos: stores ## the long fault campaign: a million events, a hundred and more kills
+	REFOLD_CHAOS=long $(GO) test -count=1 -timeout 120m -v -run 'TestChaos|TestTampering' ./internal/plane
+
+generate: ## generate queries and the HTTP server anew (commit the result alone)
+	$(TOOL) sqlc generate
+	cd internal/httpapi && CGO_ENABLED=0 $(GO) tool -modfile=../../tools/go.mod oapi-codegen -config oapi.yaml openapi.yaml
+
+verify: generate ## fail when generated code, formatting, vet or lint is not as it should be
+	@git diff --exit-code -- internal/postgres/db internal/httpapi/api || { echo "generated code is not up to date: run 'make generate' and commit"; exit 1; }
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt"; exit 1; }
+	$(GO) vet ./...
+	cd tools/lint && CGO_ENABLED=0 $(GO) build -o ../../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	bin/golangci-lint run
+
+bench: stores ## measure; prints `name value unit` lines and writes bench.json
+	$(GO) run ./internal/bench
+
+build: ## build bin/refold
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/refold ./cmd/refold
+
+up: ## start Postgres, NATS and refold in containers
+	docker compose up -d --build --wait
+
+down: ## stop the containers; data volumes stay
+	docker compose down
+
+stores: # makes sure that a PostgreSQL can be started
+	@scripts/stores.sh

@@ -1,0 +1,161 @@
+package events
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/refold-dev/refold/internal/jsonb"
+)
+
+const (
+	// depthMax bounds how deep a payload is nested: metadata, at most jsonb.DepthMax deep, lies two objects down.
+	depthMax = jsonb.DepthMax + 2
+	// membersMax bounds the members of an object that is read by name.
+	membersMax = 32
+)
+
+// scanner reads typed JSON. The first thing that is wrong stays in err; from then on every reader returns zero and
+// every loop ends, so a payload is read in one go and asked once.
+type scanner struct {
+	data  []byte
+	at    int
+	depth int
+	err   error
+}
+
+func (s *scanner) fail(err error) {
+	if s.err == nil {
+		s.err = err
+	}
+	s.at = len(s.data)
+}
+
+func (s *scanner) refuse(at int, reason string) { s.fail(&jsonb.Error{Offset: at, Reason: reason}) }
+
+// end refuses whatever follows the value.
+func (s *scanner) end() {
+	if s.at = jsonb.Blank(s.data, s.at); s.at != len(s.data) {
+		s.refuse(s.at, "something follows the payload")
+	}
+}
+
+// members is a loop over the members of one object:
+//
+//	for m := s.object(); s.next(&m); {
+//		switch string(m.name) { ...read the value, or s.skip() }
+//	}
+type members struct {
+	name  []byte // of the member whose value is to be read now
+	count int
+	seen  [membersMax]struct{ start, end int }
+}
+
+// object reads an opening brace.
+func (s *scanner) object() (m members) {
+	s.open('{')
+	return m
+}
+
+func (s *scanner) open(bracket byte) {
+	s.at = jsonb.Blank(s.data, s.at)
+	switch {
+	case s.err != nil:
+	case s.at == len(s.data) || s.data[s.at] != bracket:
+		s.refuse(s.at, fmt.Sprintf("want %q", bracket))
+	case s.depth == depthMax:
+		s.refuse(s.at, "nested too deeply")
+	default:
+		s.at++
+		s.depth++
+	}
+}
+
+// more reads the comma before a member, or the closing bracket behind the last one.
+func (s *scanner) more(closing byte, first bool) bool {
+	s.at = jsonb.Blank(s.data, s.at)
+	switch {
+	case s.err != nil:
+		return false
+	case s.at == len(s.data):
+		s.refuse(s.at, "the payload does not end")
+		return false
+	case s.data[s.at] == closing:
+		s.at++
+		s.depth--
+		return false
+	case first:
+		return true
+	case s.data[s.at] != ',':
+		s.refuse(s.at, "want a comma or the end of the object or array")
+		return false
+	}
+	s.at = jsonb.Blank(s.data, s.at+1)
+	return true
+}
+
+// next reads the name of the next member. A name that was there before is refused.
+func (s *scanner) next(m *members) bool {
+	if !s.more('}', m.count == 0) {
+		return false
+	}
+	start := s.at + 1
+	end, escaped, err := jsonb.Text(s.data, s.at)
+	switch {
+	case err != nil:
+		s.fail(err)
+		return false
+	case escaped:
+		s.refuse(start, "the name of a member is written with escapes")
+		return false
+	case m.count == membersMax:
+		s.refuse(start, "an object with too many members")
+		return false
+	}
+	m.name = s.data[start : end-1]
+	if m.has(s, string(m.name)) {
+		s.refuse(start, fmt.Sprintf("member %q twice", m.name))
+		return false
+	}
+	m.seen[m.count].start, m.seen[m.count].end = start, end-1
+	m.count++
+	if s.at, err = jsonb.Colon(s.data, end); err != nil {
+		s.fail(err)
+		return false
+	}
+	return true
+}
+
+func (m *members) has(s *scanner, name string) bool {
+	for _, seen := range m.seen[:m.count] {
+		if seen.end-seen.start == len(name) && string(s.data[seen.start:seen.end]) == name {
+			return true
+		}
+	}
+	return false
+}
+
+// require refuses an object that lacks one of the names.
+func (s *scanner) require(m *members, names ...string) {
+	if s.err != nil {
+		return
+	}
+	for _, name := range names {
+		if !m.has(s, name) {
+			s.fail(errors.New("member " + name + " is missing"))
+			return
+		}
+	}
+}
+
+// skip reads any value.
+func (s *scanner) skip() {
+	if s.err != nil {
+		return
+	}
+	end, err := jsonb.Skip(s.data, s.at, s.depth, depthMax)
+	if err != nil {
+		s.fail(err)
+		return
+	}
+	s.at = end
+}

@@ -1,0 +1,176 @@
+// Package plane puts the parts together: the stores, the journal, the tenants, the fold and the editions. Together
+// with cmd/refold it is the only place that sees both meaning and machinery.
+package plane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/refold-dev/refold/internal/directory"
+	"github.com/refold-dev/refold/internal/edition"
+	"github.com/refold-dev/refold/internal/fold"
+	"github.com/refold-dev/refold/internal/journal"
+	"github.com/refold-dev/refold/internal/localstack"
+	"github.com/refold-dev/refold/internal/postgres"
+	"github.com/refold-dev/refold/internal/projector"
+	"golang.org/x/sync/errgroup"
+)
+
+// Config is all that can be set. Flags, and environment variables of the same name, fill it.
+type Config struct {
+	DataDir     string // folder of the local stack; empty = XDG data directory
+	PostgresURL string // database to use instead of a local one
+	NATSURL     string // server to use instead of the embedded one
+	Durability  string // "always" (default) or "relaxed"
+	Shards      int    // number of shards of a new journal; 0 = 1
+	Replicas    int    // of each stream; 0 = 1
+	BytesMax    int64  // disk budget of each shard; 0 = a third of the free disk at creation
+	MemoryBytes int    // budget of a build or verification; 0 = 1 GiB
+	// SkipVerifyMigrations lets a cutover happen without a verification (VERIFY_MIGRATIONS=false). It is recorded.
+	SkipVerifyMigrations bool
+	// Join only joins a running process and fails when there is none.
+	Join   bool
+	Logger *slog.Logger
+}
+
+// Plane is an open plane. Its parts are ready to use; nothing runs by itself until Run.
+type Plane struct {
+	Config
+	Stack     *localstack.Stack
+	DB        *postgres.DB
+	Journal   *journal.Journal
+	Directory *directory.Directory
+	Editions  *edition.Editions
+	Live      *edition.Live
+	Shape     string
+
+	// OnBatch is told about every committed batch of this process; set it before Run.
+	OnBatch func(edition int64, shard int, b projector.Batch)
+}
+
+// Open starts or joins the stores, brings the control tables up to date and opens the journal, which is created
+// when there is none. Close must be called.
+func Open(ctx context.Context, c Config) (*Plane, error) {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	p := &Plane{Config: c, Live: &edition.Live{}}
+	if err := p.open(ctx); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
+}
+
+func (p *Plane) open(ctx context.Context) (err error) {
+	if p.Shape, err = fold.Shape(); err != nil {
+		return err
+	}
+	if p.Stack, err = p.stack(ctx); err != nil {
+		return err
+	}
+	if p.DB, err = postgres.Open(ctx, p.Stack.PostgresURL()); err != nil {
+		return err
+	}
+	if err = p.DB.Migrate(ctx); err != nil {
+		return err
+	}
+	budget := p.BytesMax
+	if budget == 0 {
+		budget = diskBudget(p.DataDir, max(p.Shards, 1))
+	}
+	p.Journal, err = journal.Open(ctx, p.Stack.NATS(), journal.Config{Shards: p.Shards, BytesMax: p.BytesMax})
+	if errors.Is(err, journal.ErrNoJournal) || errors.Is(err, journal.ErrIncomplete) {
+		p.Journal, err = journal.Create(ctx, p.Stack.NATS(), journal.Config{Shards: p.Shards, Replicas: p.Replicas, BytesMax: budget})
+	}
+	if err != nil {
+		return err
+	}
+	p.Directory = &directory.Directory{DB: p.DB, Shards: p.Journal.Shards, Fold: tenantOf, Logger: p.Logger}
+	p.Editions = &edition.Editions{
+		DB: p.DB, Shards: p.Journal.Shards, Schema: fold.Tables, Fold: fold.Apply, Shape: p.Shape, Logger: p.Logger,
+		MemoryBytes: p.MemoryBytes, VerifyMigrations: !p.SkipVerifyMigrations,
+	}
+	return p.Live.Refresh(ctx, p.DB)
+}
+
+func (p *Plane) stack(ctx context.Context) (*localstack.Stack, error) {
+	if p.DataDir == "" {
+		p.DataDir = localstack.DefaultDataDir()
+	}
+	if p.Join {
+		return localstack.Join(ctx, p.DataDir)
+	}
+	return localstack.Start(ctx, localstack.Config{
+		DataDir: p.DataDir, PostgresURL: p.PostgresURL, NATSURL: p.NATSURL, Durability: p.Durability, Logger: p.Logger,
+	})
+}
+
+// Close releases everything this process holds and stops what it started. It is harmless to call it twice.
+func (p *Plane) Close() error {
+	if p.Journal != nil {
+		p.Journal.Close()
+	}
+	if p.DB != nil {
+		p.DB.Close()
+	}
+	if p.Stack != nil {
+		return p.Stack.Close()
+	}
+	return nil
+}
+
+// Run keeps the plane going until ctx ends: projectors of all serving editions, tenants, live pointers.
+func (p *Plane) Run(ctx context.Context) error {
+	supervisor := &projector.Supervisor{
+		DB: p.DB, Shards: p.Journal.Shards, Schema: fold.Tables, Fold: fold.Apply, Shape: p.Shape, Logger: p.Logger, OnBatch: p.OnBatch,
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return supervisor.Run(ctx) })
+	group.Go(func() error { return p.Directory.Run(ctx) })
+	group.Go(func() error { return p.Live.Run(ctx, p.DB, p.Logger) })
+	return group.Wait()
+}
+
+// EnsureLive makes a first edition, or finishes it, when no edition is live yet.
+func (p *Plane) EnsureLive(ctx context.Context, progress func(edition.Progress)) error {
+	if err := p.Live.Refresh(ctx, p.DB); err != nil {
+		return err
+	}
+	if _, live := p.Live.Edition(0, ""); live {
+		return nil
+	}
+	number, err := p.Editions.Build(ctx, progress)
+	if err != nil {
+		return err
+	}
+	if err := p.Editions.First(ctx, number); err != nil {
+		return err
+	}
+	return p.Live.Refresh(ctx, p.DB)
+}
+
+// diskBudget is a third of the free disk, shared out to the shards; the journal refuses events beyond it.
+func diskBudget(dir string, shards int) int64 {
+	for dir != "" {
+		if _, err := os.Stat(dir); err == nil {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	free, err := freeBytes(dir)
+	if err != nil {
+		return 0
+	}
+	return max(free/3/int64(shards), 64<<20)
+}
+
+// ErrNotReady carries every reason why the plane cannot be trusted to answer and to follow at the moment.
+var ErrNotReady = errors.New("not ready")
+
+func notReady(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrNotReady, fmt.Sprintf(format, args...))
+}

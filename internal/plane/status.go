@@ -1,0 +1,122 @@
+package plane
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/refold-dev/refold/internal/edition"
+	"github.com/refold-dev/refold/internal/journal"
+	"github.com/refold-dev/refold/internal/postgres/db"
+)
+
+// Status is what `refold status` shows and what readiness rests on.
+type Status struct {
+	Postgres   string         `json:"postgres"`
+	Durability string         `json:"durability"`
+	JournalID  string         `json:"journal_id"`
+	Shape      string         `json:"shape"`
+	Ready      bool           `json:"ready"`
+	Faults     []string       `json:"faults"`
+	Shards     []ShardStatus  `json:"shards"`
+	Editions   []edition.Info `json:"editions"`
+	Notes      []string       `json:"notes"`
+}
+
+// ShardStatus is a shard and how far the live edition has folded it.
+type ShardStatus struct {
+	Shard    int       `json:"shard"`
+	Stream   string    `json:"stream"`
+	Events   uint64    `json:"events"`
+	Bytes    uint64    `json:"bytes"`
+	BytesMax uint64    `json:"bytes_max"`
+	Live     int64     `json:"live_edition"`
+	Seq      int64     `json:"checkpoint"`
+	Lag      int64     `json:"lag_events"`
+	Moved    time.Time `json:"checkpoint_moved"`
+	Stopped  string    `json:"stopped,omitempty"`
+}
+
+// stuckAfter is how long a lag may stand still before it is a fault.
+const stuckAfter = 30 * time.Second
+
+// Status asks all parts. A part that does not answer is a fault, not an error.
+func (p *Plane) Status(ctx context.Context) (*Status, error) {
+	s := &Status{
+		Postgres: p.Stack.PostgresSource(), Durability: p.Stack.Durability(), JournalID: p.Journal.ID, Shape: p.Shape,
+		Faults: []string{}, Notes: []string{},
+	}
+	if err := p.Live.Refresh(ctx, p.DB); err != nil {
+		return nil, err
+	}
+	for _, shard := range p.Journal.Shards {
+		one, fault, err := p.shardStatus(ctx, shard)
+		if err != nil {
+			return nil, err
+		}
+		if fault != nil {
+			s.Faults = append(s.Faults, fault.Error())
+		}
+		s.Shards = append(s.Shards, one)
+	}
+	var err error
+	if s.Editions, err = p.Editions.List(ctx); err != nil {
+		return nil, err
+	}
+	pool, err := p.DB.Operator(ctx)
+	if err != nil {
+		return nil, err
+	}
+	settings, err := db.New(pool).SettingList(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range settings {
+		s.Notes = append(s.Notes, n.Name+": "+n.Value)
+	}
+	s.Ready = len(s.Faults) == 0
+	return s, nil
+}
+
+func (p *Plane) shardStatus(ctx context.Context, shard journal.Shard) (one ShardStatus, fault, err error) {
+	one.Shard = shard.Number()
+	facts, err := shard.Facts(ctx)
+	if err != nil {
+		return one, notReady("shard %d: the journal does not answer: %v", shard.Number(), err), nil
+	}
+	one.Stream, one.Events, one.Bytes, one.BytesMax = facts.Stream, facts.Messages, facts.Bytes, facts.BytesMax
+	number, ok := p.Live.Edition(shard.Number(), "")
+	if !ok {
+		return one, notReady("shard %d: no edition is live", shard.Number()), nil
+	}
+	one.Live = number
+	pool, err := p.DB.Operator(ctx)
+	if err != nil {
+		return one, nil, err
+	}
+	cp, err := db.New(pool).CheckpointGet(ctx, db.CheckpointGetParams{Edition: number, Shard: int32(shard.Number())})
+	if err != nil {
+		return one, notReady("shard %d: checkpoint of edition %d: %v", shard.Number(), number, err), nil
+	}
+	one.Seq, one.Lag, one.Moved = cp.Seq, int64(facts.LastSeq)-cp.Seq, cp.UpdatedAt.UTC()
+	switch {
+	case cp.Stopped != nil:
+		one.Stopped = *cp.Stopped
+		return one, notReady("shard %d: stopped: %s", shard.Number(), *cp.Stopped), nil
+	case one.Lag > 0 && time.Since(cp.UpdatedAt) > stuckAfter:
+		return one, notReady("shard %d: %d events behind and not moving since %s", shard.Number(), one.Lag, one.Moved.Format(time.RFC3339)), nil
+	case one.Lag < 0:
+		return one, notReady("shard %d: the edition is ahead of the journal", shard.Number()), nil
+	}
+	return one, nil, nil
+}
+
+// Ready reports whether the plane can answer questions and take commands; the error lists every reason why not.
+func (p *Plane) Ready(ctx context.Context) error {
+	var faults []error
+	for _, shard := range p.Journal.Shards {
+		_, fault, err := p.shardStatus(ctx, shard)
+		faults = append(faults, fault, err)
+	}
+	return errors.Join(faults...)
+}
