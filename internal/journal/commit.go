@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -12,9 +13,15 @@ import (
 )
 
 // Group commit. The server syncs once for each message, or once for an atomic batch of them, so the events that
-// came in while one batch was under way make up the next one. A lone event goes by a plain publish. One refused
-// event refuses its whole batch, with nothing stored and without saying which: then each goes by itself.
+// came in while one batch was under way make up the next one. One refused event refuses its whole batch, with
+// nothing stored and without saying which: then each goes by itself.
 const (
+	// batchMin is where a batch begins to pay. A server that syncs always takes 4 to 5 ms for a batch of up to 16
+	// (it stages it on disk first) and 0.3 to 0.4 ms for each plain publish, 13 ms and 88 ms for 256 of them.
+	batchMin = 16
+	// lingerMax is how long a batch waits to become about as large as the one before. Those who got their answer
+	// come back one after another, and whoever is first would else set off with a batch of few.
+	lingerMax = time.Millisecond
 	// BatchMax bounds the events of one batch; the server takes 1,000.
 	BatchMax = 256
 	// batchBytesMax bounds the bytes of one batch, which the server stages.
@@ -93,7 +100,7 @@ func (c *committer) late(w *waiting) answer {
 
 func (c *committer) run() {
 	defer close(c.done)
-	var held []*waiting // did not fit into the batch before
+	var batch, held []*waiting // held did not fit into the batch before
 	for {
 		if len(held) == 0 {
 			select {
@@ -103,51 +110,75 @@ func (c *committer) run() {
 				return
 			}
 		}
-		var batch []*waiting
-		batch, held = c.collect(held)
+		batch, held = c.collect(held, len(batch))
 		c.publish(batch)
 	}
 }
 
-// collect takes what waits now, at most one event of each entity: the second could not know what to expect.
-func (c *committer) collect(held []*waiting) (batch, rest []*waiting) {
-	subjects := map[string]bool{}
-	bytes := 0
-	add := func(w *waiting) {
-		if subjects[w.subject] || len(batch) == BatchMax || (len(batch) > 0 && bytes+w.bytes > batchBytesMax) {
-			rest = append(rest, w)
-			return
-		}
-		if w.take() {
-			subjects[w.subject] = true
-			bytes += w.bytes
-			batch = append(batch, w)
-		}
-	}
+// collect takes what waits now, and lingers for as many as were in the batch before if that was worth a batch.
+func (c *committer) collect(held []*waiting, before int) (batch, rest []*waiting) {
+	b := &collection{subjects: map[string]bool{}}
 	for _, w := range held {
-		add(w)
+		b.add(w)
 	}
-	for len(batch)+len(rest) < queueMax && len(batch) < BatchMax {
+	var late <-chan time.Time
+	if before >= batchMin {
+		late = time.After(lingerMax)
+	}
+	for len(b.rest) < queueMax && len(b.batch) < BatchMax {
 		select {
 		case w := <-c.queue:
-			add(w)
+			b.add(w)
+			continue
 		default:
-			return batch, rest
+		}
+		if late == nil || len(b.batch) >= before {
+			return b.batch, b.rest
+		}
+		select {
+		case w := <-c.queue:
+			b.add(w)
+		case <-late:
+			late = nil
+		case <-c.quit:
+			late = nil
 		}
 	}
-	return batch, rest
+	return b.batch, b.rest
+}
+
+// collection is a batch in the making: at most one event of each entity, since the second could not know what to
+// expect.
+type collection struct {
+	batch, rest []*waiting
+	subjects    map[string]bool
+	bytes       int
+}
+
+func (b *collection) add(w *waiting) {
+	if b.subjects[w.subject] || len(b.batch) == BatchMax || (len(b.batch) > 0 && b.bytes+w.bytes > batchBytesMax) {
+		b.rest = append(b.rest, w)
+		return
+	}
+	if w.take() {
+		b.subjects[w.subject] = true
+		b.bytes += w.bytes
+		b.batch = append(b.batch, w)
+	}
 }
 
 func (c *committer) publish(batch []*waiting) {
-	switch len(batch) {
-	case 0:
-	case 1:
-		batch[0].answer <- c.shard.publishAlone(context.Background(), batch[0].outgoing)
-	default:
+	if len(batch) >= batchMin {
 		for i, a := range c.publishTogether(batch) {
 			batch[i].answer <- a
 		}
+		return
 	}
+	var all sync.WaitGroup
+	for _, w := range batch {
+		all.Go(func() { w.answer <- c.shard.publishAlone(context.Background(), w.outgoing) })
+	}
+	all.Wait()
 }
 
 // publishTogether publishes an atomic batch. Its acknowledgement names the last sequence; the others precede it

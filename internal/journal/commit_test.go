@@ -23,11 +23,11 @@ func TestCollectOneOfEachEntity(t *testing.T) {
 	for i := range 6 {
 		put(c, fmt.Sprintf("ev.0.acme.note.n%d", i%3), 100)
 	}
-	batch, rest := c.collect(nil)
+	batch, rest := c.collect(nil, 0)
 	if len(batch) != 3 || len(rest) != 3 {
 		t.Fatalf("got a batch of %d and %d left, want 3 and 3", len(batch), len(rest))
 	}
-	batch, rest = c.collect(rest)
+	batch, rest = c.collect(rest, 0)
 	if len(batch) != 3 || len(rest) != 0 {
 		t.Fatalf("next: got a batch of %d and %d left, want 3 and 0", len(batch), len(rest))
 	}
@@ -38,14 +38,14 @@ func TestCollectWithinBounds(t *testing.T) {
 	for i := range BatchMax + 10 {
 		put(c, fmt.Sprintf("s%d", i), 100)
 	}
-	if batch, rest := c.collect(nil); len(batch) != BatchMax || len(rest) != 0 || len(c.queue) != 10 {
+	if batch, rest := c.collect(nil, 0); len(batch) != BatchMax || len(rest) != 0 || len(c.queue) != 10 {
 		t.Fatalf("got a batch of %d, %d left, %d queued, want %d, 0, 10", len(batch), len(rest), len(c.queue), BatchMax)
 	}
 	c = newCollector()
 	for i := range 6 {
 		put(c, fmt.Sprintf("s%d", i), batchBytesMax/3)
 	}
-	if batch, rest := c.collect(nil); len(batch) != 3 || len(rest) != 3 {
+	if batch, rest := c.collect(nil, 0); len(batch) != 3 || len(rest) != 3 {
 		t.Fatalf("large events: got a batch of %d and %d left, want 3 and 3", len(batch), len(rest))
 	}
 }
@@ -57,7 +57,7 @@ func TestCollectLeavesOutWhoHasLeft(t *testing.T) {
 	if !left.take() || left.take() {
 		t.Fatal("take does not belong to the first alone")
 	}
-	if batch, rest := c.collect(nil); len(batch) != 1 || batch[0] != stays || len(rest) != 0 {
+	if batch, rest := c.collect(nil, 0); len(batch) != 1 || batch[0] != stays || len(rest) != 0 {
 		t.Fatalf("got a batch of %d and %d left, want only who stays", len(batch), len(rest))
 	}
 }
