@@ -60,5 +60,10 @@ func Dir(t testing.TB) string {
 			t.Error(err)
 		}
 	})
-	return dir.path
+	// A folder within, because ours holds a lock file and the caller's should be empty.
+	path := filepath.Join(dir.path, "dir")
+	if err := os.Mkdir(path, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

@@ -189,6 +189,7 @@ func TestSweepRemovesOnlyTheDead(t *testing.T) {
 }
 
 func BenchmarkFreshDatabase(b *testing.B) {
+	Postgres(b) // starts the server
 	for b.Loop() {
 		Postgres(b)
 	}
