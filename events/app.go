@@ -7,6 +7,8 @@ import (
 	"github.com/google/uuid"
 )
 
+// An app is the entity "app"; its id is derived from its owner and its name.
+
 const (
 	kindAppRegistered      = "app.registered.v1"
 	kindAppChanged         = "app.changed.v1"
@@ -16,18 +18,27 @@ const (
 	kindAppAccessWithdrawn = "app.access-withdrawn.v1"
 )
 
+// Effect of an access rule.
+type Effect string
+
+// The effects of an access rule. Deny beats allow in any order.
+const (
+	Allow Effect = "allow"
+	Deny  Effect = "deny"
+)
+
 // AppRegistered: kind app.registered.v1.
 type AppRegistered struct {
 	OwnerID              uuid.UUID
 	Active               bool
-	CreatedAt, UpdatedAt *time.Time
+	CreatedAt, UpdatedAt *time.Time // of the imported record; nil = the time of the event
 	Private              AppPrivate
 }
 
 // AppChanged: kind app.changed.v1. Replaces activity, description and metadata; the name identifies and stays.
 type AppChanged struct {
 	Active               bool
-	CreatedAt, UpdatedAt *time.Time
+	CreatedAt, UpdatedAt *time.Time // nil = as it is, the time of the event
 	Private              AppPrivate
 }
 
@@ -41,7 +52,7 @@ type AppResumed struct{}
 type AppPrivate struct {
 	Name        string
 	Description *string
-	Metadata    json.RawMessage
+	Metadata    json.RawMessage // a JSON object; nil = {}
 }
 
 // AppAccessRuled: kind app.access-ruled.v1. A rule says which memories the app may read.
@@ -57,157 +68,173 @@ type AppAccessRuled struct {
 // AppAccessWithdrawn: kind app.access-withdrawn.v1.
 type AppAccessWithdrawn struct{ RuleID uuid.UUID }
 
-// Kind is the event type on the wire.
-func (*AppRegistered) Kind() string { return kindAppRegistered }
-func (*AppRegistered) payload()     {}
-
-// Kind is the event type on the wire.
-func (*AppChanged) Kind() string { return kindAppChanged }
-func (*AppChanged) payload()     {}
-
-// Kind is the event type on the wire.
-func (*AppPaused) Kind() string { return kindAppPaused }
-func (*AppPaused) payload()     {}
-
-// Kind is the event type on the wire.
-func (*AppResumed) Kind() string { return kindAppResumed }
-func (*AppResumed) payload()     {}
-
-// Kind is the event type on the wire.
-func (*AppAccessRuled) Kind() string { return kindAppAccessRuled }
+func (*AppRegistered) payload()      {}
+func (*AppChanged) payload()         {}
+func (*AppPaused) payload()          {}
+func (*AppResumed) payload()         {}
 func (*AppAccessRuled) payload()     {}
+func (*AppAccessWithdrawn) payload() {}
 
-// Kind is the event type on the wire.
+// Kind implements Payload.
+func (*AppRegistered) Kind() string { return kindAppRegistered }
+
+// Kind implements Payload.
+func (*AppChanged) Kind() string { return kindAppChanged }
+
+// Kind implements Payload.
+func (*AppPaused) Kind() string { return kindAppPaused }
+
+// Kind implements Payload.
+func (*AppResumed) Kind() string { return kindAppResumed }
+
+// Kind implements Payload.
+func (*AppAccessRuled) Kind() string { return kindAppAccessRuled }
+
+// Kind implements Payload.
 func (*AppAccessWithdrawn) Kind() string { return kindAppAccessWithdrawn }
-func (*AppAccessWithdrawn) payload()     {}
 
-// Halves returns the two halves of the payload.
-func (*AppPaused) Halves() (public, private []byte, err error) {
-	return []byte("{}"), []byte("{}"), nil
-}
-
-// Halves returns the two halves of the payload.
-func (*AppResumed) Halves() (public, private []byte, err error) {
-	return []byte("{}"), []byte("{}"), nil
-}
-
-// Halves returns the two halves of the payload.
+// Halves implements Payload.
 func (p *AppRegistered) Halves() (public, private []byte, err error) {
-	return halves(func(w *writer) {
-		w.id("owner_id", p.OwnerID)
-		w.boolean("active", p.Active)
-		w.recordTimes(p.CreatedAt, p.UpdatedAt)
-	}, p.Private.write)
+	w := times(p.CreatedAt, p.UpdatedAt)
+	w.uuid("owner_id", p.OwnerID)
+	w.boolean("active", p.Active)
+	return halves(w, p.Private.write())
 }
 
-// Halves returns the two halves of the payload.
+// Halves implements Payload.
 func (p *AppChanged) Halves() (public, private []byte, err error) {
-	return halves(func(w *writer) {
-		w.boolean("active", p.Active)
-		w.recordTimes(p.CreatedAt, p.UpdatedAt)
-	}, p.Private.write)
+	w := times(p.CreatedAt, p.UpdatedAt)
+	w.boolean("active", p.Active)
+	return halves(w, p.Private.write())
 }
 
-// Halves returns the two halves of the payload.
+// Halves implements Payload.
+func (*AppPaused) Halves() (public, private []byte, err error) { return halves(object(0), object(0)) }
+
+// Halves implements Payload.
+func (*AppResumed) Halves() (public, private []byte, err error) { return halves(object(0), object(0)) }
+
+// Halves implements Payload.
 func (p *AppAccessRuled) Halves() (public, private []byte, err error) {
-	return halves(func(w *writer) {
-		w.id("rule_id", p.RuleID)
-		w.text("object_type", p.ObjectType)
-		w.idIf("object_id", p.ObjectID)
-		w.text("effect", string(p.Effect))
-		w.timeIf("created_at", p.CreatedAt)
-	}, nil)
+	w := object(len(p.ObjectType))
+	w.uuid("rule_id", p.RuleID)
+	w.text("object_type", p.ObjectType)
+	w.uuidPointer("object_id", p.ObjectID)
+	w.effect("effect", p.Effect)
+	w.timePointer("created_at", p.CreatedAt)
+	return halves(w, object(0))
 }
 
-// Halves returns the two halves of the payload.
+// Halves implements Payload.
 func (p *AppAccessWithdrawn) Halves() (public, private []byte, err error) {
-	return halves(func(w *writer) { w.id("rule_id", p.RuleID) }, nil)
+	w := object(0)
+	w.uuid("rule_id", p.RuleID)
+	return halves(w, object(0))
 }
 
-func (p AppPrivate) write(w *writer) {
+func (p *AppPrivate) write() writer {
+	w := object(len(p.Name) + len(p.Metadata))
 	w.text("name", p.Name)
-	w.textIf("description", p.Description)
-	w.rawIf("metadata", p.Metadata)
+	w.textPointer("description", p.Description)
+	w.metadata("metadata", p.Metadata)
+	return w
+}
+
+func decodeAppRegistered(s *scanner) *AppRegistered {
+	p := new(AppRegistered)
+	m := s.object()
+	for s.next(&m) {
+		switch string(m.name) {
+		case "private":
+			p.Private.read(s)
+		case "owner_id":
+			p.OwnerID = s.uuid()
+		case "active":
+			p.Active = s.boolean()
+		case "created_at":
+			p.CreatedAt = s.timePointer()
+		case "updated_at":
+			p.UpdatedAt = s.timePointer()
+		default:
+			s.skip()
+		}
+	}
+	s.require(&m, "private", "owner_id", "active")
+	return p
+}
+
+func decodeAppChanged(s *scanner) *AppChanged {
+	p := new(AppChanged)
+	m := s.object()
+	for s.next(&m) {
+		switch string(m.name) {
+		case "private":
+			p.Private.read(s)
+		case "active":
+			p.Active = s.boolean()
+		case "created_at":
+			p.CreatedAt = s.timePointer()
+		case "updated_at":
+			p.UpdatedAt = s.timePointer()
+		default:
+			s.skip()
+		}
+	}
+	s.require(&m, "private", "active")
+	return p
 }
 
 func (p *AppPrivate) read(s *scanner) {
-	s.object(func(name []byte) int {
-		switch string(name) {
+	m := s.object()
+	for s.next(&m) {
+		switch string(m.name) {
 		case "name":
-			p.Name = s.str()
-			return 0
+			p.Name = s.text()
 		case "description":
-			p.Description = s.strOrNull()
-			return 1
+			p.Description = s.textPointer()
 		case "metadata":
-			p.Metadata = s.raw()
-			return 2
+			p.Metadata = s.metadata()
+		default:
+			s.skip()
 		}
-		return skipped
-	})
+	}
+	s.require(&m, "name")
 }
 
-func appRegistered(s *scanner) Payload {
-	p := &AppRegistered{}
-	s.record(p.Private.read, &p.CreatedAt, &p.UpdatedAt, func(name []byte) int {
-		switch string(name) {
-		case "owner_id":
-			p.OwnerID = s.id()
-			return 3
-		case "active":
-			p.Active = s.boolean()
-			return 4
-		}
-		return skipped
-	})
-	return p
-}
-
-func appChanged(s *scanner) Payload {
-	p := &AppChanged{}
-	s.record(p.Private.read, &p.CreatedAt, &p.UpdatedAt, func(name []byte) int {
-		if string(name) == "active" {
-			p.Active = s.boolean()
-			return 3
-		}
-		return skipped
-	})
-	return p
-}
-
-func appAccessRuled(s *scanner) Payload {
-	p := &AppAccessRuled{}
-	s.object(func(name []byte) int {
-		switch string(name) {
+func decodeAppAccessRuled(s *scanner) *AppAccessRuled {
+	p := new(AppAccessRuled)
+	m := s.object()
+	for s.next(&m) {
+		switch string(m.name) {
 		case "rule_id":
-			p.RuleID = s.id()
-			return 0
+			p.RuleID = s.uuid()
 		case "object_type":
-			p.ObjectType = s.str()
-			return 1
+			p.ObjectType = s.text()
 		case "object_id":
-			p.ObjectID = s.idOrNull()
-			return 2
+			p.ObjectID = s.uuidPointer()
 		case "effect":
-			p.Effect = Effect(s.str())
-			return 3
+			p.Effect = s.effect()
 		case "created_at":
-			p.CreatedAt = s.timeOrNull()
-			return 4
+			p.CreatedAt = s.timePointer()
+		default:
+			s.skip()
 		}
-		return skipped
-	})
+	}
+	s.require(&m, "rule_id", "object_type", "effect")
 	return p
 }
 
-func appAccessWithdrawn(s *scanner) Payload {
-	p := &AppAccessWithdrawn{}
-	s.object(func(name []byte) int {
-		if string(name) == "rule_id" {
-			p.RuleID = s.id()
-			return 0
+func decodeAppAccessWithdrawn(s *scanner) *AppAccessWithdrawn {
+	p := new(AppAccessWithdrawn)
+	m := s.object()
+	for s.next(&m) {
+		switch string(m.name) {
+		case "rule_id":
+			p.RuleID = s.uuid()
+		default:
+			s.skip()
 		}
-		return skipped
-	})
+	}
+	s.require(&m, "rule_id")
 	return p
 }

@@ -1,16 +1,15 @@
 package events
 
-import (
-	"time"
-)
+import "time"
 
-const (
-	kindCategoryDefined = "category.defined.v1"
-)
+// A category is the entity "category"; its id is derived from its name.
 
-// CategoryDefined: kind category.defined.v1. A category is defined, or redefined, before a memory carries it.
+const kindCategoryDefined = "category.defined.v1"
+
+// CategoryDefined: kind category.defined.v1. A category with a description; a memory may carry categories that
+// were never defined, those have a name only.
 type CategoryDefined struct {
-	CreatedAt, UpdatedAt *time.Time
+	CreatedAt, UpdatedAt *time.Time // nil = the time of the event
 	Private              CategoryPrivate
 }
 
@@ -20,34 +19,49 @@ type CategoryPrivate struct {
 	Description *string
 }
 
-// Kind is the event type on the wire.
-func (*CategoryDefined) Kind() string { return kindCategoryDefined }
-func (*CategoryDefined) payload()     {}
+func (*CategoryDefined) payload() {}
 
-// Halves returns the two halves of the payload.
+// Kind implements Payload.
+func (*CategoryDefined) Kind() string { return kindCategoryDefined }
+
+// Halves implements Payload.
 func (p *CategoryDefined) Halves() (public, private []byte, err error) {
-	return halves(func(w *writer) { w.recordTimes(p.CreatedAt, p.UpdatedAt) }, func(w *writer) {
-		w.text("name", p.Private.Name)
-		w.textIf("description", p.Private.Description)
-	})
+	w := object(len(p.Private.Name))
+	w.text("name", p.Private.Name)
+	w.textPointer("description", p.Private.Description)
+	return halves(times(p.CreatedAt, p.UpdatedAt), w)
 }
 
-func categoryDefined(s *scanner) Payload {
-	p := &CategoryDefined{}
-	s.record(p.Private.read, &p.CreatedAt, &p.UpdatedAt, nil)
+func decodeCategoryDefined(s *scanner) *CategoryDefined {
+	p := new(CategoryDefined)
+	m := s.object()
+	for s.next(&m) {
+		switch string(m.name) {
+		case "private":
+			p.Private.read(s)
+		case "created_at":
+			p.CreatedAt = s.timePointer()
+		case "updated_at":
+			p.UpdatedAt = s.timePointer()
+		default:
+			s.skip()
+		}
+	}
+	s.require(&m, "private")
 	return p
 }
 
 func (p *CategoryPrivate) read(s *scanner) {
-	s.object(func(name []byte) int {
-		switch string(name) {
+	m := s.object()
+	for s.next(&m) {
+		switch string(m.name) {
 		case "name":
-			p.Name = s.str()
-			return 0
+			p.Name = s.text()
 		case "description":
-			p.Description = s.strOrNull()
-			return 1
+			p.Description = s.textPointer()
+		default:
+			s.skip()
 		}
-		return skipped
-	})
+	}
+	s.require(&m, "name")
 }

@@ -1,8 +1,6 @@
 package events
 
-import (
-	"encoding/base64"
-)
+// The plane's own events, in the tenant envelope.PlaneTenant.
 
 const (
 	kindJournalCreated = "journal.created.v1"
@@ -27,95 +25,104 @@ type TenantCreated struct {
 // TenantPrivate is what only the plane knows about a tenant.
 type TenantPrivate struct {
 	Name string
-	Key  []byte // 32 random bytes
+	Key  []byte // 32 random bytes; base64 on the wire
 }
 
 // BarrierRaised: kind barrier.raised.v1, entity "barrier". An edition that has applied it has applied all before.
 type BarrierRaised struct{}
 
-// Kind is the event type on the wire.
+func (*JournalCreated) payload() {}
+func (*TenantCreated) payload()  {}
+func (*BarrierRaised) payload()  {}
+
+// Kind implements Payload.
 func (*JournalCreated) Kind() string { return kindJournalCreated }
-func (*JournalCreated) payload()     {}
 
-// Kind is the event type on the wire.
+// Kind implements Payload.
 func (*TenantCreated) Kind() string { return kindTenantCreated }
-func (*TenantCreated) payload()     {}
 
-// Kind is the event type on the wire.
+// Kind implements Payload.
 func (*BarrierRaised) Kind() string { return kindBarrierRaised }
-func (*BarrierRaised) payload()     {}
 
-// Halves returns the two halves of the payload.
-func (*BarrierRaised) Halves() (public, private []byte, err error) {
-	return []byte("{}"), []byte("{}"), nil
-}
-
-// Halves returns the two halves of the payload.
+// Halves implements Payload.
 func (p *JournalCreated) Halves() (public, private []byte, err error) {
-	return halves(func(w *writer) {
-		w.text("journal_id", p.JournalID)
-		w.integer("shard", p.Shard)
-		w.integer("shards", p.Shards)
-		w.integer("format", p.Format)
-	}, nil)
+	w := object(len(p.JournalID))
+	w.text("journal_id", p.JournalID)
+	w.integer("shard", p.Shard)
+	w.integer("shards", p.Shards)
+	w.integer("format", p.Format)
+	return halves(w, object(0))
 }
 
-// Halves returns the two halves of the payload.
+// Halves implements Payload.
 func (p *TenantCreated) Halves() (public, private []byte, err error) {
-	return halves(nil, func(w *writer) {
-		w.text("name", p.Private.Name)
-		w.text("key", base64.StdEncoding.EncodeToString(p.Private.Key))
-	})
+	w := object(len(p.Private.Name))
+	w.text("name", p.Private.Name)
+	w.base64("key", p.Private.Key)
+	return halves(object(0), w)
 }
 
-func journalCreated(s *scanner) Payload {
-	p := &JournalCreated{}
-	s.object(func(name []byte) int {
-		switch string(name) {
+// Halves implements Payload.
+func (*BarrierRaised) Halves() (public, private []byte, err error) {
+	return halves(object(0), object(0))
+}
+
+func decodeJournalCreated(s *scanner) *JournalCreated {
+	p := new(JournalCreated)
+	m := s.object()
+	for s.next(&m) {
+		switch string(m.name) {
 		case "journal_id":
-			p.JournalID = s.str()
-			return 0
+			p.JournalID = s.text()
 		case "shard":
 			p.Shard = s.integer()
-			return 1
 		case "shards":
 			p.Shards = s.integer()
-			return 2
 		case "format":
 			p.Format = s.integer()
-			return 3
+		default:
+			s.skip()
 		}
-		return skipped
-	})
+	}
+	s.require(&m, "journal_id", "shard", "shards", "format")
 	return p
 }
 
-func tenantCreated(s *scanner) Payload {
-	p := &TenantCreated{}
-	s.object(func(name []byte) int {
-		if string(name) == "private" {
+func decodeTenantCreated(s *scanner) *TenantCreated {
+	p := new(TenantCreated)
+	m := s.object()
+	for s.next(&m) {
+		switch string(m.name) {
+		case "private":
 			p.Private.read(s)
-			return 0
+		default:
+			s.skip()
 		}
-		return skipped
-	})
+	}
+	s.require(&m, "private")
 	return p
 }
 
 func (p *TenantPrivate) read(s *scanner) {
-	s.object(func(name []byte) int {
-		switch string(name) {
+	m := s.object()
+	for s.next(&m) {
+		switch string(m.name) {
 		case "name":
-			p.Name = s.str()
-			return 0
+			p.Name = s.text()
 		case "key":
-			key, err := base64.StdEncoding.DecodeString(s.str())
-			if err != nil {
-				s.fail(err)
-			}
-			p.Key = key
-			return 1
+			p.Key = s.base64()
+		default:
+			s.skip()
 		}
-		return skipped
-	})
+	}
+	s.require(&m, "name", "key")
+}
+
+// decodeEmpty reads a payload that says nothing beyond its kind.
+func decodeEmpty[P Payload](s *scanner, p P) P {
+	m := s.object()
+	for s.next(&m) {
+		s.skip()
+	}
+	return p
 }

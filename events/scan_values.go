@@ -168,19 +168,12 @@ func parseUUID(id *uuid.UUID, text []byte) bool {
 	return true
 }
 
-// timeLayout is how times are written; years have four digits, so 1 to 9999.
-const timeLayout = "2006-01-02T15:04:05.000000Z"
-
 func (s *scanner) time() time.Time {
 	at := s.at
 	body, _ := s.body()
-	if s.err != nil {
-		return time.Time{}
-	}
-	t, err := time.Parse(timeLayout, string(body))
-	if err != nil || len(body) != len(timeLayout) || t.Year() < 1 {
+	t, ok := parseTime(body)
+	if !ok {
 		s.refuse(at, "want a time such as 2025-01-31T08:05:03.000001Z")
-		return time.Time{}
 	}
 	return t
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 )
 
+// A user is the entity "user"; its id is derived from the subject of the login.
+
 const (
 	kindUserRegistered = "user.registered.v1"
 	kindUserChanged    = "user.changed.v1"
@@ -30,103 +32,80 @@ type UserPrivate struct {
 	Metadata json.RawMessage // a JSON object; nil = {}
 }
 
-// Kind is the event type on the wire.
+func (*UserRegistered) payload() {}
+func (*UserChanged) payload()    {}
+
+// Kind implements Payload.
 func (*UserRegistered) Kind() string { return kindUserRegistered }
-func (*UserRegistered) payload()     {}
 
-// Halves returns the two halves of the payload.
-func (p *UserRegistered) Halves() (public, private []byte, err error) {
-	return halves(func(w *writer) { w.recordTimes(p.CreatedAt, p.UpdatedAt) }, p.Private.write)
-}
-
-// Kind is the event type on the wire.
+// Kind implements Payload.
 func (*UserChanged) Kind() string { return kindUserChanged }
-func (*UserChanged) payload()     {}
 
-// Halves returns the two halves of the payload.
-func (p *UserChanged) Halves() (public, private []byte, err error) {
-	return halves(func(w *writer) { w.recordTimes(p.CreatedAt, p.UpdatedAt) }, p.Private.write)
+// Halves implements Payload.
+func (p *UserRegistered) Halves() (public, private []byte, err error) {
+	return halves(times(p.CreatedAt, p.UpdatedAt), p.Private.write())
 }
 
-func (p UserPrivate) write(w *writer) {
+// Halves implements Payload.
+func (p *UserChanged) Halves() (public, private []byte, err error) {
+	return halves(times(p.CreatedAt, p.UpdatedAt), p.Private.write())
+}
+
+// times starts a public half with the times of an imported record.
+func times(createdAt, updatedAt *time.Time) writer {
+	w := object(0)
+	w.timePointer("created_at", createdAt)
+	w.timePointer("updated_at", updatedAt)
+	return w
+}
+
+func (p *UserPrivate) write() writer {
+	w := object(len(p.Subject) + len(p.Metadata))
 	w.text("subject", p.Subject)
-	w.textIf("name", p.Name)
-	w.textIf("email", p.Email)
-	w.rawIf("metadata", p.Metadata)
+	w.textPointer("name", p.Name)
+	w.textPointer("email", p.Email)
+	w.metadata("metadata", p.Metadata)
+	return w
+}
+
+func decodeUserRegistered(s *scanner) *UserRegistered {
+	return (*UserRegistered)(decodeUserChanged(s))
+}
+
+func decodeUserChanged(s *scanner) *UserChanged {
+	p := new(UserChanged)
+	m := s.object()
+	for s.next(&m) {
+		switch string(m.name) {
+		case "private":
+			p.Private.read(s)
+		case "created_at":
+			p.CreatedAt = s.timePointer()
+		case "updated_at":
+			p.UpdatedAt = s.timePointer()
+		default:
+			s.skip()
+		}
+	}
+	s.require(&m, "private")
+	return p
 }
 
 func (p *UserPrivate) read(s *scanner) {
-	s.object(func(name []byte) int {
-		switch string(name) {
+	m := s.object()
+	for s.next(&m) {
+		switch string(m.name) {
 		case "subject":
-			p.Subject = s.str()
-			return 0
+			p.Subject = s.text()
 		case "name":
-			p.Name = s.strOrNull()
-			return 1
+			p.Name = s.textPointer()
 		case "email":
-			p.Email = s.strOrNull()
-			return 2
+			p.Email = s.textPointer()
 		case "metadata":
-			p.Metadata = s.raw()
-			return 3
+			p.Metadata = s.metadata()
+		default:
+			s.skip()
 		}
-		return skipped
-	})
-}
-
-func userRegistered(s *scanner) Payload {
-	p := &UserRegistered{}
-	s.record(p.Private.read, &p.CreatedAt, &p.UpdatedAt, nil)
-	return p
-}
-
-func userChanged(s *scanner) Payload {
-	p := &UserChanged{}
-	s.record(p.Private.read, &p.CreatedAt, &p.UpdatedAt, nil)
-	return p
-}
-
-// halves writes the two halves of a payload; nil = nothing in it.
-func halves(public, private func(*writer)) ([]byte, []byte, error) {
-	var a, b writer
-	if public != nil {
-		public(&a)
 	}
-	if private != nil {
-		private(&b)
-	}
-	first, err := a.object()
-	if err != nil {
-		return nil, nil, err
-	}
-	second, err := b.object()
-	return first, second, err
-}
-
-func (w *writer) recordTimes(created, updated *time.Time) {
-	w.timeIf("created_at", created)
-	w.timeIf("updated_at", updated)
-}
-
-// record reads a payload with a private half and the times of an imported record; more reads further members and
-// numbers them from 3.
-func (s *scanner) record(private func(*scanner), created, updated **time.Time, more func(name []byte) int) {
-	s.object(func(name []byte) int {
-		switch string(name) {
-		case "private":
-			private(s)
-			return 0
-		case "created_at":
-			*created = s.timeOrNull()
-			return 1
-		case "updated_at":
-			*updated = s.timeOrNull()
-			return 2
-		}
-		if more != nil {
-			return more(name)
-		}
-		return skipped
-	})
+	s.require(&m, "subject")
 }
