@@ -1,0 +1,170 @@
+// Package layering holds the picture of the packages as a test: who may import whom, and which package alone may
+// import a dependency. It reads the source files itself, so that the test cache sees a change.
+package layering
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/refold-dev/refold/"
+
+// meaning changes with the business; it is pure and has no store.
+var meaning = []string{"events", "internal/memory", "internal/app", "internal/user", "internal/category", "internal/tenant", "internal/fold"}
+
+// machinery does not change with the business: it is handed functions and never imports meaning.
+var machinery = []string{
+	"events/envelope", "internal/journal", "internal/command", "internal/rows", "internal/projector", "internal/edition", "internal/verify",
+	"internal/postgres", "internal/directory", "internal/failpoint", "internal/localstack", "internal/jsonb", "internal/storable",
+}
+
+// pure packages read no clock, network, file or database.
+var pure = []string{"events", "events/envelope", "internal/memory", "internal/app", "internal/user", "internal/category", "internal/tenant", "internal/jsonb", "internal/storable"}
+
+var impure = []string{"net", "net/http", "os", "os/exec", "io/fs", "database/sql", "math/rand", "math/rand/v2", "log", "log/slog", "syscall"}
+
+// owners names the packages that may import a dependency, with the reason they need it. Tests are free.
+var owners = map[string][]string{
+	"github.com/nats-io/nats.go":                  {"internal/journal", "internal/localstack", "internal/testenv", "internal/journal/journaltest", "internal/bench"},
+	"github.com/nats-io/nats-server/v2":           {"internal/localstack", "internal/testenv", "internal/journal/journaltest"},
+	"github.com/synadia-io/orbit.go":              {"internal/journal"},
+	"github.com/oklog/ulid/v2":                    {"internal/journal"},
+	"github.com/pressly/goose/v3":                 {"internal/postgres"},
+	"github.com/lestrrat-go/jwx/v3":               {"internal/auth"},
+	"github.com/oapi-codegen/runtime":             {"internal/httpapi", "internal/httpapi/api"},
+	"github.com/spf13/cobra":                      {"cmd/refold"},
+	"github.com/vbauerster/mpb/v8":                {"cmd/refold", "internal/demo"},
+	"github.com/mattn/go-isatty":                  {"cmd/refold", "internal/demo"},
+	"github.com/adrg/xdg":                         {"internal/localstack"},
+	"lukechampine.com/blake3":                     {"events/envelope", "internal/command", "internal/rows", "internal/fold"},
+	"pgregory.net/rapid":                          {},
+	"github.com/google/go-cmp":                    {"internal/journal/journaltest"},
+	"github.com/testcontainers/testcontainers-go": {"internal/testenv/container"},
+	"github.com/jackc/pgx/v5": {
+		"internal/postgres", "internal/postgres/db", "internal/rows", "internal/projector", "internal/edition", "internal/verify",
+		"internal/directory", "internal/reader", "internal/localstack", "internal/testenv", "internal/bench", "internal/demo",
+	},
+}
+
+type source struct {
+	pkg     string // folder, slash-separated, relative to the module
+	file    string
+	test    bool
+	imports []string
+}
+
+func sources(t *testing.T) []source {
+	t.Helper()
+	root := filepath.Join("..", "..")
+	var out []source
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && d.Name() != ".." || d.Name() == "testdata" || d.Name() == "tools") {
+			return filepath.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(name, ".go") {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, name)
+		if err != nil {
+			return err
+		}
+		s := source{pkg: path.Dir(filepath.ToSlash(rel)), file: filepath.ToSlash(rel), test: strings.HasSuffix(name, "_test.go")}
+		for _, i := range file.Imports {
+			s.imports = append(s.imports, strings.Trim(i.Path.Value, `"`))
+		}
+		out = append(out, s)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(out) < 50 {
+		t.Fatalf("found only %d source files: the test looks in the wrong place", len(out))
+	}
+	return out
+}
+
+func TestMachineryDoesNotKnowMeaning(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.test || !slices.Contains(machinery, s.pkg) {
+			continue
+		}
+		for _, i := range s.imports {
+			if local, ok := strings.CutPrefix(i, module); ok && slices.Contains(meaning, local) {
+				t.Errorf("%s imports %s: machinery is handed functions, it does not import meaning", s.file, local)
+			}
+		}
+	}
+}
+
+func TestPurePackagesHaveNoEffects(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.test || !slices.Contains(pure, s.pkg) {
+			continue
+		}
+		for _, i := range s.imports {
+			if slices.Contains(impure, i) {
+				t.Errorf("%s imports %s: the package is pure", s.file, i)
+			}
+		}
+	}
+}
+
+func TestDependenciesHaveOwners(t *testing.T) {
+	met := map[string]bool{}
+	for _, s := range sources(t) {
+		for _, i := range s.imports {
+			first, _, _ := strings.Cut(i, "/")
+			if !strings.Contains(first, ".") || strings.HasPrefix(i, module) {
+				continue
+			}
+			if i == "github.com/google/uuid" || strings.HasPrefix(i, "golang.org/x/") {
+				continue // a value type; the extended standard library
+			}
+			dependency := ownerOf(i)
+			if dependency == "" {
+				t.Errorf("%s imports %s, which has no owner: say in this test who may import it", s.file, i)
+				continue
+			}
+			met[dependency] = true
+			if !s.test && !slices.Contains(owners[dependency], s.pkg) {
+				t.Errorf("%s imports %s; only %v may", s.file, i, owners[dependency])
+			}
+		}
+	}
+	for dependency := range owners {
+		if !met[dependency] {
+			t.Errorf("%s is imported by nobody: take it out of this list and of go.mod", dependency)
+		}
+	}
+}
+
+func ownerOf(imported string) string {
+	for dependency := range owners {
+		if imported == dependency || strings.HasPrefix(imported, dependency+"/") {
+			return dependency
+		}
+	}
+	return ""
+}
+
+func TestGeneratedCodeIsAlone(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.pkg == "internal/postgres/db" && !(strings.HasSuffix(s.file, ".sql.go") || strings.HasSuffix(s.file, "/db.go") || strings.HasSuffix(s.file, "/models.go")) {
+			t.Errorf("%s: internal/postgres/db holds generated code and nothing else", s.file)
+		}
+	}
+}
