@@ -3,6 +3,7 @@ package localstack_test
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -144,7 +145,9 @@ func TestStackKeepsDataAndAddressesOverARestart(t *testing.T) {
 	second := start(t, config)
 	t.Logf("warm start took %s: %s", time.Since(began), second.Describe())
 	wantMarks(t, second, 1)
-	if first.NATSURL() != second.NATSURL() || first.PostgresURL() != second.PostgresURL() {
+	// A container's port is Docker's choice.
+	samePostgres := first.PostgresURL() == second.PostgresURL() || strings.HasPrefix(second.PostgresSource(), "docker")
+	if first.NATSURL() != second.NATSURL() || !samePostgres {
 		t.Errorf("addresses changed: %s, %s", first.Describe(), second.Describe())
 	}
 	for _, secret := range []string{"@", "password"} {
@@ -242,5 +245,22 @@ func TestRelaxedDurabilityIsNamed(t *testing.T) {
 	}
 	if _, err := localstack.Start(testContext(t), localstack.Config{DataDir: testenv.Dir(t), Durability: "sometimes"}); err == nil {
 		t.Error("an unknown durability was accepted")
+	}
+}
+
+func TestJournalTakesAnotherPortWhenItsOwnIsTaken(t *testing.T) {
+	t.Setenv("DATABASE_URL", testenv.Postgres(t))
+	config := localstack.Config{DataDir: testenv.Dir(t)}
+	first := start(t, config)
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	squatter, err := net.Listen("tcp4", strings.TrimPrefix(first.NATSURL(), "nats://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = squatter.Close() }()
+	if second := start(t, config); second.NATSURL() == first.NATSURL() {
+		t.Errorf("runs at %s, which is taken", second.NATSURL())
 	}
 }

@@ -29,8 +29,8 @@ type NATSProcess struct {
 	process *Process
 }
 
-// StartNATSProcess runs the server and waits until it takes connections. An empty StoreDir is a new folder. A cluster
-// of them answers for JetStream only when a majority runs: see StartNATSCluster.
+// StartNATSProcess runs the server and waits until it takes connections. An empty StoreDir is a new folder.
+// For several that replicate see StartNATSCluster.
 func StartNATSProcess(t testing.TB, options localstack.NATSOptions) *NATSProcess {
 	t.Helper()
 	n := newNATSProcess(t, options)

@@ -99,6 +99,30 @@ func TestKilledNATSProcessKeepsWhatItAcknowledged(t *testing.T) {
 	server.Stop()
 }
 
+func TestNATSClusterGoesOnWithoutOneServer(t *testing.T) {
+	servers := StartNATSCluster(t, 3, localstack.NATSOptions{})
+	js, err := jetstream.New(servers[0].Connect(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "s", Subjects: []string{"s.>"}, Replicas: 3}); err != nil {
+		t.Fatal(err)
+	}
+	servers[2].Kill()
+	// The killed one may have been the leader: publishing is repeated until another is elected.
+	for {
+		_, err := js.Publish(t.Context(), "s.a", []byte("x"))
+		if err == nil {
+			break
+		}
+		t.Logf("publish: %v", err)
+		if t.Context().Err() != nil {
+			t.Fatal("the cluster of two does not take a message")
+		}
+	}
+	servers[2].Restart()
+}
+
 func TestPostgresServerSurvivesKill(t *testing.T) {
 	server := PostgresServer(t, localstack.PostgresOptions{})
 	address := server.URL()
