@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/refold-dev/refold/events/envelope"
 )
 
@@ -68,7 +70,8 @@ func (s *jetShard) refreshBudget(ctx context.Context) {
 func (s *jetShard) publishAlone(ctx context.Context, o *outgoing) answer {
 	ctx, cancel := context.WithTimeout(ctx, publishMax)
 	defer cancel()
-	ack, err := s.js.PublishMsg(ctx, o.message(s.stream))
+	// The client's own retries would hold up the others of the round; settle repeats for this event alone.
+	ack, err := s.js.PublishMsg(ctx, o.message(s.stream), jetstream.WithRetryAttempts(0))
 	a := answerOf(s.stream, ack, err)
 	if a.meaning == stored {
 		s.budget.add(o.bytes)

@@ -52,6 +52,7 @@ func (j *Journal) Close() {
 // Create makes a journal, or completes one whose making was cut short, and opens it. A journal that exists is
 // opened, so Create may be repeated at will. Events are never touched.
 func Create(ctx context.Context, nc *nats.Conn, config Config) (*Journal, error) {
+	wanted := config
 	config = config.withDefaults()
 	if err := config.validate(); err != nil {
 		return nil, fmt.Errorf("create journal: %w", err)
@@ -71,7 +72,7 @@ func Create(ctx context.Context, nc *nats.Conn, config Config) (*Journal, error)
 	if err := plan.complete(ctx, js, nc, config); err != nil {
 		return nil, fmt.Errorf("create journal %s: %w", plan.journalID, err)
 	}
-	return Open(ctx, nc, config)
+	return Open(ctx, nc, wanted)
 }
 
 // OpenOrCreate opens the journal and makes it first if there is none, or if its making was cut short.

@@ -113,6 +113,10 @@ func TestOpenRefusesDrift(t *testing.T) {
 		"sources": func(c *jetstream.StreamConfig) {
 			c.Sources = []*jetstream.StreamSource{{Name: "OTHER"}}
 		},
+		"republish": func(c *jetstream.StreamConfig) {
+			c.RePublish = &jetstream.RePublish{Source: ">", Destination: "copy.>"}
+		},
+		"first sequence": func(c *jetstream.StreamConfig) { c.FirstSeq = 10 },
 		"transform": func(c *jetstream.StreamConfig) {
 			c.SubjectTransform = &jetstream.SubjectTransformConfig{Source: "ev.0.x.>", Destination: "ev.0.y.>"}
 		},
@@ -157,15 +161,19 @@ func TestOpenRefusesAnotherIdentity(t *testing.T) {
 }
 
 func TestOpenAdjustsTheBudget(t *testing.T) {
-	nc, _ := embedded(t)
-	opened(t, nc, Config{})
-	j, err := Open(t.Context(), nc, Config{BytesMax: 1 << 20})
+	nc, js := embedded(t)
+	opened(t, nc, Config{DedupeWindow: 5 * time.Minute})
+	j, err := Create(t.Context(), nc, Config{BytesMax: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer j.Close()
 	if facts, err := j.Shards[0].Facts(t.Context()); err != nil || facts.BytesMax != 1<<20 {
 		t.Fatalf("facts: got %+v, %v, want a budget of 1 MiB", facts, err)
+	}
+	stream, err := js.Stream(t.Context(), streamName(j.ID, 0))
+	if err != nil || stream.CachedInfo().Config.Duplicates != 5*time.Minute {
+		t.Fatalf("stream: got %v, %v, want the dedupe window left as it was", stream.CachedInfo().Config.Duplicates, err)
 	}
 	if _, err := Open(t.Context(), nc, Config{BytesMax: 10}); !errors.Is(err, ErrFull) {
 		t.Fatalf("open with a budget below what is stored: got %v, want %v", err, ErrFull)

@@ -185,3 +185,19 @@ func TestStreamSeq(t *testing.T) {
 		}
 	}
 }
+
+// TestServerGone: without a server the outcome is unknown, in bounded time, and a read says what is wrong.
+func TestServerGone(t *testing.T) {
+	nc, _ := embedded(t)
+	s := opened(t, nc, Config{}).Shards[0]
+	e := testEvent("acme", "n1", "c1", 1)
+	nc.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := s.Append(ctx, e, 0); !errors.Is(err, ErrUnknown) {
+		t.Fatalf("append: got %v, want %v", err, ErrUnknown)
+	}
+	if _, err := s.Last(t.Context(), e.Key); !errors.Is(err, nats.ErrConnectionClosed) {
+		t.Fatalf("last: got %v, want %v", err, nats.ErrConnectionClosed)
+	}
+}

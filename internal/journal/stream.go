@@ -170,6 +170,8 @@ func checkDrift(s identity) error {
 	must(!c.NoAck && !c.Sealed, "no ack and sealed must be off")
 	must(c.Mirror == nil && len(c.Sources) == 0, "it must not be a mirror and have no sources")
 	must(c.SubjectTransform == nil, "it must have no subject transform")
+	must(c.RePublish == nil, "it must not republish, tenants' events would leave the journal")
+	must(c.FirstSeq <= 1, "first sequence must be 1")
 	if len(faults) == 0 {
 		return nil
 	}
