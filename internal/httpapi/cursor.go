@@ -1,0 +1,49 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/refold-dev/refold/internal/reader"
+)
+
+// CursorLifetime is how long the cursor of a page may be used. An edition outlives it by being retired later.
+const CursorLifetime = time.Hour
+
+type cursor[M any] struct {
+	Expires int64 `json:"e"`
+	Mark    M     `json:"m"`
+}
+
+const cursorKind = "cursor"
+
+// sealCursor binds a mark to the tenant, the user, the route and the filter, so that it cannot be used elsewhere.
+func sealCursor[M any](s *reader.Sealer, c caller, route string, filter any, mark *M) *string {
+	if mark == nil {
+		return nil
+	}
+	body, _ := json.Marshal(cursor[M]{time.Now().Add(CursorLifetime).Unix(), *mark}) // times, texts and ids only
+	sealed := s.Seal(cursorKind, body, c.bounds(route, filter)...)
+	return &sealed
+}
+
+// openCursor is the inverse; nil for no cursor. Garbage, other people's cursors and old ones fail alike.
+func openCursor[M any](s *reader.Sealer, c caller, route string, filter any, sealed *string) (*M, error) {
+	if sealed == nil {
+		return nil, nil
+	}
+	body, err := s.Open(cursorKind, *sealed, c.bounds(route, filter)...)
+	if err != nil {
+		return nil, err
+	}
+	var opened cursor[M]
+	if err := json.Unmarshal(body, &opened); err != nil || time.Now().Unix() > opened.Expires {
+		return nil, reader.ErrSealed
+	}
+	return &opened.Mark, nil
+}
+
+func (c caller) bounds(route string, filter any) []string {
+	text, _ := json.Marshal(filter) // plain data
+	return []string{c.tenant.ID, c.user.String(), route, string(text)}
+}

@@ -1,0 +1,211 @@
+package httpapi_test
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"github.com/refold-dev/refold/internal/postgres"
+	"github.com/refold-dev/refold/internal/postgres/db"
+	"github.com/refold-dev/refold/internal/reader"
+	"github.com/refold-dev/refold/internal/user"
+)
+
+// things are what one user has: a memory and an app.
+type things struct{ memory, app string }
+
+func (c *client) makeThings(marker string) things {
+	c.t.Helper()
+	var out things
+	out.memory = c.add(`{"content":"` + marker + `","app":"` + marker + `","categories":["` + marker + `"],"metadata":{"marker":"` + marker + `"}}`)
+	page := c.do("GET", "/v1/apps", "").want(c.t, http.StatusOK)
+	out.app, _ = items(page)[0]["id"].(string)
+	return out
+}
+
+func (o things) id(path string) string {
+	if strings.HasPrefix(path, "/v1/apps") {
+		return o.app
+	}
+	return o.memory
+}
+
+// comparable leaves out what differs between any two answers.
+func comparable(a answer) (int, string, http.Header) {
+	h := maps.Clone(a.header)
+	h.Del("Date")
+	h.Del("Refold-Age-Ms")
+	return a.status, a.body, h
+}
+
+// What is foreign answers to the byte like what does not exist, on every route; once with both fences, once with
+// row level security switched off, so that only the queries' own predicates protect.
+func TestForeignLooksAbsent(t *testing.T) {
+	s := newStack(t)
+	alice, bob, other := s.client(t, "a", "alice"), s.client(t, "a", "bob"), s.client(t, "b", "alice")
+	owns := map[string]things{
+		"own": alice.makeThings("canary-alice"), "foreign user": bob.makeThings("canary-bob"), "foreign tenant": other.makeThings("canary-other"),
+	}
+	before := s.lastSeq(t)
+	variants := map[string]*stack{"both fences": s}
+	s.config.Reader = reader.New(s.live, bypassed{s.db})
+	variants["predicates alone"] = s.rebuilt(t)
+
+	for variant, s := range variants {
+		alice := s.client(t, "a", "alice")
+		for _, route := range routes {
+			if !strings.Contains(route.path, "{id}") {
+				continue
+			}
+			ask := func(id string) answer {
+				return alice.do(route.method, at(route.path, id), bodyOf(route.method, route.path), "Idempotency-Key", "same")
+			}
+			absent := ask(uuid.NewString())
+			absent.want(t, http.StatusNotFound)
+			status, body, header := comparable(absent)
+			for _, who := range []string{"foreign user", "foreign tenant"} {
+				gotStatus, gotBody, gotHeader := comparable(ask(owns[who].id(route.path)))
+				if gotStatus != status || gotBody != body {
+					t.Errorf("%s: %s %s of a %s: %d %q, want %d %q as for an absent one", variant, route.method, route.path, who, gotStatus, gotBody, status, body)
+				}
+				if diff := cmp.Diff(header, gotHeader); diff != "" {
+					t.Errorf("%s: %s %s of a %s: headers (-absent +foreign):\n%s", variant, route.method, route.path, who, diff)
+				}
+			}
+			if malformed := ask("not-an-id"); malformed.body != body {
+				t.Errorf("%s: %s %s of no id: %q", variant, route.method, route.path, malformed.body)
+			}
+			if route.method == http.MethodGet {
+				ask(owns["own"].id(route.path)).want(t, http.StatusOK)
+			}
+		}
+		for _, path := range []string{"/v1/memories?search=canary", "/v1/apps?search=canary", "/v1/memories?app_id=" + owns["foreign tenant"].app,
+			"/v1/memories?app_id=" + owns["foreign user"].app, "/v1/memories?category=canary-other", "/v1/memories?category=canary-bob"} {
+			if a := alice.do("GET", path, ""); strings.Contains(a.body, "canary-bob") || strings.Contains(a.body, "canary-other") {
+				t.Errorf("%s: %s leaks: %s", variant, path, a.body)
+			}
+		}
+	}
+	if after := s.lastSeq(t); after != before {
+		t.Errorf("commands about foreign things made %d events", after-before)
+	}
+	for who, c := range map[string]*client{"own": alice, "foreign user": bob, "foreign tenant": other} {
+		m := c.do("GET", "/v1/memories/"+owns[who].memory, "").want(t, http.StatusOK)
+		if m["version"] != 1.0 || m["state"] != "active" {
+			t.Errorf("the memory of %s was touched: %v", who, m)
+		}
+	}
+}
+
+// The tenant comes from the token: naming another one anywhere else changes nothing.
+func TestTenantComesFromTheTokenAlone(t *testing.T) {
+	s := newStack(t)
+	alice, other := s.client(t, "a", "alice"), s.client(t, "b", "alice")
+	mine, theirs := alice.makeThings("canary-alice"), other.makeThings("canary-other")
+	for _, headers := range [][]string{
+		{"X-Tenant", "b"}, {"X-Org-Id", "b"}, {"Refold-Tenant", "b"}, {"Cookie", "tenant=b; org_id=b"}, {"Baggage", "tenant=b"},
+		{"Host", "b.example"}, {"X-Forwarded-Host", "b.example"}, {"X-Http-Method-Override", "DELETE"},
+	} {
+		for _, query := range []string{"", "?tenant=b", "?tenant_id=b", "?org_id=b&user_id=alice"} {
+			alice.do("GET", "/v1/memories/"+mine.memory+query, "", headers...).want(t, http.StatusOK)
+			alice.do("GET", "/v1/memories/"+theirs.memory+query, "", headers...).want(t, http.StatusNotFound)
+		}
+	}
+	for _, body := range []string{`{"content":"x","tenant":"b"}`, `{"content":"x","org_id":"b"}`, `{"content":"x","user_id":"x"}`, `{"content":"x","id":"x"}`} {
+		alice.do("POST", "/v1/memories", body).want(t, http.StatusUnprocessableEntity)
+	}
+	// Positions and idempotency keys of one tenant mean nothing in another.
+	if code := alice.do("GET", "/v1/memories", "", "Refold-Position", other.position).want(t, http.StatusBadRequest)["code"]; code != "sealed" {
+		t.Errorf("a foreign position: %v", code)
+	}
+	one := alice.do("POST", "/v1/memories", `{"content":"same"}`, "Idempotency-Key", "shared").want(t, http.StatusCreated)
+	two := other.do("POST", "/v1/memories", `{"content":"same"}`, "Idempotency-Key", "shared").want(t, http.StatusCreated)
+	if one["id"] == two["id"] {
+		t.Error("one idempotency key gives two tenants one id")
+	}
+}
+
+// A tenant that does not exist has empty lists, and nothing else.
+func TestUnknownTenant(t *testing.T) {
+	s := newStack(t)
+	nobody := s.client(t, "nowhere", "alice")
+	for _, route := range routes {
+		a := nobody.do(route.method, at(route.path, uuid.NewString()), bodyOf(route.method, route.path))
+		want := http.StatusNotFound
+		if route.method == http.MethodGet && !strings.Contains(route.path, "{id}") {
+			want = http.StatusOK
+		}
+		if page := a.want(t, want); want == http.StatusOK && len(items(page)) != 0 {
+			t.Errorf("%s %s: %s", route.method, route.path, a.body)
+		}
+	}
+}
+
+// Row level security alone holds as well: queries that name another tenant find nothing.
+func TestRowLevelSecurityAlone(t *testing.T) {
+	s := newStack(t)
+	other := s.client(t, "b", "alice")
+	theirs := other.makeThings("canary-other")
+	other.do("POST", "/v1/memories/"+theirs.memory+"/pause", "").want(t, http.StatusOK)
+	other.do("GET", "/v1/memories/"+theirs.memory, "").want(t, http.StatusOK) // waits for the rows
+	tenant, err := s.config.Tenants.Tenant(t.Context(), "b")
+	check(t, err)
+	owner := user.ID(tenant.Key, "b", "alice")
+	pool, err := s.db.Reader(t.Context(), s.edition)
+	check(t, err)
+
+	count := func(q *db.Queries) map[string]int {
+		return countAll(t, q, "b", owner, uuid.MustParse(theirs.memory), uuid.MustParse(theirs.app))
+	}
+	check(t, postgres.WithTenant(t.Context(), pool, "b", func(q *db.Queries) error {
+		for query, rows := range count(q) {
+			if rows == 0 {
+				t.Errorf("%s finds nothing for its own tenant: the test proves nothing", query)
+			}
+		}
+		return nil
+	}))
+	check(t, postgres.WithTenant(t.Context(), pool, "a", func(q *db.Queries) error {
+		for query, rows := range count(q) {
+			if rows != 0 {
+				t.Errorf("%s finds %d rows of tenant b as tenant a", query, rows)
+			}
+		}
+		return nil
+	}))
+	for query, rows := range count(db.New(pool)) {
+		if rows != 0 {
+			t.Errorf("%s finds %d rows without any tenant", query, rows)
+		}
+	}
+	if err := postgres.WithTenant(t.Context(), pool, "", func(*db.Queries) error { return nil }); err == nil {
+		t.Error("the door opens without a tenant")
+	}
+}
+
+// countAll runs every query of readers as a tenant and counts what they find.
+func countAll(t *testing.T, q *db.Queries, tenant string, owner, memory, app uuid.UUID) map[string]int {
+	t.Helper()
+	ctx := context.Background()
+	out := map[string]int{"MemoryByID": 1, "AppByID": 1}
+	if _, err := q.MemoryByID(ctx, db.MemoryByIDParams{TenantID: tenant, ID: memory, UserID: owner}); err != nil {
+		out["MemoryByID"] = 0
+	}
+	if _, err := q.AppByID(ctx, db.AppByIDParams{TenantID: tenant, ID: app, OwnerID: owner}); err != nil {
+		out["AppByID"] = 0
+	}
+	page, err := q.MemoryPage(ctx, db.MemoryPageParams{TenantID: tenant, UserID: owner, States: []string{"active", "paused"}, CountMax: 10})
+	check(t, err)
+	names, err := q.MemoryCategoryNames(ctx, db.MemoryCategoryNamesParams{TenantID: tenant, MemoryIds: []uuid.UUID{memory}})
+	check(t, err)
+	history, err := q.MemoryStatusOf(ctx, db.MemoryStatusOfParams{TenantID: tenant, MemoryID: memory, CountMax: 10})
+	check(t, err)
+	apps, err := q.AppPage(ctx, db.AppPageParams{TenantID: tenant, OwnerID: owner, CountMax: 10})
+	check(t, err)
+	out["MemoryPage"], out["MemoryCategoryNames"], out["MemoryStatusOf"], out["AppPage"] = len(page), len(names), len(history), len(apps)
+	return out
+}

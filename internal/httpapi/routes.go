@@ -1,0 +1,141 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/refold-dev/refold/internal/auth"
+	"github.com/refold-dev/refold/internal/httpapi/api"
+)
+
+// BodyBytesMax bounds the body of a request.
+const BodyBytesMax = 1 << 20
+
+// operations names the operation of each route, as openapi.yaml does; its scope stands in package auth.
+var operations = map[string]string{
+	"GET /v1/memories":                "listMemories",
+	"POST /v1/memories":               "createMemory",
+	"GET /v1/memories/{id}":           "getMemory",
+	"PATCH /v1/memories/{id}":         "changeMemory",
+	"DELETE /v1/memories/{id}":        "deleteMemory",
+	"POST /v1/memories/{id}/archive":  "archiveMemory",
+	"POST /v1/memories/{id}/pause":    "pauseMemory",
+	"POST /v1/memories/{id}/activate": "activateMemory",
+	"GET /v1/memories/{id}/history":   "getMemoryHistory",
+	"GET /v1/apps":                    "listApps",
+	"GET /v1/apps/{id}":               "getApp",
+	"GET /healthz":                    "getHealth",
+	"GET /readyz":                     "getReady",
+	"GET /openapi.yaml":               "getOpenAPI",
+}
+
+// bodies are the members that the body of an operation may have. The others take none.
+var bodies = map[string][]string{
+	"createMemory": membersOf(api.CreateMemory{}),
+	"changeMemory": membersOf(api.ChangeMemory{}),
+}
+
+// router puts the guard before each route that the generated code registers, so that nothing of a request is looked
+// at before the token.
+type router struct {
+	*http.ServeMux
+	server *server
+}
+
+// HandleFunc is called by the generated code.
+func (r router) HandleFunc(pattern string, handler func(http.ResponseWriter, *http.Request)) {
+	operation, known := operations[pattern]
+	if _, scoped := auth.ScopeOf(operation); !known || !scoped {
+		panic("httpapi: route " + pattern + " has no operation or no scope") // found by any test
+	}
+	r.ServeMux.HandleFunc(pattern, func(w http.ResponseWriter, request *http.Request) {
+		request, err := r.server.guard(w, request, operation)
+		if err != nil {
+			r.server.fail(w, request, err)
+			return
+		}
+		handler(w, request)
+	})
+}
+
+// ServeHTTP answers what no route takes in the same form as everything else.
+func (r router) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+	handler, pattern := r.Handler(request)
+	if pattern != "" {
+		r.ServeMux.ServeHTTP(w, request)
+		return
+	}
+	probe := &statusOnly{header: http.Header{}}
+	handler.ServeHTTP(probe, request)
+	if probe.status == http.StatusMethodNotAllowed {
+		(&problem{status: probe.status, code: "method_not_allowed", detail: "this path has other methods", header: http.Header{"Allow": probe.header["Allow"]}}).write(w)
+		return
+	}
+	notFound().write(w)
+}
+
+// statusOnly asks the standard library's own answer to an unknown route whether only the method was wrong.
+type statusOnly struct {
+	header http.Header
+	status int
+}
+
+func (s *statusOnly) Header() http.Header         { return s.header }
+func (s *statusOnly) WriteHeader(status int)      { s.status = status }
+func (s *statusOnly) Write(b []byte) (int, error) { return len(b), nil }
+
+type traceKey struct{}
+
+// guard decides, in this order, by the token, by its scopes, and by the form of the body. It returns the request
+// that carries the principal and the checked body.
+func (s *server) guard(w http.ResponseWriter, r *http.Request, operation string) (*http.Request, error) {
+	ctx := context.WithValue(r.Context(), traceKey{}, traceParent(r.Header.Get("Traceparent")))
+	if scope, _ := auth.ScopeOf(operation); scope != auth.Open {
+		token, err := auth.Bearer(r.Header.Values("Authorization"))
+		if err != nil {
+			return r, err
+		}
+		principal, err := s.Verifier.Verify(ctx, token)
+		if err != nil {
+			return r, err
+		}
+		if err := auth.Authorize(principal, operation); err != nil {
+			return r, err
+		}
+		ctx = auth.WithPrincipal(ctx, principal)
+	}
+	r = r.WithContext(ctx)
+	r.Body = http.MaxBytesReader(w, r.Body, BodyBytesMax)
+	if members, takes := bodies[operation]; takes {
+		return r, checkBody(r, members)
+	}
+	return r, nil
+}
+
+// checkBody reads the whole body, checks it strictly and puts it back for the generated decoder.
+func checkBody(r *http.Request, members []string) error {
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		return &problem{status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", detail: "want Content-Type: application/json"}
+	}
+	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		return &problem{status: http.StatusUnsupportedMediaType, code: "unsupported_encoding", detail: "want a body without Content-Encoding"}
+	}
+	body, err := io.ReadAll(r.Body)
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return &problem{status: http.StatusRequestEntityTooLarge, code: "too_large", detail: "the body is larger than 1 MiB"}
+	}
+	if err != nil {
+		return badRequest("unreadable", "the body could not be read to its end")
+	}
+	if p := checkJSON(body, members); p != nil {
+		return p
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return nil
+}

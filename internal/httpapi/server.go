@@ -1,0 +1,130 @@
+// Package httpapi is the HTTP edge. Its routes, and the types on the wire, are generated from openapi.yaml; what is
+// written by hand is what lies between: token and scope, strict bodies, the mapping of errors, and the commands and
+// questions themselves.
+package httpapi
+
+//go:generate oapi-codegen -config oapi.yaml openapi.yaml
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/refold-dev/refold/internal/auth"
+	"github.com/refold-dev/refold/internal/directory"
+	"github.com/refold-dev/refold/internal/httpapi/api"
+	"github.com/refold-dev/refold/internal/journal"
+	"github.com/refold-dev/refold/internal/reader"
+)
+
+// Bounds of connections. A question may wait for its position before it is answered.
+const (
+	readHeaderMax  = 5 * time.Second
+	readMax        = 30 * time.Second
+	writeMax       = reader.WaitMax + 30*time.Second
+	idleMax        = 2 * time.Minute
+	headerBytesMax = 32 << 10
+)
+
+//go:embed openapi.yaml
+var openAPI []byte
+
+// Verifier verifies bearer tokens; *auth.Verifier is one.
+type Verifier interface {
+	Verify(ctx context.Context, token string) (auth.Principal, error)
+}
+
+// Tenants knows the tenants; *directory.Directory is one.
+type Tenants interface {
+	Tenant(ctx context.Context, id string) (directory.Tenant, error)
+}
+
+// Health says whether the plane can answer and follow. The error is logged, not shown.
+type Health interface {
+	Ready(ctx context.Context) error
+}
+
+// Config is what the edge stands on. All fields must be set, but for Logger (nil = none).
+type Config struct {
+	Verifier Verifier
+	Tenants  Tenants
+	Shard    func(number int) journal.Shard
+	Reader   *reader.Reader
+	Sealer   *reader.Sealer
+	Health   Health
+	Logger   *slog.Logger
+}
+
+type server struct {
+	Config
+	known *knownIDs
+}
+
+// Handler returns the edge as a handler.
+func Handler(c Config) http.Handler {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &server{Config: c, known: newKnownIDs()}
+	routes := router{http.NewServeMux(), s}
+	strict := api.NewStrictHandlerWithOptions(s, nil, api.StrictHTTPServerOptions{
+		RequestErrorHandlerFunc: s.malformed, ResponseErrorHandlerFunc: s.fail,
+	})
+	api.HandlerWithOptions(strict, api.StdHTTPServerOptions{BaseRouter: routes, ErrorHandlerFunc: s.malformed})
+	return s.harden(routes)
+}
+
+// Server returns a server with bounds on everything a client can make it wait for or keep.
+func Server(c Config) *http.Server {
+	return &http.Server{
+		Handler:           Handler(c),
+		ReadHeaderTimeout: readHeaderMax,
+		ReadTimeout:       readMax,
+		WriteTimeout:      writeMax,
+		IdleTimeout:       idleMax,
+		MaxHeaderBytes:    headerBytesMax,
+		BaseContext:       func(net.Listener) context.Context { return context.Background() },
+	}
+}
+
+// harden sets what every answer carries and is the last resort for a panic.
+func (s *server) harden(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Cache-Control", "no-store")
+		defer func() {
+			if fault := recover(); fault != nil {
+				s.Logger.ErrorContext(r.Context(), "panic in a request", "fault", fault, "stack", string(debug.Stack()))
+				unavailable("unavailable", "the plane cannot answer at the moment", "1").write(w)
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// fail answers with a problem.
+func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	ofError(r.Context(), err, s.Logger).write(w)
+}
+
+// malformed answers what the generated code could not bind.
+func (s *server) malformed(w http.ResponseWriter, r *http.Request, err error) {
+	var format *api.InvalidParamFormatError
+	var tooMany *api.TooManyValuesForParamError
+	switch {
+	case errors.As(err, &format) && format.ParamName == "id":
+		notFound().write(w) // what is no id is as absent as any
+	case errors.As(err, &format):
+		badRequest("invalid_parameter", "malformed parameter: "+format.ParamName).write(w)
+	case errors.As(err, &tooMany):
+		badRequest("invalid_parameter", "repeated parameter: "+tooMany.ParamName).write(w)
+	default:
+		invalid("", "the body does not have the form that openapi.yaml gives it").write(w)
+	}
+}

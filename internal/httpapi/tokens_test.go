@@ -1,0 +1,98 @@
+package httpapi_test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/refold-dev/refold/internal/auth"
+)
+
+// routes are all routes with the scope that each asks for.
+var routes = []struct{ method, path, scope string }{
+	{"GET", "/v1/memories", auth.MemoriesRead},
+	{"POST", "/v1/memories", auth.MemoriesWrite},
+	{"GET", "/v1/memories/{id}", auth.MemoriesRead},
+	{"PATCH", "/v1/memories/{id}", auth.MemoriesWrite},
+	{"DELETE", "/v1/memories/{id}", auth.MemoriesDelete},
+	{"POST", "/v1/memories/{id}/archive", auth.MemoriesWrite},
+	{"POST", "/v1/memories/{id}/pause", auth.MemoriesWrite},
+	{"POST", "/v1/memories/{id}/activate", auth.MemoriesWrite},
+	{"GET", "/v1/memories/{id}/history", auth.MemoriesRead},
+	{"GET", "/v1/apps", auth.AppsRead},
+	{"GET", "/v1/apps/{id}", auth.AppsRead},
+}
+
+func bodyOf(method, path string) string {
+	switch method + " " + path {
+	case "POST /v1/memories", "PATCH /v1/memories/{id}":
+		return `{"content":"x"}`
+	}
+	return ""
+}
+
+func at(path string, id string) string { return strings.ReplaceAll(path, "{id}", id) }
+
+func TestNoRouteWithoutTokenOrScope(t *testing.T) {
+	s := newStack(t)
+	nobody := &client{t: t, handler: s.handler}
+	forged := &client{t: t, handler: s.handler, token: "a.b.c"}
+	for _, route := range routes {
+		path := at(route.path, uuid.NewString())
+		// The token is looked at before anything else: even before parameters and bodies that make no sense.
+		for _, body := range []string{bodyOf(route.method, route.path), `{"nonsense"`} {
+			a := nobody.do(route.method, path+"?limit=x", body)
+			a.want(t, http.StatusUnauthorized)
+			if challenge := a.header.Get("WWW-Authenticate"); !strings.HasPrefix(challenge, "Bearer ") || strings.Contains(challenge, "error=") {
+				t.Errorf("%s %s: challenge %q", route.method, path, challenge)
+			}
+			a = forged.do(route.method, path+"?limit=x", body)
+			a.want(t, http.StatusUnauthorized)
+			if challenge := a.header.Get("WWW-Authenticate"); !strings.Contains(challenge, `error="invalid_token"`) {
+				t.Errorf("%s %s: challenge %q", route.method, path, challenge)
+			}
+		}
+		others := slices.DeleteFunc(auth.AllScopes(), func(scope string) bool { return scope == route.scope })
+		a := s.client(t, "nowhere", "x", others...).do(route.method, path, `{"nonsense"`)
+		if code := a.want(t, http.StatusForbidden)["code"]; code != "insufficient_scope" {
+			t.Errorf("%s %s: code %v", route.method, path, code)
+		}
+		if challenge := a.header.Get("WWW-Authenticate"); !strings.Contains(challenge, `scope="`+route.scope+`"`) {
+			t.Errorf("%s %s: challenge %q does not name %s", route.method, path, challenge, route.scope)
+		}
+	}
+}
+
+func TestExpiredToken(t *testing.T) {
+	s := newStack(t)
+	verifier, err := auth.NewVerifier(auth.Config{
+		Issuers: []auth.Issuer{s.key.Issuer()}, Now: func() time.Time { return time.Now().Add(2 * time.Hour) },
+	})
+	check(t, err)
+	s.config.Verifier = verifier
+	s.client(t, "a", "alice").do("GET", "/v1/memories", "").want(t, http.StatusOK)
+	late := s.rebuilt(t).client(t, "a", "alice")
+	late.do("GET", "/v1/memories", "").want(t, http.StatusUnauthorized)
+}
+
+func TestOpenRoutes(t *testing.T) {
+	s := newStack(t)
+	nobody := &client{t: t, handler: s.handler}
+	nobody.do("GET", "/healthz", "").want(t, http.StatusOK)
+	nobody.do("GET", "/readyz", "").want(t, http.StatusOK)
+	s.health.err = http.ErrServerClosed
+	if code := nobody.do("GET", "/readyz", "").want(t, http.StatusServiceUnavailable)["code"]; code != "not_ready" {
+		t.Errorf("code %v", code)
+	}
+	nobody.do("GET", "/healthz", "").want(t, http.StatusOK)
+	if a := nobody.do("GET", "/openapi.yaml", ""); a.status != 200 || !strings.HasPrefix(a.body, "openapi: 3.1") {
+		t.Errorf("document: %d, %.40s", a.status, a.body)
+	}
+	nobody.do("GET", "/unknown", "").want(t, http.StatusNotFound)
+	if a := nobody.do("PUT", "/v1/memories", ""); a.status != http.StatusMethodNotAllowed || !strings.Contains(a.header.Get("Allow"), "POST") {
+		t.Errorf("another method: %d, Allow %q", a.status, a.header.Get("Allow"))
+	}
+}
