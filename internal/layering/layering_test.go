@@ -42,7 +42,7 @@ var owners = map[string][]string{
 	"github.com/vbauerster/mpb/v8":                {"cmd/refold", "internal/demo"},
 	"github.com/mattn/go-isatty":                  {"cmd/refold", "internal/demo"},
 	"github.com/adrg/xdg":                         {"internal/localstack"},
-	"lukechampine.com/blake3":                     {"events/envelope", "internal/command", "internal/rows", "internal/fold"},
+	"lukechampine.com/blake3":                     {"internal/command", "internal/rows", "internal/fold"},
 	"pgregory.net/rapid":                          {},
 	"github.com/google/go-cmp":                    {"internal/journal/journaltest"},
 	"github.com/testcontainers/testcontainers-go": {"internal/testenv/container"},

@@ -2,6 +2,7 @@ package rows
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 
@@ -59,10 +60,12 @@ func (h *LtHash) Sum() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// element appends what a row contributes to a digest: the form of its table, then the tuple, whose values carry
-// their lengths and whose first column is the tenant. The key inside makes the whole a set.
+// element appends what a row contributes to a digest: room for the key of a tally, the form of its table, then the
+// tuple, whose values carry their lengths and whose first column is the tenant. The key inside makes the whole a set.
 func (d *Description) element(b, tuple []byte) []byte {
-	b = append(b[:0], "refold row v1\x00"...)
+	var room tallyKey
+	b = append(b[:0], room[:]...)
+	b = append(b, "refold row v1\x00"...)
 	b = append(b, d.fingerprint[:]...)
 	return append(b, tuple...)
 }
@@ -84,10 +87,9 @@ type tally struct {
 }
 
 func (t *tally) add(key *tallyKey, element []byte) {
-	h := blake3.New(32, key[:])
-	h.Write(element)
-	var sum [32]byte
-	h.Sum(sum[:0])
+	copy(element, key[:]) // over the room that element leaves for it
+	sum := sha256.Sum256(element)
+	clear(element[:len(key)])
 	for i := range t.lanes {
 		t.lanes[i] += binary.LittleEndian.Uint64(sum[8*i:])
 	}

@@ -46,7 +46,48 @@ func (t *Table[S, R]) of(w *Set) *rowsOf[S, R] {
 	if t.Entity != "" && t.Entity != w.current.key.Entity {
 		panic(fmt.Sprintf("an event of entity %s touched table %s of entity %s", w.current.key.Entity, t.Name, t.Entity))
 	}
-	return w.rowsFor(&t.Description, t.newRows).(*rowsOf[S, R])
+	if r := w.current.tables[t.slot]; r != nil {
+		return r.(*rowsOf[S, R])
+	}
+	r := &rowsOf[S, R]{table: t}
+	w.current.tables[t.slot] = r
+	return r
+}
+
+// undoLog remembers what the current event has replaced in one table. It is kept for the next event, so that an
+// ordinary event allocates nothing for it.
+type undoLog[S, R any] struct{ replaced []replaced[S, R] }
+
+type replaced[S, R any] struct {
+	rows *rowsOf[S, R]
+	sub  S
+	old  slot[R]
+}
+
+func (u *undoLog[S, R]) forget() { u.replaced = u.replaced[:0] }
+
+func (u *undoLog[S, R]) revert() {
+	for i := len(u.replaced) - 1; i >= 0; i-- {
+		r := &u.replaced[i]
+		at, _ := r.rows.find(r.sub)
+		r.rows.slots[at] = r.old
+	}
+	u.forget()
+}
+
+func (t *Table[S, R]) remember(w *Set, r *rowsOf[S, R], sub S, old slot[R]) {
+	if w.undo == nil {
+		w.undo = make([]reverter, len(w.schema.all))
+	}
+	log, _ := w.undo[t.index].(*undoLog[S, R])
+	if log == nil {
+		log = &undoLog[S, R]{}
+		w.undo[t.index] = log
+	}
+	if len(log.replaced) == 0 {
+		w.touched = append(w.touched, t.index)
+	}
+	log.replaced = append(log.replaced, replaced[S, R]{r, sub, old})
 }
 
 // Get returns a copy of the row of the event's entity that sub names.
@@ -89,15 +130,11 @@ func (t *Table[S, R]) Put(w *Set, row R) error {
 		copy(r.slots[i+1:], r.slots[i:])
 		r.slots[i] = empty
 	}
-	old := r.slots[i]
-	sub := t.Sub(&row)
-	w.undo = append(w.undo, func() {
-		i, _ := r.find(sub)
-		r.slots[i] = old
-	})
+	present := r.slots[i].present
+	t.remember(w, r, t.Sub(&row), r.slots[i])
 	r.slots[i].row, r.slots[i].seq = row, w.event.Seq
 	r.slots[i].present, r.slots[i].dirty = true, true
-	if !old.present {
+	if !present {
 		w.bytes += size + rowOverhead
 	}
 	return nil
@@ -110,11 +147,7 @@ func (t *Table[S, R]) Delete(w *Set, sub S) {
 	if !found || !r.slots[i].present {
 		return
 	}
-	old := r.slots[i]
-	w.undo = append(w.undo, func() {
-		i, _ := r.find(sub)
-		r.slots[i] = old
-	})
+	t.remember(w, r, sub, r.slots[i])
 	r.slots[i].present, r.slots[i].dirty, r.slots[i].seq = false, true, w.event.Seq
 }
 

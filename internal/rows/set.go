@@ -30,7 +30,8 @@ type Set struct {
 
 	current *entity
 	event   *envelope.Event
-	undo    []func()
+	undo    []reverter    // by table index; nil where nothing was ever replaced
+	touched []int         // tables in which the current event has replaced rows
 	pending []appendedRow // log rows of the current event
 	dirty   []*entity
 	tuple   Tuple
@@ -103,7 +104,7 @@ func (w *Set) Apply(e *envelope.Event, fold Fold) error {
 		ent = w.add(e.Key)
 	}
 	w.current, w.event = ent, e
-	w.undo, w.pending = w.undo[:0], w.pending[:0]
+	w.pending = w.pending[:0]
 	if ent.tables[heldEntities.slot] != nil {
 		if held, ok := heldEntities.Get(w, One{}); ok {
 			return w.hold(e, held.Reason, true)
@@ -138,34 +139,35 @@ func safely(fold Fold, w *Set, e *envelope.Event) (err error) {
 	return fold(w, e)
 }
 
+// reverter takes back what the current event has done to one table.
+type reverter interface {
+	revert()
+	forget()
+}
+
 func (w *Set) revert() {
-	for i := len(w.undo) - 1; i >= 0; i-- {
-		w.undo[i]()
+	for _, table := range w.touched {
+		w.undo[table].revert()
 	}
-	w.undo, w.pending = w.undo[:0], w.pending[:0]
+	w.touched, w.pending = w.touched[:0], w.pending[:0]
 }
 
 func (w *Set) commit() {
 	for _, p := range w.pending {
 		w.appended(p.table, w.current.key, p.tuple)
 	}
-	if len(w.undo) > 0 && !w.current.dirty {
+	if len(w.touched) > 0 && w.loading && !w.current.dirty {
 		w.current.dirty = true
 		w.dirty = append(w.dirty, w.current)
 	}
+	for _, table := range w.touched {
+		w.undo[table].forget()
+	}
+	w.touched, w.pending = w.touched[:0], w.pending[:0]
 }
 
 // Forget drops everything, for instance after a transaction whose outcome is not known.
 func (w *Set) Forget() {
 	clear(w.entities)
 	w.dirty, w.bytes = w.dirty[:0], 0
-}
-
-func (w *Set) rowsFor(d *Description, make func() entityRows) entityRows {
-	slot := w.current.tables[d.slot]
-	if slot == nil {
-		slot = make()
-		w.current.tables[d.slot] = slot
-	}
-	return slot
 }
