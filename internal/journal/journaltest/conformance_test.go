@@ -17,6 +17,7 @@ import (
 )
 
 func TestFake(t *testing.T) {
+	t.Parallel()
 	open := func(t testing.TB, setup journaltest.Setup) journaltest.Harness {
 		fake := journaltest.NewFake(0, 1)
 		fake.BytesMax = uint64(setup.BytesMax)
@@ -44,6 +45,7 @@ func TestFake(t *testing.T) {
 
 // TestEmbedded runs against one server inside this process, as the local stack runs it.
 func TestEmbedded(t *testing.T) {
+	t.Parallel()
 	can := journaltest.Harness{
 		Recreate: func(testing.TB) journal.Shard { return nil },
 		Restore:  func(testing.TB, func(journal.Shard)) journal.Shard { return nil },
@@ -99,6 +101,7 @@ func (e *embedded) restore(t testing.TB, between func(journal.Shard)) journal.Sh
 
 // TestProcess runs against one server in a process of its own, which can be killed.
 func TestProcess(t *testing.T) {
+	t.Parallel()
 	n := &node{Name: "alone", Port: freePorts(t, 1)[0], Store: storeDir(t)}
 	n.start(t)
 	t.Cleanup(n.kill)
@@ -118,6 +121,7 @@ func TestProcess(t *testing.T) {
 
 // TestCluster runs against three servers in processes of their own.
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t)
 	can := journaltest.Harness{
 		Crash:    c.killLeader,
