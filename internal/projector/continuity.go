@@ -39,12 +39,15 @@ func (e *StoppedError) Error() string {
 // Continuity compares a checkpoint with the journal. It returns a *StoppedError when they disagree about the past,
 // another error when the journal could not be asked, and nil when the journal continues the checkpoint.
 func Continuity(ctx context.Context, shard journal.Shard, cp db.ControlCheckpoint) error {
-	facts, err := shard.Facts(ctx)
-	if err != nil {
-		return fmt.Errorf("continuity facts of shard %d: %w", cp.Shard, err)
-	}
 	stopped := func(state Stop, format string, args ...any) error {
 		return &StoppedError{cp.Edition, cp.Shard, state, fmt.Sprintf(format, args...)}
+	}
+	facts, err := shard.Facts(ctx)
+	if errors.Is(err, journal.ErrNoJournal) {
+		return stopped(Replaced, "checkpoint is of stream %s, which is gone", cp.Stream)
+	}
+	if err != nil {
+		return fmt.Errorf("continuity facts of shard %d: %w", cp.Shard, err)
 	}
 	seq := uint64(cp.Seq)
 	switch {
