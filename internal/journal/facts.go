@@ -50,3 +50,6 @@ func factsOf(info *jetstream.StreamInfo) (Facts, error) {
 	}
 	return facts, nil
 }
+
+// Reconnects implements Shard.
+func (s *jetShard) Reconnects() uint64 { return s.nc.Stats().Reconnects }

@@ -96,4 +96,7 @@ type Shard interface {
 	// Facts returns the continuity facts as the leader knows them.
 	Facts(ctx context.Context) (Facts, error)
 	Follow(ctx context.Context, options FollowOptions) (Follower, error)
+	// Reconnects counts how often the connection to the journal was lost and made again. Whoever rests on the
+	// journal's past checks its continuity anew when the number has grown.
+	Reconnects() uint64
 }

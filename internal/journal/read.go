@@ -115,23 +115,53 @@ func (s *jetShard) askPatiently(ctx context.Context, request getRequest) (e *env
 	return e, err
 }
 
-// History implements Shard. It reads directly from any replica, page by page.
+// History implements Shard. It reads directly from any replica, page by page; what a replica has not got yet is
+// asked of the leader, so that a command that lost a race does not lose it again to the same stale history.
 func (s *jetShard) History(ctx context.Context, key envelope.Key) ([]envelope.Event, error) {
 	subject, err := envelope.Subject(s.number, key)
 	if err != nil {
 		return nil, err
 	}
 	var history []envelope.Event
-	for from := uint64(1); ; from = history[len(history)-1].Seq + 1 {
+	for {
+		from := lastSeq(history) + 1
 		page, err := s.historyPagePatiently(ctx, subject, from)
 		if err != nil {
 			return nil, fmt.Errorf("history of %s from sequence %d: %w", key, from, err)
 		}
 		history = append(history, page...)
 		if len(page) < historyPage {
-			return history, checkVersions(key, history)
+			break
 		}
 	}
+	if s.replicated {
+		history = s.catchUp(ctx, subject, history)
+	}
+	return history, checkVersions(key, history)
+}
+
+// catchUp adds the events that the leader has beyond a history. While it is silent, the history stays as it is:
+// an append will tell.
+func (s *jetShard) catchUp(ctx context.Context, subject string, history []envelope.Event) []envelope.Event {
+	_ = once(ctx, func(ctx context.Context) error {
+		newest, err := s.ask(ctx, getRequest{LastFor: subject})
+		for err == nil && newest != nil && lastSeq(history) < newest.Seq {
+			var next *envelope.Event
+			if next, err = s.ask(ctx, getRequest{Seq: lastSeq(history) + 1, NextFor: subject}); next == nil {
+				break
+			}
+			history = append(history, *next)
+		}
+		return err
+	})
+	return history
+}
+
+func lastSeq(history []envelope.Event) uint64 {
+	if len(history) == 0 {
+		return 0
+	}
+	return history[len(history)-1].Seq
 }
 
 func (s *jetShard) historyPagePatiently(ctx context.Context, subject string, from uint64) (page []envelope.Event, err error) {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -199,5 +201,29 @@ func TestServerGone(t *testing.T) {
 	}
 	if _, err := s.Last(t.Context(), e.Key); !errors.Is(err, nats.ErrConnectionClosed) {
 		t.Fatalf("last: got %v, want %v", err, nats.ErrConnectionClosed)
+	}
+}
+
+// TestCatchUp: what a replica did not have is taken from the leader.
+func TestCatchUp(t *testing.T) {
+	nc, _ := embedded(t)
+	s := opened(t, nc, Config{}).Shards[0].(*jetShard)
+	var want []envelope.Event
+	for i := range 4 {
+		e := testEvent("acme", "n1", fmt.Sprintf("c%d", i), uint64(i+1))
+		last := lastSeq(want)
+		if _, err := s.Append(t.Context(), testEvent("acme", fmt.Sprintf("other%d", i), "c", 1), 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Append(t.Context(), e, last); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, *e)
+	}
+	for had := range len(want) + 1 {
+		got := s.catchUp(t.Context(), "ev.0.acme.note.n1", slices.Clone(want[:had]))
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("caught up from %d events (-want +got):\n%s", had, diff)
+		}
 	}
 }

@@ -102,17 +102,18 @@ func (p *projector) run(ctx context.Context) error {
 		return fmt.Errorf("follow shard %d from %d: %w", p.Shard.Number(), p.cp.Seq, err)
 	}
 	defer follower.Close()
-	checked := time.Now()
+	checked, connected := time.Now(), p.Shard.Reconnects()
 	for {
-		if time.Since(checked) > checkEvery {
-			if err := p.check(ctx); err != nil {
-				return err
-			}
-			checked = time.Now()
-		}
 		events, err := p.next(ctx, follower)
 		if err != nil {
 			return err
+		}
+		// Behind a new connection there may be another past: look before anything from there is folded.
+		if now := p.Shard.Reconnects(); now != connected || time.Since(checked) > checkEvery {
+			if err := p.check(ctx); err != nil {
+				return err
+			}
+			checked, connected = time.Now(), now
 		}
 		if len(events) == 0 {
 			continue

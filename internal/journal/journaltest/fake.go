@@ -73,6 +73,9 @@ func (f *Fake) Lose(seq uint64) {
 	f.events[seq-1] = envelope.Event{}
 }
 
+// Reconnects implements journal.Shard: memory is never disconnected.
+func (f *Fake) Reconnects() uint64 { return 0 }
+
 // Number implements journal.Shard.
 func (f *Fake) Number() int {
 	f.mu.Lock()
