@@ -20,7 +20,8 @@ func AllScopes() []string {
 const Open = "-"
 
 // operations is THE table: what each operation of each edge asks for. An operation that is not in it is refused.
-// Operations of the HTTP edge are named by their operationId in openapi.yaml.
+// Operations of the HTTP edge are named by their operationId in openapi.yaml, those of other edges carry a prefix with a
+// colon.
 var operations = map[string]string{
 	"listMemories":     MemoriesRead,
 	"createMemory":     MemoriesWrite,

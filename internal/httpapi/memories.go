@@ -75,6 +75,10 @@ func (s *server) prepare(ctx context.Context, shard journal.Shard, c caller, bod
 	if body.Metadata != nil {
 		add.Metadata = *body.Metadata
 	}
+	// Nothing is made for a memory that cannot be stored.
+	if err := memory.Validate(add); err != nil {
+		return add, false, err
+	}
 	if err := s.ensureUser(ctx, shard, c); err != nil {
 		return add, false, err
 	}

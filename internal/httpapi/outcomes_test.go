@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/refold-dev/refold/events/envelope"
+	"github.com/refold-dev/refold/internal/httpapi"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/reader"
 )
@@ -54,12 +55,13 @@ func TestBodiesOutOfBounds(t *testing.T) {
 	alice.do("POST", "/v1/memories", `{"content":"x"}`, "Content-Type", "text/plain").want(t, http.StatusUnsupportedMediaType)
 	alice.do("POST", "/v1/memories", `{"content":"x"}`, "Content-Encoding", "gzip").want(t, http.StatusUnsupportedMediaType)
 	for body, pointer := range map[string]string{
-		`{}`:                                "/content",
-		`{"content":""}`:                    "/content",
-		`{"content":1}`:                     "",
-		`{"content":"x","app":""}`:          "/app",
-		`{"content":"x","metadata":[]}`:     "/metadata",
-		`{"content":"x","categories":[""]}`: "/categories/0",
+		`{}`:             "/content",
+		`{"content":""}`: "/content",
+		`{"content":1}`:  "/content",
+		`{"content":"` + strings.Repeat("x", 256<<10+1) + `"}`:                 "",
+		`{"content":"x","app":""}`:                                             "/app",
+		`{"content":"x","metadata":[]}`:                                        "/metadata",
+		`{"content":"x","categories":[""]}`:                                    "/categories/0",
 		`{"content":"x","app":"` + strings.Repeat("y", 201) + `"}`:             "/app",
 		`{"content":"x","categories":["a"` + strings.Repeat(`,"a"`, 50) + `]}`: "/categories",
 		`{"content":"x","metadata":{"a":"\u0000"}}`:                            "/metadata/a",
@@ -83,6 +85,23 @@ func TestBodiesOutOfBounds(t *testing.T) {
 		"search=%00", "search=%ff", "search=" + strings.Repeat("x", 1001)} {
 		alice.do("GET", "/v1/memories?"+query, "").want(t, http.StatusBadRequest)
 	}
+}
+
+// What one tenant takes too much of, another still gets.
+func TestLimitsAreTheTenants(t *testing.T) {
+	s := newStack(t)
+	s.config.Limits = httpapi.Limits{PerSecond: 0.001, Burst: 3, InFlight: 10}
+	s = s.rebuilt(t)
+	noisy, quiet := s.client(t, "a", "alice"), s.client(t, "b", "alice")
+	for range 3 {
+		noisy.do("GET", "/v1/memories", "").want(t, http.StatusOK)
+	}
+	a := s.client(t, "a", "bob").do("GET", "/v1/memories", "")
+	if body := a.want(t, http.StatusTooManyRequests); body["retryable"] != true || a.header.Get("Retry-After") == "" {
+		t.Errorf("%s", a.body)
+	}
+	quiet.do("GET", "/v1/memories", "").want(t, http.StatusOK)
+	(&client{t: t, handler: s.handler}).do("GET", "/healthz", "").want(t, http.StatusOK)
 }
 
 // A stopped shard takes no commands and answers questions all the same.

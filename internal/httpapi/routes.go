@@ -40,7 +40,7 @@ var bodies = map[string][]string{
 	"changeMemory": membersOf(api.ChangeMemory{}),
 }
 
-// router puts the guard before each route that the generated code registers, so that nothing of a request is looked
+// router puts serve before each route that the generated code registers, so that nothing of a request is looked
 // at before the token.
 type router struct {
 	*http.ServeMux
@@ -54,12 +54,7 @@ func (r router) HandleFunc(pattern string, handler func(http.ResponseWriter, *ht
 		panic("httpapi: route " + pattern + " has no operation or no scope") // found by any test
 	}
 	r.ServeMux.HandleFunc(pattern, func(w http.ResponseWriter, request *http.Request) {
-		request, err := r.server.guard(w, request, operation)
-		if err != nil {
-			r.server.fail(w, request, err)
-			return
-		}
-		handler(w, request)
+		r.server.serve(w, request, operation, handler)
 	})
 }
 
@@ -91,30 +86,46 @@ func (s *statusOnly) Write(b []byte) (int, error) { return len(b), nil }
 
 type traceKey struct{}
 
-// guard decides, in this order, by the token, by its scopes, and by the form of the body. It returns the request
-// that carries the principal and the checked body.
-func (s *server) guard(w http.ResponseWriter, r *http.Request, operation string) (*http.Request, error) {
+// serve decides, in this order, by the token, by its scopes, by the limits of the tenant and by the form of the body,
+// and only then lets the generated code see the request.
+func (s *server) serve(w http.ResponseWriter, r *http.Request, operation string, handler http.HandlerFunc) {
 	ctx := context.WithValue(r.Context(), traceKey{}, traceParent(r.Header.Get("Traceparent")))
 	if scope, _ := auth.ScopeOf(operation); scope != auth.Open {
-		token, err := auth.Bearer(r.Header.Values("Authorization"))
+		principal, err := s.authenticate(ctx, r, operation)
 		if err != nil {
-			return r, err
+			s.Logger.InfoContext(ctx, "caller refused", "operation", operation, "error", err)
+			s.fail(w, r, err)
+			return
 		}
-		principal, err := s.Verifier.Verify(ctx, token)
+		leave, err := s.limiter.enter(principal.Tenant)
 		if err != nil {
-			return r, err
+			s.fail(w, r, err)
+			return
 		}
-		if err := auth.Authorize(principal, operation); err != nil {
-			return r, err
-		}
+		defer leave()
 		ctx = auth.WithPrincipal(ctx, principal)
 	}
 	r = r.WithContext(ctx)
 	r.Body = http.MaxBytesReader(w, r.Body, BodyBytesMax)
 	if members, takes := bodies[operation]; takes {
-		return r, checkBody(r, members)
+		if err := checkBody(r, members); err != nil {
+			s.fail(w, r, err)
+			return
+		}
 	}
-	return r, nil
+	handler(w, r)
+}
+
+func (s *server) authenticate(ctx context.Context, r *http.Request, operation string) (auth.Principal, error) {
+	token, err := auth.Bearer(r.Header.Values("Authorization"))
+	if err != nil {
+		return auth.Principal{}, err
+	}
+	principal, err := s.Verifier.Verify(ctx, token)
+	if err != nil {
+		return auth.Principal{}, err
+	}
+	return principal, auth.Authorize(principal, operation)
 }
 
 // checkBody reads the whole body, checks it strictly and puts it back for the generated decoder.

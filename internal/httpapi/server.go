@@ -8,11 +8,13 @@ package httpapi
 import (
 	"context"
 	_ "embed"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/refold-dev/refold/internal/auth"
@@ -49,7 +51,7 @@ type Health interface {
 	Ready(ctx context.Context) error
 }
 
-// Config is what the edge stands on. All fields must be set, but for Logger (nil = none).
+// Config is what the edge stands on. All fields must be set, but for Limits (zero = none) and Logger (nil = none).
 type Config struct {
 	Verifier Verifier
 	Tenants  Tenants
@@ -57,12 +59,14 @@ type Config struct {
 	Reader   *reader.Reader
 	Sealer   *reader.Sealer
 	Health   Health
+	Limits   Limits
 	Logger   *slog.Logger
 }
 
 type server struct {
 	Config
-	known *knownIDs
+	known   *knownIDs
+	limiter *limiter
 }
 
 // Handler returns the edge as a handler.
@@ -70,7 +74,7 @@ func Handler(c Config) http.Handler {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &server{Config: c, known: newKnownIDs()}
+	s := &server{Config: c, known: newKnownIDs(), limiter: newLimiter(c.Limits)}
 	routes := router{http.NewServeMux(), s}
 	strict := api.NewStrictHandlerWithOptions(s, nil, api.StrictHTTPServerOptions{
 		RequestErrorHandlerFunc: s.malformed, ResponseErrorHandlerFunc: s.fail,
@@ -99,7 +103,11 @@ func (s *server) harden(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")
 		defer func() {
-			if fault := recover(); fault != nil {
+			fault := recover()
+			if fault == http.ErrAbortHandler {
+				panic(fault) // the server's own way to cut a connection
+			}
+			if fault != nil {
 				s.Logger.ErrorContext(r.Context(), "panic in a request", "fault", fault, "stack", string(debug.Stack()))
 				unavailable("unavailable", "the plane cannot answer at the moment", "1").write(w)
 			}
@@ -117,6 +125,7 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 func (s *server) malformed(w http.ResponseWriter, r *http.Request, err error) {
 	var format *api.InvalidParamFormatError
 	var tooMany *api.TooManyValuesForParamError
+	var wrong *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &format) && format.ParamName == "id":
 		notFound().write(w) // what is no id is as absent as any
@@ -124,6 +133,8 @@ func (s *server) malformed(w http.ResponseWriter, r *http.Request, err error) {
 		badRequest("invalid_parameter", "malformed parameter: "+format.ParamName).write(w)
 	case errors.As(err, &tooMany):
 		badRequest("invalid_parameter", "repeated parameter: "+tooMany.ParamName).write(w)
+	case errors.As(err, &wrong):
+		invalid("/"+strings.ReplaceAll(wrong.Field, ".", "/"), "not a "+wrong.Type.String()).write(w)
 	default:
 		invalid("", "the body does not have the form that openapi.yaml gives it").write(w)
 	}
