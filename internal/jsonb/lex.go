@@ -191,10 +191,19 @@ func digitsEnd(src []byte, at int) int {
 
 // literal returns the word true, false or null at src[at], or "".
 func literal(src []byte, at int) string {
-	for _, word := range [...]string{"true", "false", "null"} {
-		if len(src)-at >= len(word) && string(src[at:at+len(word)]) == word {
-			return word
-		}
+	var word string
+	switch src[at] {
+	case 't':
+		word = "true"
+	case 'f':
+		word = "false"
+	case 'n':
+		word = "null"
+	default:
+		return ""
 	}
-	return ""
+	if len(src)-at < len(word) || string(src[at:at+len(word)]) != word {
+		return ""
+	}
+	return word
 }
