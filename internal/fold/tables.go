@@ -246,10 +246,11 @@ func oneOf(rows.Fields) rows.One      { return rows.One{} }
 func thirdOf(f rows.Fields) uuid.UUID { return f.UUID(2) }
 func compareIDs(a, b uuid.UUID) int   { return bytes.Compare(a[:], b[:]) }
 
-// split turns keys into the parameters of a load. Ids that are no uuid have no rows.
+// split turns keys into the parameters of a load. Ids that are no uuid in its canonical form have no rows: another
+// form would load those of the entity that has the canonical one.
 func split(keys []envelope.Key) (tenants []string, ids []uuid.UUID) {
 	for _, k := range keys {
-		if id, err := uuid.Parse(k.ID); err == nil {
+		if id, err := uuid.Parse(k.ID); err == nil && id.String() == k.ID {
 			tenants, ids = append(tenants, k.Tenant), append(ids, id)
 		}
 	}
