@@ -128,15 +128,16 @@ func (m *Editions) flip(ctx context.Context, tx pgx.Tx, live db.ControlLive, to 
 	if mustBeVerified && verified == nil && m.VerifyMigrations {
 		return nil, ErrNotVerified
 	}
-	if err := m.holdsNoMore(ctx, to, live.Edition); err != nil {
-		return nil, err
-	}
 	old, err := q.CheckpointLock(ctx, db.CheckpointLockParams{Edition: live.Edition, Shard: live.Shard})
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint of edition %d: %w", live.Edition, err)
 	}
 	level, err := awaitLevel(ctx, q, to, live.Shard, old.Seq)
 	if err != nil {
+		return nil, err
+	}
+	// Both are held still now: what is counted is what is flipped to.
+	if err := m.holdsNoMore(ctx, to, live.Edition); err != nil {
 		return nil, err
 	}
 	if mustBeVerified && verified != nil && level.Seq-*verified > m.tailMax() {
@@ -269,7 +270,11 @@ func (m *Editions) markRetired(ctx context.Context, tx pgx.Tx, number int64, cur
 	if wait := cursorLife - time.Since(left); wait > 0 {
 		return fmt.Errorf("%w for another %s", ErrCursors, wait.Round(time.Second))
 	}
-	if _, err := q.EditionSetState(ctx, db.EditionSetStateParams{State: "retired", Number: number, Epoch: e.Epoch}); err != nil {
+	epoch, err := q.EditionClaim(ctx, number) // a builder that still works on it is fenced
+	if err != nil {
+		return err
+	}
+	if _, err := q.EditionSetState(ctx, db.EditionSetStateParams{State: "retired", Number: number, Epoch: epoch}); err != nil {
 		return err
 	}
 	if err := q.CheckpointDelete(ctx, number); err != nil {
