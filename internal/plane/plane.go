@@ -9,7 +9,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/fold"
@@ -32,6 +35,9 @@ type Config struct {
 	MemoryBytes int    // budget of a build or verification; 0 = 1 GiB
 	// SkipVerifyMigrations lets a cutover happen without a verification (VERIFY_MIGRATIONS=false). It is recorded.
 	SkipVerifyMigrations bool
+	// StableFor is how long the journal must end before a checkpoint until PROJECTION_AHEAD is latched; 0 = 30 s,
+	// enough for an election to end.
+	StableFor time.Duration
 	// Join only joins a running process and fails when there is none.
 	Join   bool
 	Logger *slog.Logger
@@ -50,6 +56,8 @@ type Plane struct {
 
 	// OnBatch is told about every committed batch of this process; set it before Run.
 	OnBatch func(edition int64, shard int, b projector.Batch)
+	// InTx takes part in the transaction of every batch of this process (see projector.Config); set it before Run.
+	InTx func(ctx context.Context, tx pgx.Tx, events []envelope.Event) error
 }
 
 // Open starts or joins the stores, brings the control tables up to date and opens the journal, which is created
@@ -127,6 +135,7 @@ func (p *Plane) Close() error {
 func (p *Plane) Run(ctx context.Context) error {
 	supervisor := &projector.Supervisor{
 		DB: p.DB, Shards: p.Journal.Shards, Schema: fold.Tables, Fold: fold.Apply, Shape: p.Shape, Logger: p.Logger, OnBatch: p.OnBatch,
+		InTx: p.InTx, StableFor: p.StableFor,
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return supervisor.Run(ctx) })

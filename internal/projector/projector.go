@@ -46,6 +46,9 @@ type Config struct {
 	Logger  *slog.Logger
 	// OnBatch is called after each committed batch, in order; nil = nobody listens.
 	OnBatch func(Batch)
+	// InTx is called for each batch in its transaction, after the rows were written and before the commit; an error
+	// rolls all of it back. It is the seam for side tables that must move with the rows, exactly once; nil = none.
+	InTx func(ctx context.Context, tx pgx.Tx, events []envelope.Event) error
 	// StableFor overrides how long PROJECTION_AHEAD must hold before it is latched; 0 = 30 s.
 	StableFor time.Duration
 }
@@ -90,7 +93,7 @@ func (p *projector) run(ctx context.Context) error {
 	if p.conn, err = pool.Acquire(ctx); err != nil {
 		return fmt.Errorf("projector of edition %d: %w", p.Edition, err)
 	}
-	defer p.conn.Release()
+	defer func() { p.conn.Release() }() // claim may replace it
 	if err := p.claim(ctx); err != nil {
 		return err
 	}
@@ -129,7 +132,8 @@ func (p *projector) next(ctx context.Context, f journal.Follower) ([]envelope.Ev
 	waiting, cancel := context.WithTimeout(ctx, checkEvery)
 	defer cancel()
 	events, err := f.Next(waiting, BatchEventsMax, BatchBytesMax)
-	if err != nil && errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+	// A follower that has ended may give a deadline of its own as the reason: only ours is no failure.
+	if err != nil && errors.Is(err, waiting.Err()) && ctx.Err() == nil {
 		return nil, nil
 	}
 	var gap *journal.GapError
@@ -188,9 +192,13 @@ func (p *projector) evict(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("projector of edition %d: %w", p.Edition, err)
+	}
 	p.conn.Release()
-	p.conn, err = pool.Acquire(ctx)
-	return err
+	p.conn = conn
+	return nil
 }
 
 // check runs the continuity check and latches what it finds. PROJECTION_AHEAD must hold for a while first.
@@ -248,6 +256,11 @@ func (p *projector) project(ctx context.Context, events []envelope.Event) error 
 		}
 		if err := p.set.Flush(ctx, tx); err != nil {
 			return err
+		}
+		if p.InTx != nil {
+			if err := p.InTx(ctx, tx, events); err != nil {
+				return err
+			}
 		}
 		return failpoint.Hit("projector.before-commit")
 	})

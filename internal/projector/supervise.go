@@ -8,7 +8,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/postgres/db"
@@ -25,6 +27,9 @@ type Supervisor struct {
 	Shape   string
 	Logger  *slog.Logger
 	OnBatch func(edition int64, shard int, b Batch)
+	// InTx and StableFor are those of every projector, see Config.
+	InTx      func(ctx context.Context, tx pgx.Tx, events []envelope.Event) error
+	StableFor time.Duration
 }
 
 const (
@@ -138,7 +143,10 @@ func (s *Supervisor) project(ctx context.Context, u unit) error {
 	if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock(hashtextextended($1, 0))", name).Scan(&mine); err != nil || !mine {
 		return err
 	}
-	config := Config{DB: s.DB, Shard: s.Shards[u.shard], Edition: u.edition, Schema: s.Schema, Fold: s.Fold, Logger: s.Logger}
+	config := Config{
+		DB: s.DB, Shard: s.Shards[u.shard], Edition: u.edition, Schema: s.Schema, Fold: s.Fold, Logger: s.Logger,
+		InTx: s.InTx, StableFor: s.StableFor,
+	}
 	if s.OnBatch != nil {
 		config.OnBatch = func(b Batch) { s.OnBatch(u.edition, u.shard, b) }
 	}
