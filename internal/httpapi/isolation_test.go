@@ -145,8 +145,8 @@ func TestUnknownTenant(t *testing.T) {
 	}
 }
 
-// Row level security alone holds as well: queries that name another tenant find nothing.
-func TestRowLevelSecurityAlone(t *testing.T) {
+// Each of the two fences holds alone, query by query.
+func TestEachFenceHoldsAlone(t *testing.T) {
 	s := newStack(t)
 	other := s.client(t, "b", "alice")
 	theirs := other.makeThings("canary-other")
@@ -180,6 +180,15 @@ func TestRowLevelSecurityAlone(t *testing.T) {
 	for query, rows := range count(db.New(pool)) {
 		if rows != 0 {
 			t.Errorf("%s finds %d rows without any tenant", query, rows)
+		}
+	}
+	// And the predicates alone, query by query: where row level security does not bind, naming tenant a with the ids
+	// of tenant b finds nothing.
+	unbound, err := s.db.OwnerOf(t.Context(), s.edition)
+	check(t, err)
+	for query, rows := range countAll(t, db.New(unbound), "a", owner, uuid.MustParse(theirs.memory), uuid.MustParse(theirs.app)) {
+		if rows != 0 {
+			t.Errorf("%s has no predicate on the tenant: it finds %d rows of another", query, rows)
 		}
 	}
 	if err := postgres.WithTenant(t.Context(), pool, "", func(*db.Queries) error { return nil }); err == nil {

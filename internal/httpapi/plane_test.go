@@ -1,0 +1,56 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"testing"
+
+	"github.com/refold-dev/refold/internal/auth"
+	"github.com/refold-dev/refold/internal/httpapi"
+	"github.com/refold-dev/refold/internal/journal"
+	"github.com/refold-dev/refold/internal/plane"
+	"github.com/refold-dev/refold/internal/reader"
+	"github.com/refold-dev/refold/internal/testenv"
+)
+
+// The edge over a whole plane: embedded JetStream, directory, projectors and all.
+func TestOverAPlane(t *testing.T) {
+	p, err := plane.Open(t.Context(), plane.Config{
+		DataDir: testenv.Dir(t), PostgresURL: testenv.Postgres(t), Durability: "relaxed", BytesMax: 256 << 20,
+	})
+	check(t, err)
+	running, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(running) }()
+	t.Cleanup(func() {
+		stop()
+		check(t, <-done)
+		check(t, p.Close())
+	})
+	check(t, p.EnsureLive(t.Context(), nil))
+	_, _, err = p.CreateTenant(t.Context(), "a", "A", "operator")
+	check(t, err)
+
+	key, err := auth.LocalKey(t.TempDir())
+	check(t, err)
+	verifier, err := auth.NewVerifier(auth.Config{Issuers: []auth.Issuer{key.Issuer()}})
+	check(t, err)
+	sealer, err := reader.NewSealer(bytes.Repeat([]byte{7}, 32))
+	check(t, err)
+	s := &stack{key: key, handler: httpapi.Handler(httpapi.Config{
+		Verifier: verifier, Tenants: p.Directory, Shard: func(number int) journal.Shard { return p.Journal.Shards[number] },
+		Reader: reader.New(p.Live, p.DB), Sealer: sealer, Health: p,
+	})}
+	alice := s.client(t, "a", "alice")
+	path := "/v1/memories/" + alice.add(`{"content":"likes tea","app":"notes","categories":["taste"]}`)
+	if m := alice.do("GET", path, "").want(t, http.StatusOK); m["content"] != "likes tea" {
+		t.Errorf("memory %v", m)
+	}
+	alice.do("POST", path+"/archive", "", "If-Match", `"1"`).want(t, http.StatusOK)
+	if page := items(alice.do("GET", "/v1/memories?state=archived", "").want(t, http.StatusOK)); len(page) != 1 {
+		t.Errorf("archived: %v, want the one memory", page)
+	}
+	alice.do("GET", "/readyz", "").want(t, http.StatusOK)
+	s.client(t, "nowhere", "alice").do("GET", path, "").want(t, http.StatusNotFound)
+}
