@@ -37,8 +37,8 @@ func TestFilesThatAreRefused(t *testing.T) {
 			TooLarge, "zip bomb"},
 		"bomb in the gzip": {zipOf(t, testMember{documentName, good}, testMember{linesName, gzipped(t, strings.Repeat(" ", 64<<20))}),
 			TooLarge, "zip bomb"},
-		"too many members":  {zipOf(t, manyMembers(MembersMax+1, good)...), TooLarge, "members"},
-		"endless directory": {zipOf(t, manyMembers(70_000, good)...), TooLarge, "directory"},
+		"too many members":  {zipOf(t, manyMembers(MembersMax+1, "x", good)...), TooLarge, "members"},
+		"endless directory": {zipOf(t, manyMembers(DirectoryBytesMax/NameBytesMax, strings.Repeat("x", NameBytesMax), good)...), TooLarge, "directory"},
 		"long path":         {zipOf(t, testMember{strings.Repeat("x", NameBytesMax+1), nil}, testMember{documentName, good}), TooLarge, "path"},
 		"encrypted":         {encrypted(t, good), BrokenZip, "encrypted"},
 		"no memories.json":  {zipOf(t, testMember{"other.json", good}), MissingMember, "memories.json"},
@@ -307,10 +307,10 @@ func encrypted(t *testing.T, data []byte) []byte {
 	return out.Bytes()
 }
 
-func manyMembers(count int, document []byte) []testMember {
+func manyMembers(count int, name string, document []byte) []testMember {
 	members := []testMember{{documentName, document}}
 	for i := range count - 1 {
-		members = append(members, testMember{fmt.Sprintf("other/member-%08d.txt", i), nil})
+		members = append(members, testMember{fmt.Sprintf("%s-%08d", name, i), nil})
 	}
 	return members
 }
