@@ -1,6 +1,7 @@
 package openmemory
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -16,20 +17,27 @@ import (
 // fields reads the members of one record by their exact names. The first thing that is wrong stays in fault; after
 // it all values are zero, so a record is read in one go and asked once.
 type fields struct {
-	raw   map[string]json.RawMessage
-	asked map[string]bool
-	fault *fault
+	members []member // they point into the record
+	asked   []string
+	fault   *fault
 }
 
+// readFields takes valid JSON. The fields are good as long as raw is; what is read from them is a copy.
 func readFields(raw []byte) *fields {
-	f := &fields{asked: map[string]bool{}}
-	if f.fault = lint(raw); f.fault != nil {
-		return f
-	}
-	if len(raw) == 0 || raw[0] != '{' || json.Unmarshal(raw, &f.raw) != nil {
+	f := &fields{}
+	if f.members, f.fault = lint(raw); f.fault == nil && (len(raw) == 0 || raw[0] != '{') {
 		f.blame("", "must be an object")
 	}
 	return f
+}
+
+func (f *fields) member(name string) []byte {
+	for _, m := range f.members {
+		if m.name == name {
+			return m.raw
+		}
+	}
+	return nil
 }
 
 func (f *fields) blame(name, format string, args ...any) {
@@ -45,9 +53,9 @@ func (f *fields) blame(name, format string, args ...any) {
 // unknown returns the names of the members that nobody asked for.
 func (f *fields) unknown() []string {
 	var names []string
-	for name := range f.raw {
-		if !f.asked[name] {
-			names = append(names, name)
+	for _, m := range f.members {
+		if !slices.Contains(f.asked, m.name) {
+			names = append(names, m.name)
 		}
 	}
 	slices.Sort(names)
@@ -55,9 +63,9 @@ func (f *fields) unknown() []string {
 }
 
 // get returns a member, nil when it is absent or null.
-func (f *fields) get(name string) json.RawMessage {
-	f.asked[name] = true
-	raw := f.raw[name]
+func (f *fields) get(name string) []byte {
+	f.asked = append(f.asked, name)
+	raw := f.member(name)
 	if f.fault != nil || string(raw) == "null" {
 		return nil
 	}
@@ -69,8 +77,8 @@ func (f *fields) optionalText(name string, bytesMax int) *string {
 	if raw == nil {
 		return nil
 	}
-	var s string
-	if json.Unmarshal(raw, &s) != nil {
+	s, ok := asText(raw)
+	if !ok {
 		f.blame(name, "must be a text")
 		return nil
 	}
@@ -79,6 +87,17 @@ func (f *fields) optionalText(name string, bytesMax int) *string {
 		return nil
 	}
 	return &s
+}
+
+// asText reads a string that lint has let pass.
+func asText(raw []byte) (s string, ok bool) {
+	if len(raw) < 2 || raw[0] != '"' {
+		return "", false
+	}
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw[1 : len(raw)-1]), true
+	}
+	return s, json.Unmarshal(raw, &s) == nil
 }
 
 func (f *fields) text(name string, bytesMax int) string {
@@ -176,7 +195,7 @@ func (f *fields) object(name string) json.RawMessage {
 		f.blame(name, "%v", err)
 		return nil
 	}
-	return normal
+	return bytes.Clone(normal) // it may be the record itself
 }
 
 // state of a memory; absent is returned when there is none.

@@ -20,6 +20,7 @@ type importer struct {
 	ledger    *ledger
 	userID    uuid.UUID // of the user for whom records are imported, in this tenant
 	memories  int       // good ones
+	bad       marks     // memories that check refused, by their index in the file
 	// known is true while the last command met something that was there: then history is read first, which is
 	// what a repeated import wants. A first import reads nothing.
 	known atomic.Bool
@@ -47,6 +48,7 @@ func (im *importer) check(ctx context.Context) error {
 		}
 		for _, b := range bundles {
 			if bad := im.checkMemory(b); bad != nil {
+				im.bad.set(b.index)
 				im.ledger.refuse(Refusal{KindMemory, b.memory.id.String(), fmt.Sprintf("/memories/%d%s", b.index, bad.path), bad.reason})
 				continue
 			}
@@ -138,7 +140,7 @@ func (im *importer) runMemories(ctx context.Context, p *pace) error {
 			if ctx.Err() != nil {
 				return g.Wait()
 			}
-			if im.checkMemory(b) != nil {
+			if im.bad.has(b.index) {
 				continue
 			}
 			g.Go(func() error {
@@ -149,6 +151,18 @@ func (im *importer) runMemories(ctx context.Context, p *pace) error {
 	}
 	return g.Wait()
 }
+
+// marks is a set of indexes: a bit for each.
+type marks []uint64
+
+func (m *marks) set(i int) {
+	for len(*m) <= i/64 {
+		*m = append(*m, 0)
+	}
+	(*m)[i/64] |= 1 << (i % 64)
+}
+
+func (m marks) has(i int) bool { return i/64 < len(m) && m[i/64]&(1<<(i%64)) != 0 }
 
 func inOrder[T any](records map[uuid.UUID]placed[T]) []placed[T] {
 	out := make([]placed[T], 0, len(records))

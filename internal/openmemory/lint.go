@@ -3,6 +3,7 @@ package openmemory
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -25,16 +26,26 @@ func tooDeep(depth int) string {
 // lint looks for what JSON may say but the tables can not hold, or what readers of JSON take in different ways:
 // U+0000, half a surrogate pair, bytes that are no UTF-8, numbers beyond all measure, a member twice. It returns nil
 // when raw, which is valid JSON at most DepthMax deep, is free of it.
-func lint(raw []byte) *fault {
-	l := linter{raw: raw}
+//
+// The members of raw, when it is an object, come with it: they point into raw.
+func lint(raw []byte) ([]member, *fault) {
+	l := linter{raw: raw, members: make([]member, 0, 16)}
 	l.value("")
-	return l.fault
+	return l.members, l.fault
+}
+
+// member of the object that is a record.
+type member struct {
+	name string
+	raw  []byte
 }
 
 type linter struct {
-	raw   []byte
-	at    int
-	fault *fault
+	raw     []byte
+	at      int
+	depth   int
+	members []member
+	fault   *fault
 }
 
 func (l *linter) blame(path, format string, args ...any) {
@@ -72,23 +83,57 @@ func (l *linter) value(path string) {
 }
 
 func (l *linter) object(path string) {
-	seen := map[string]bool{}
+	var seen names
+	l.depth++
 	l.at++
 	l.skipBlanks()
 	for l.fault == nil && l.at < len(l.raw) && l.raw[l.at] != '}' {
 		name := l.text(path)
-		member := path + "/" + pathToken(name)
-		if seen[name] {
-			l.blame(member, "the member appears twice")
+		below := path + "/" + pathToken(name)
+		if !seen.add(name) {
+			l.blame(below, "the member appears twice")
 			return
 		}
-		seen[name] = true
 		l.skipBlanks()
 		l.at++ // ':'
-		l.value(member)
+		l.skipBlanks()
+		start := l.at
+		l.value(below)
+		if l.depth == 1 {
+			l.members = append(l.members, member{name, bytes.TrimRight(l.raw[start:min(l.at, len(l.raw))], " \t\r\n")})
+		}
 		l.comma()
 	}
+	l.depth--
 	l.at++
+}
+
+// names is a set that is a list as long as it is short, as it mostly is.
+type names struct {
+	few  []string
+	many map[string]bool
+}
+
+// add reports whether the name is new.
+func (n *names) add(name string) bool {
+	const fewMax = 16
+	if n.many == nil {
+		if slices.Contains(n.few, name) {
+			return false
+		}
+		if n.few = append(n.few, name); len(n.few) > fewMax {
+			n.many = map[string]bool{}
+			for _, name := range n.few {
+				n.many[name] = true
+			}
+		}
+		return true
+	}
+	if n.many[name] {
+		return false
+	}
+	n.many[name] = true
+	return true
 }
 
 func (l *linter) array(path string) {

@@ -31,7 +31,7 @@ func TestLint(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := lint([]byte(c.raw))
+			_, got := lint([]byte(c.raw))
 			if c.reason == "" {
 				if got != nil {
 					t.Fatalf("refused: %+v", got)
@@ -55,9 +55,11 @@ func FuzzLint(f *testing.F) {
 		if !json.Valid(raw) || depthOf(raw) > DepthMax {
 			return
 		}
-		if lint(raw) != nil {
+		members, bad := lint(raw)
+		if bad != nil {
 			return
 		}
+		checkMembers(t, raw, members)
 		var value any
 		if err := json.Unmarshal(raw, &value); err != nil {
 			t.Fatalf("passed, but: %v", err)
@@ -66,6 +68,26 @@ func FuzzLint(f *testing.F) {
 			t.Fatalf("%q holds NUL", text)
 		}
 	})
+}
+
+// checkMembers compares the members that lint found with those that encoding/json finds.
+func checkMembers(t *testing.T, raw []byte, members []member) {
+	t.Helper()
+	got, want := map[string]string{}, map[string]json.RawMessage{}
+	for _, m := range members {
+		got[m.name] = string(m.raw)
+	}
+	if json.Unmarshal(raw, &want) != nil {
+		want = nil // no object
+	}
+	if len(got) != len(want) || len(got) != len(members) {
+		t.Fatalf("members %q, want %q", got, want)
+	}
+	for name, value := range want {
+		if got[name] != string(value) {
+			t.Fatalf("member %q is %q, want %q", name, got[name], value)
+		}
+	}
 }
 
 func TestTimes(t *testing.T) {

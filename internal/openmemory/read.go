@@ -122,11 +122,9 @@ func parseRecord[T any](raw []byte, parse func(*fields) T) (T, *fields) {
 // shownID is the id of the record for a report, or empty when there is none that can be shown.
 func (f *fields) shownID() string {
 	for _, name := range []string{"id", "memory_id"} {
-		var s string
-		if json.Unmarshal(f.raw[name], &s) == nil {
-			if id, err := parseID(s); err == nil {
-				return id.String()
-			}
+		s, _ := asText(f.member(name))
+		if id, err := parseID(s); err == nil {
+			return id.String()
 		}
 	}
 	return ""
