@@ -63,7 +63,7 @@ func (s *server) add(ctx context.Context, shard journal.Shard, c caller, key str
 			return nil, &problem{status: http.StatusForbidden, code: "app_paused", detail: "the app is paused"}
 		}
 	}
-	request.Fresh = !paused
+	request.Fresh = true
 	outcome, err = command.Execute(ctx, shard, request, memory.Evolve, decide, memory.Command(add))
 	return id, add, outcome, err
 }

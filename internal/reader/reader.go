@@ -73,26 +73,15 @@ type Stamp struct {
 	Age      time.Duration // since the rows last moved; on an idle shard that is no lag
 }
 
-// ask runs fn in the snapshot of the live edition, once that is as new as the caller wants it.
+// ask runs fn in the snapshot of the live edition, once that is as new as the caller wants it. The snapshot itself is
+// compared once more: whatever happened since the wait, no answer is older than asked for.
 func (r *Reader) ask(ctx context.Context, c Caller, f Freshness, fn func(*db.Queries) error) (Stamp, error) {
-	deadline, cancel := context.WithTimeout(ctx, min(f.Wait, WaitMax))
-	defer cancel()
-	for {
-		stamp, err := r.askOnce(ctx, deadline, c, f.Least, fn)
-		// After a flip between wait and snapshot the new edition may stand elsewhere: wait again, on that one.
-		if !errors.Is(err, ErrNotYet) || deadline.Err() != nil {
-			return stamp, err
-		}
-	}
-}
-
-func (r *Reader) askOnce(ctx, deadline context.Context, c Caller, least *Position, fn func(*db.Queries) error) (Stamp, error) {
 	number, pool, err := r.live(ctx, c)
 	if err != nil {
 		return Stamp{}, err
 	}
-	if least != nil && deadline.Err() == nil {
-		if err := r.waits.wait(deadline, place{number, c.Shard}, pool, *least); err != nil {
+	if f.Least != nil && f.Wait > 0 {
+		if err := r.await(ctx, place{number, c.Shard}, pool, f); err != nil {
 			return Stamp{}, err
 		}
 	}
@@ -104,14 +93,20 @@ func (r *Reader) askOnce(ctx, deadline context.Context, c Caller, least *Positio
 		}
 		stamp.Position = positionOf(checkpoint)
 		stamp.Age = max(0, time.Since(checkpoint.UpdatedAt))
-		if least != nil {
-			if err := least.reachedBy(stamp.Position); err != nil {
+		if f.Least != nil {
+			if err := f.Least.reachedBy(stamp.Position); err != nil {
 				return err
 			}
 		}
 		return fn(q)
 	})
 	return stamp, err
+}
+
+func (r *Reader) await(ctx context.Context, at place, pool *pgxpool.Pool, f Freshness) error {
+	ctx, cancel := context.WithTimeout(ctx, min(f.Wait, WaitMax))
+	defer cancel()
+	return r.waits.wait(ctx, at, pool, *f.Least)
 }
 
 func (r *Reader) live(ctx context.Context, c Caller) (int64, *pgxpool.Pool, error) {
