@@ -55,7 +55,9 @@ func watchHeap(b *testing.B) *atomic.Uint64 {
 	ctx, stop := context.WithCancel(context.Background())
 	b.Cleanup(stop)
 	go func() {
-		for tick := time.NewTicker(5 * time.Millisecond); ; {
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for {
 			var m runtime.MemStats
 			runtime.ReadMemStats(&m)
 			peak.Store(max(peak.Load(), m.HeapInuse))
@@ -88,25 +90,30 @@ func writeLarge(b *testing.B, memories int) (name string, bytes int64) {
 	id := func(kind byte, n int) string {
 		return fmt.Sprintf("%02x%06x-0000-4000-8000-%012x", kind, n, n)
 	}
-	fmt.Fprintf(out, `{"user":{"id":%q,"user_id":"someone"},"export_meta":{"version":"1"},"memories":[`, id(1, 1))
+	put := func(format string, args ...any) {
+		if _, err := fmt.Fprintf(out, format, args...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	put(`{"user":{"id":%q,"user_id":"someone"},"export_meta":{"version":"1"},"memories":[`, id(1, 1))
 	for i := range memories {
 		if i > 0 {
-			out.WriteByte(',')
+			put(",")
 		}
-		fmt.Fprintf(out, `{"id":%q,"user_id":%q,"created_at":%q,"content":"`, id(2, i), id(1, 1), testTime)
+		put(`{"id":%q,"user_id":%q,"created_at":%q,"content":"`, id(2, i), id(1, 1), testTime)
 		for range 60 {
-			fmt.Fprintf(out, "%x ", random.Uint64())
+			put("%x ", random.Uint64())
 		}
-		out.WriteString(`"}`)
+		put(`"}`)
 	}
-	out.WriteString(`],"status_history":[`)
+	put(`],"status_history":[`)
 	for i := range memories {
 		if i > 0 {
-			out.WriteByte(',')
+			put(",")
 		}
-		fmt.Fprintf(out, `{"id":%q,"memory_id":%q,"changed_by":%q,"old_state":"active","new_state":"active","changed_at":%q}`, id(3, i), id(2, i), id(1, 1), testTime)
+		put(`{"id":%q,"memory_id":%q,"changed_by":%q,"old_state":"active","new_state":"active","changed_at":%q}`, id(3, i), id(2, i), id(1, 1), testTime)
 	}
-	out.WriteString(`]}`)
+	put(`]}`)
 	for _, close := range []func() error{out.Flush, z.Close, file.Close} {
 		if err := close(); err != nil {
 			b.Fatal(err)

@@ -212,14 +212,15 @@ func TestAnotherUsersImport(t *testing.T) {
 	var foreign []stored
 	rule := 0
 	for _, e := range eventsOf(t, shard, "acme") {
-		switch p := decoded(t, e).(type) {
-		case *events.MemoryImported:
+		payload := decoded(t, e)
+		if p, ok := payload.(*events.MemoryImported); ok {
 			for _, change := range p.History {
 				if change.ChangedBy != p.UserID {
 					t.Errorf("%s: changed by %s, want the importer %s", e.Key, change.ChangedBy, p.UserID)
 				}
 			}
-		case *events.AppAccessRuled:
+		}
+		if p, ok := payload.(*events.AppAccessRuled); ok {
 			if rule++; rule == 4 && p.ObjectID.String() == testID('d', 2) {
 				t.Error("the rule of the second user speaks of the first user's memory")
 			}

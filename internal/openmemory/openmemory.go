@@ -57,8 +57,8 @@ type Config struct {
 	Partial bool
 	// Workers is how many commands are under way at once, at most WorkersMax. 0 = 64.
 	Workers int
-	// TempDir is where the spool is kept: about as many bytes as memories.json unpacked, gone at the end. Empty =
-	// the system's own directory for such.
+	// TempDir is where the spool is kept: about as many bytes as both members unpacked, gone at the end.
+	// Empty = the system's own directory for such.
 	TempDir string
 	// Progress is told, by one goroutine at a time, how far the import is. Nil = nobody is.
 	Progress func(Progress)
@@ -128,14 +128,14 @@ func Import(ctx context.Context, config Config) (*Report, error) {
 
 func importFile(ctx context.Context, config Config, l *ledger) (err error) {
 	if config.File == nil {
-		file, err := os.Open(config.Path)
-		if err != nil {
-			return err
+		file, openErr := os.Open(config.Path)
+		if openErr != nil {
+			return openErr
 		}
-		defer file.Close() // only read
-		info, err := file.Stat()
-		if err != nil {
-			return err
+		defer func() { err = errors.Join(err, file.Close()) }()
+		info, statErr := file.Stat()
+		if statErr != nil {
+			return statErr
 		}
 		config.File, config.Size = file, info.Size()
 	}
@@ -163,26 +163,22 @@ func importFile(ctx context.Context, config Config, l *ledger) (err error) {
 func readArchive(ctx context.Context, config Config, a *archive, s *spool, l *ledger) (*catalogue, error) {
 	r := &reading{ctx: ctx, partial: config.Partial, ledger: l, spool: s, catalogue: newCatalogue()}
 	p := &pace{tell: config.Progress, phase: Reading, total: int64(a.document.UncompressedSize64)}
-	seen := func(bytes int) { p.add(int64(bytes)) }
-
-	document, err := a.openDocument(seen)
-	if err != nil {
-		return nil, err
-	}
-	defer document.Close() // only read
-	if err := r.document(document); err != nil {
+	if err := readMember(a.openDocument, r.document, func(bytes int) { p.add(int64(bytes)) }); err != nil {
 		return nil, err
 	}
 	if a.lines != nil {
-		lines, err := a.openLines(nil)
-		if err != nil {
-			return nil, err
-		}
-		defer lines.Close() // only read
-		if err := r.lines(lines); err != nil {
+		if err := readMember(a.openLines, r.lines, nil); err != nil {
 			return nil, err
 		}
 	}
 	p.end()
 	return r.catalogue, nil
+}
+
+func readMember(open func(seen func(bytes int)) (io.ReadCloser, error), read func(io.Reader) error, seen func(bytes int)) error {
+	member, err := open(seen)
+	if err != nil {
+		return err
+	}
+	return errors.Join(read(member), member.Close())
 }

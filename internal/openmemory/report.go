@@ -65,7 +65,7 @@ type Phase string
 
 // The phases, in their order. Only the last one writes.
 const (
-	Reading   Phase = "reading"   // bytes of memories.json and memories.jsonl.gz
+	Reading   Phase = "reading"   // bytes of memories.json
 	Checking  Phase = "checking"  // partitions of the spool
 	Importing Phase = "importing" // records
 )
