@@ -1,6 +1,7 @@
 package events
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -47,7 +48,7 @@ func (s *scanner) end() {
 type members struct {
 	name  []byte // of the member whose value is to be read now
 	count int
-	seen  [membersMax]struct{ start, end int }
+	seen  [membersMax]struct{ start, end int32 } // small, because each object clears it
 }
 
 // object reads an opening brace.
@@ -72,10 +73,11 @@ func (s *scanner) open(bracket byte) {
 
 // more reads the comma before a member, or the closing bracket behind the last one.
 func (s *scanner) more(closing byte, first bool) bool {
+	if s.err != nil {
+		return false
+	}
 	s.at = jsonb.Blank(s.data, s.at)
 	switch {
-	case s.err != nil:
-		return false
 	case s.at == len(s.data):
 		s.refuse(s.at, "the payload does not end")
 		return false
@@ -108,11 +110,11 @@ func (s *scanner) next(m *members) bool {
 		return false
 	}
 	m.name = s.data[start : end-1]
-	if m.has(s, string(m.name)) {
+	if m.repeated(s) {
 		s.refuse(start, fmt.Sprintf("member %q twice", m.name))
 		return false
 	}
-	m.seen[m.count].start, m.seen[m.count].end = start, end-1
+	m.seen[m.count].start, m.seen[m.count].end = int32(start), int32(end-1)
 	m.count++
 	var err error
 	if s.at, err = jsonb.Colon(s.data, end); err != nil {
@@ -142,9 +144,22 @@ func (s *scanner) nameEnd() int {
 	return end
 }
 
+// nameAt returns the i-th name that was seen.
+func (m *members) nameAt(s *scanner, i int) []byte { return s.data[m.seen[i].start:m.seen[i].end] }
+
+// repeated reports whether the name was seen before.
+func (m *members) repeated(s *scanner) bool {
+	for i := range m.count {
+		if bytes.Equal(m.nameAt(s, i), m.name) {
+			return true
+		}
+	}
+	return false
+}
+
 func (m *members) has(s *scanner, name string) bool {
-	for _, seen := range m.seen[:m.count] {
-		if seen.end-seen.start == len(name) && string(s.data[seen.start:seen.end]) == name {
+	for i := range m.count {
+		if string(m.nameAt(s, i)) == name {
 			return true
 		}
 	}
