@@ -48,9 +48,22 @@ func (m *Editions) Build(ctx context.Context, progress func(Progress)) (int64, e
 	}
 	b := &build{Editions: m, number: number, epoch: epoch, progress: progress}
 	if err := b.run(ctx); err != nil {
-		return number, fmt.Errorf("build edition %d: %w", number, err)
+		return number, fmt.Errorf("build edition %d: %w", number, b.because(ctx, err))
 	}
 	return number, nil
+}
+
+// because finds the cause of a failure: a builder that was overtaken may stumble over its successor's work first.
+func (b *build) because(ctx context.Context, err error) error {
+	pool, poolErr := b.DB.Operator(ctx)
+	if poolErr != nil || errors.Is(err, ErrOvertaken) {
+		return err
+	}
+	e, getErr := db.New(pool).EditionByNumber(ctx, b.number)
+	if getErr != nil || e.Epoch == b.epoch {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrOvertaken, err)
 }
 
 // begin resumes the newest unfinished edition of our shape, or adds one.
