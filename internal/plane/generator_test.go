@@ -41,6 +41,8 @@ type generator struct {
 	clock  time.Time
 	all    map[string][]*subject
 	made   int
+	// accepted holds the sequence of each event that is in the journal, by the event's id.
+	accepted map[string]uint64
 	// poison is how many of 1,000 events are of a kind nobody knows, which holds their entity.
 	poison int
 }
@@ -65,7 +67,7 @@ type step struct {
 func newGenerator(seed uint64, number int, tenant directory.Tenant) *generator {
 	return &generator{
 		random: rand.New(rand.NewPCG(seed, uint64(number))), tenant: tenant, model: newModel(),
-		clock: time.Date(2026, 1, 2, 3, 4, 5, 678901000, time.UTC), all: map[string][]*subject{},
+		clock: time.Date(2026, 1, 2, 3, 4, 5, 678901000, time.UTC), all: map[string][]*subject{}, accepted: map[string]uint64{},
 	}
 }
 
@@ -101,6 +103,7 @@ func (g *generator) step(on *subject, kind string, data []byte, apply func(*mode
 // accept takes in that a step is in the journal.
 func (g *generator) accept(s *step) {
 	s.on.version, s.on.last = s.event.Version, s.event.Seq
+	g.accepted[s.event.EventID] = s.event.Seq
 	g.model.event(s.event, s.apply)
 }
 

@@ -13,14 +13,14 @@ import (
 // TestNoFalseAlarmsUnderLoad verifies again and again while writers run at full speed. Planes are fresh, so that
 // what is verified stays small and the share of moving rows large.
 func TestNoFalseAlarmsUnderLoad(t *testing.T) {
-	planes, each := 4, 50
+	planes, each := 8, 25
 	if long() {
 		planes = 40
 	}
 	random := seed(t)
 	for number := range planes {
 		p := open(t)
-		all := generators(t, p, random+uint64(number), 8)
+		all := generators(t, p, random+uint64(number), 4)
 		all[0].poison = 5
 		ctx, cancel := context.WithCancel(t.Context())
 		writers := appendAll(ctx, t, p, all, 0)
