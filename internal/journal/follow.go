@@ -25,6 +25,11 @@ const (
 
 // Follow implements Shard: an ordered consumer, which has no state on the server that could get ahead of us.
 func (s *jetShard) Follow(ctx context.Context, options FollowOptions) (Follower, error) {
+	if options.Pull >= bulkPullMin && options.Tenant == "" {
+		if f, err := s.followBulk(ctx, options); err == nil || !errors.Is(err, errNoBulk) {
+			return f, gone(err)
+		}
+	}
 	config := jetstream.OrderedConsumerConfig{
 		DeliverPolicy:    jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:      options.After + 1,

@@ -158,6 +158,7 @@ func sessionSettings(role Role) map[string]string {
 	case RoleOperator:
 		s["lock_timeout"], s["idle_in_transaction_session_timeout"] = "10s", "60s"
 	case RoleOwner:
+		s["maintenance_work_mem"] = "512MB" // for the indexes of an edition
 	}
 	return s
 }

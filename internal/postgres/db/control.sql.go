@@ -188,8 +188,8 @@ func (q *Queries) CheckpointLock(ctx context.Context, arg CheckpointLockParams) 
 
 const checkpointMove = `-- name: CheckpointMove :execrows
 UPDATE control.checkpoint SET seq = $1, event_digest = $2, chain = $3, updated_at = clock_timestamp()
-WHERE edition = $4 AND shard = $5 AND seq = $6 AND epoch = $7 AND journal_id = $8
-  AND incarnation = $9 AND stopped IS NULL
+WHERE edition = $4 AND shard = $5 AND seq = $6 AND event_digest = $7 AND epoch = $8
+  AND journal_id = $9 AND incarnation = $10 AND stopped IS NULL
 `
 
 type CheckpointMoveParams struct {
@@ -199,6 +199,7 @@ type CheckpointMoveParams struct {
 	Edition     int64
 	Shard       int32
 	OldSeq      int64
+	OldDigest   []byte
 	Epoch       int64
 	JournalID   string
 	Incarnation int64
@@ -213,6 +214,7 @@ func (q *Queries) CheckpointMove(ctx context.Context, arg CheckpointMoveParams) 
 		arg.Edition,
 		arg.Shard,
 		arg.OldSeq,
+		arg.OldDigest,
 		arg.Epoch,
 		arg.JournalID,
 		arg.Incarnation,
