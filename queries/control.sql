@@ -67,8 +67,8 @@ RETURNING *;
 -- name: CheckpointMove :execrows
 -- The guarded move, first statement of every batch: 1 row, or this projector is fenced and must stop.
 UPDATE control.checkpoint SET seq = @new_seq, event_digest = @event_digest, chain = @chain, updated_at = clock_timestamp()
-WHERE edition = @edition AND shard = @shard AND seq = @old_seq AND epoch = @epoch AND journal_id = @journal_id
-  AND incarnation = @incarnation AND stopped IS NULL;
+WHERE edition = @edition AND shard = @shard AND seq = @old_seq AND event_digest = @old_digest AND epoch = @epoch
+  AND journal_id = @journal_id AND incarnation = @incarnation AND stopped IS NULL;
 
 -- name: CheckpointStop :execrows
 -- Latches a stop state; the first one found stays.

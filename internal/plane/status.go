@@ -80,10 +80,7 @@ func (p *Plane) Status(ctx context.Context) (*Status, error) {
 
 func (p *Plane) shardStatus(ctx context.Context, shard journal.Shard) (one ShardStatus, fault, err error) {
 	one.Shard = shard.Number()
-	facts, err := shard.Facts(ctx)
-	if err != nil {
-		return one, notReady("shard %d: the journal does not answer: %v", shard.Number(), err), nil
-	}
+	facts, unanswered := shard.Facts(ctx)
 	one.Stream, one.Events, one.Bytes, one.BytesMax = facts.Stream, facts.Messages, facts.Bytes, facts.BytesMax
 	number, ok := p.Live.Edition(shard.Number(), "")
 	if !ok {
@@ -98,11 +95,16 @@ func (p *Plane) shardStatus(ctx context.Context, shard journal.Shard) (one Shard
 	if err != nil {
 		return one, notReady("shard %d: checkpoint of edition %d: %v", shard.Number(), number, err), nil
 	}
-	one.Seq, one.Lag, one.Moved = cp.Seq, int64(facts.LastSeq)-cp.Seq, cp.UpdatedAt.UTC()
+	one.Seq, one.Moved = cp.Seq, cp.UpdatedAt.UTC()
+	if unanswered == nil {
+		one.Lag = int64(facts.LastSeq) - cp.Seq
+	}
 	switch {
 	case cp.Stopped != nil:
 		one.Stopped = *cp.Stopped
 		return one, notReady("shard %d: stopped: %s", shard.Number(), *cp.Stopped), nil
+	case unanswered != nil:
+		return one, notReady("shard %d: the journal does not answer: %v", shard.Number(), unanswered), nil
 	case one.Lag > 0 && time.Since(cp.UpdatedAt) > stuckAfter:
 		return one, notReady("shard %d: %d events behind and not moving since %s", shard.Number(), one.Lag, one.Moved.Format(time.RFC3339)), nil
 	case one.Lag < 0:

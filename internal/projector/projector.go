@@ -295,7 +295,7 @@ func (p *projector) advance(events []envelope.Event) db.ControlCheckpoint {
 func (p *projector) move(ctx context.Context, tx pgx.Tx, next db.ControlCheckpoint) error {
 	moved, err := db.New(tx).CheckpointMove(ctx, db.CheckpointMoveParams{
 		NewSeq: next.Seq, EventDigest: next.EventDigest, Chain: next.Chain,
-		Edition: p.cp.Edition, Shard: p.cp.Shard, OldSeq: p.cp.Seq, Epoch: p.cp.Epoch,
+		Edition: p.cp.Edition, Shard: p.cp.Shard, OldSeq: p.cp.Seq, OldDigest: p.cp.EventDigest, Epoch: p.cp.Epoch,
 		JournalID: p.cp.JournalID, Incarnation: p.cp.Incarnation,
 	})
 	if err != nil {
