@@ -22,6 +22,7 @@ import (
 var children = testenv.Children{
 	"projector": projectorChild,
 	"build":     buildChild,
+	"frozen":    frozenChild,
 }
 
 // Variables that tell a child where its plane is.
