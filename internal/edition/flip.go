@@ -37,6 +37,10 @@ func (m *Editions) First(ctx context.Context, number int64) error {
 		if err != nil {
 			return fmt.Errorf("make edition %d live: %w", number, err)
 		}
+		err = db.New(pool).EditionShardCaughtUp(ctx, db.EditionShardCaughtUpParams{Edition: number, Shard: int32(shard.Number())})
+		if err != nil {
+			return fmt.Errorf("make edition %d live: %w", number, err)
+		}
 	}
 	return nil
 }

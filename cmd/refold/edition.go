@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	"github.com/refold-dev/refold/internal/edition"
+	"github.com/refold-dev/refold/internal/httpapi"
+	"github.com/refold-dev/refold/internal/plane"
+	"github.com/spf13/cobra"
+)
+
+// build shows the progress of a build.
+func (p *progress) build(at edition.Progress) {
+	phase := at.Phase
+	if at.Phase == "replay" {
+		phase = fmt.Sprintf("replay shard %d pass %d of %d", at.Shard, at.Pass, at.Passes)
+	}
+	p.at(phase, int64(at.Done), int64(at.Total))
+}
+
+func (c *cli) edition() *cobra.Command {
+	cmd := &cobra.Command{Use: "edition", Short: "Build, verify, cut over, roll back and retire editions of the tables"}
+	cmd.AddCommand(c.editionList(), c.editionBuild(), c.editionVerify(), c.editionCutover(), c.editionRollback(), c.editionRetire())
+	return cmd
+}
+
+func (c *cli) editionList() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the editions", Args: exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.with(cmd.Context(), func(p *plane.Plane) error { return c.showEditions(cmd.Context(), p) })
+		},
+	}
+}
+
+func (c *cli) showEditions(ctx context.Context, p *plane.Plane) error {
+	all, err := p.Editions.List(ctx)
+	if err != nil {
+		return err
+	}
+	return c.show(all, func(w *tabwriter.Writer) { editionTable(w, all) })
+}
+
+func editionTable(w *tabwriter.Writer, all []edition.Info) {
+	row(w, "EDITION", "STATE", "SHARD", "", "PHASE", "CHECKPOINT", "VERIFIED AT", "HELD", "SHAPE")
+	for _, e := range all {
+		for _, s := range e.Shards {
+			live, verified, shape := "", "-", e.Shape
+			if s.Live {
+				live = "LIVE"
+			}
+			if s.VerifiedSeq != nil {
+				verified = strconv.FormatInt(*s.VerifiedSeq, 10)
+			}
+			if !e.Ours {
+				shape += " (of another binary)"
+			}
+			row(w, e.Number, e.State, s.Shard, live, s.State, s.Seq, verified, s.Held, shape)
+		}
+		if len(e.Shards) == 0 {
+			row(w, e.Number, e.State, "-", "", "begun", 0, "-", 0, e.Shape)
+		}
+	}
+}
+
+func (c *cli) editionBuild() *cobra.Command {
+	var wait time.Duration
+	cmd := &cobra.Command{
+		Use: "build", Short: "Build a new edition by replay, or go on with an unfinished one", Args: exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.with(cmd.Context(), func(p *plane.Plane) error {
+				bar := c.progress()
+				number, err := p.Editions.Build(cmd.Context(), bar.build)
+				if err == nil {
+					ctx, cancel := context.WithTimeout(cmd.Context(), wait)
+					defer cancel()
+					err = p.Editions.CatchUp(ctx, number, bar.build)
+				}
+				bar.end()
+				if err != nil {
+					return err
+				}
+				return c.show(map[string]int64{"edition": number}, func(w *tabwriter.Writer) {
+					row(w, fmt.Sprintf("edition %d is built and has caught up; next: refold edition verify %d", number, number))
+				})
+			})
+		},
+	}
+	cmd.Flags().DurationVar(&wait, "wait", 10*time.Minute, "how long to wait for it to catch up")
+	return cmd
+}
+
+func (c *cli) editionVerify() *cobra.Command {
+	return &cobra.Command{
+		Use: "verify EDITION", Short: "Hold an edition's rows against the journal, before a cutover", Args: exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			number, err := editionNumber(args[0])
+			if err != nil {
+				return err
+			}
+			return c.with(cmd.Context(), func(p *plane.Plane) error { return c.verifyEdition(cmd.Context(), p, number) })
+		},
+	}
+}
+
+func editionNumber(s string) (int64, error) {
+	number, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || number < 1 {
+		return 0, usageError{fmt.Errorf("edition %q is no number; see `refold edition list`", s)}
+	}
+	return number, nil
+}
+
+func (c *cli) editionCutover() *cobra.Command {
+	return &cobra.Command{
+		Use: "cutover EDITION", Short: "Make a verified edition live", Args: exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			number, err := editionNumber(args[0])
+			if err != nil {
+				return err
+			}
+			return c.with(cmd.Context(), func(p *plane.Plane) error {
+				flips, err := p.Editions.Cutover(cmd.Context(), number)
+				if err != nil && len(flips) == 0 {
+					return err
+				}
+				return errors.Join(c.showFlips(flips), err)
+			})
+		},
+	}
+}
+
+func (c *cli) editionRollback() *cobra.Command {
+	return &cobra.Command{
+		Use: "rollback", Short: "Make the previously live edition live again", Args: exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.with(cmd.Context(), func(p *plane.Plane) error {
+				flips, err := p.Editions.Rollback(cmd.Context())
+				if err != nil && len(flips) == 0 {
+					return err
+				}
+				return errors.Join(c.showFlips(flips), err)
+			})
+		},
+	}
+}
+
+func (c *cli) showFlips(flips []edition.Flip) error {
+	if flips == nil {
+		flips = []edition.Flip{}
+	}
+	return c.show(flips, func(w *tabwriter.Writer) {
+		for _, f := range flips {
+			row(w, fmt.Sprintf("shard %d: edition %d is live from sequence %d on, edition %d stands by", f.Shard, f.Edition, f.Seq, f.Previous))
+		}
+		if len(flips) == 0 {
+			row(w, "nothing changed")
+		}
+	})
+}
+
+func (c *cli) editionRetire() *cobra.Command {
+	var now bool
+	cmd := &cobra.Command{
+		Use: "retire EDITION", Short: "Remove an edition for good", Args: exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			number, err := editionNumber(args[0])
+			if err != nil {
+				return err
+			}
+			life := httpapi.CursorLifetime
+			if now {
+				life = 0
+			}
+			return c.with(cmd.Context(), func(p *plane.Plane) error {
+				if err := p.Editions.Retire(cmd.Context(), number, life); err != nil {
+					return err
+				}
+				return c.show(map[string]int64{"retired": number}, func(w *tabwriter.Writer) { row(w, fmt.Sprintf("edition %d is retired", number)) })
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&now, "now", false, "do not wait until cursors into it have expired")
+	return cmd
+}

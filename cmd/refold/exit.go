@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/refold-dev/refold/internal/command"
+	"github.com/refold-dev/refold/internal/edition"
+	"github.com/refold-dev/refold/internal/localstack"
+	"github.com/refold-dev/refold/internal/openmemory"
+	"github.com/spf13/cobra"
+)
+
+// The exit codes, for scripts. They are described in `refold help exit-codes`.
+const (
+	exitOK       = 0
+	exitError    = 1
+	exitUsage    = 2
+	exitMismatch = 3
+	exitTimeout  = 4
+	exitLocked   = 5
+	exitRefused  = 6
+)
+
+const exitCodesHelp = `0  done
+1  failed; the message says what and what next
+2  the command line is wrong
+3  a verification found rows that are not what the journal says
+4  lag or time-out: it may be done later
+5  the data directory is in use by another process, or nothing runs where something must
+6  refused: a rule says no, and nothing was changed
+`
+
+// errMismatch ends a verification that found differences; they have been printed.
+var errMismatch = errors.New("rows differ from the journal")
+
+// usageError is about the command line.
+type usageError struct{ error }
+
+func exitCode(err error) int {
+	var usage usageError
+	var refusal *command.Refusal
+	var file *openmemory.FileError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.Is(err, errMismatch):
+		return exitMismatch
+	case errors.Is(err, localstack.ErrLocked), errors.Is(err, localstack.ErrNotRunning):
+		return exitLocked
+	case errors.As(err, &refusal), errors.As(err, &file), refused(err):
+		return exitRefused
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, edition.ErrBehind):
+		return exitTimeout
+	}
+	return exitError
+}
+
+func refused(err error) bool {
+	for _, refusal := range []error{
+		edition.ErrNotVerified, edition.ErrTail, edition.ErrHoldsMore, edition.ErrShape, edition.ErrState, edition.ErrLive,
+		edition.ErrCursors, edition.ErrNoStandby, edition.ErrNoEdition,
+	} {
+		if errors.Is(err, refusal) {
+			return true
+		}
+	}
+	return false
+}
+
+func exitCodesTopic() *cobra.Command {
+	return &cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodesHelp}
+}

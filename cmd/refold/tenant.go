@@ -1,0 +1,109 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/user"
+	"text/tabwriter"
+	"time"
+
+	"github.com/refold-dev/refold/internal/auth"
+	"github.com/refold-dev/refold/internal/plane"
+	"github.com/spf13/cobra"
+)
+
+type tenantView struct {
+	Tenant  string    `json:"tenant"`
+	Name    string    `json:"name"`
+	Shard   int       `json:"shard"`
+	Created time.Time `json:"created"`
+	New     *bool     `json:"new,omitempty"`
+}
+
+// operator names who runs this command, for the events it causes.
+func operator() string {
+	if u, err := user.Current(); err == nil {
+		return "operator:" + u.Username
+	}
+	return "operator"
+}
+
+func (c *cli) tenant() *cobra.Command {
+	cmd := &cobra.Command{Use: "tenant", Short: "Create and list tenants"}
+	var name string
+	create := &cobra.Command{
+		Use: "create TENANT", Short: "Create a tenant; one that exists stays as it is", Args: exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.with(cmd.Context(), func(p *plane.Plane) error {
+				t, fresh, err := p.CreateTenant(cmd.Context(), args[0], name, operator())
+				if err != nil {
+					return err
+				}
+				v := tenantView{t.ID, t.Name, t.Shard, t.Created, &fresh}
+				return c.show(v, func(w *tabwriter.Writer) {
+					if fresh {
+						row(w, fmt.Sprintf("tenant %s created in shard %d", t.ID, t.Shard))
+					} else {
+						row(w, fmt.Sprintf("tenant %s exists, in shard %d", t.ID, t.Shard))
+					}
+				})
+			})
+		},
+	}
+	create.Flags().StringVar(&name, "name", "", "name for people")
+	list := &cobra.Command{
+		Use: "list", Short: "List the tenants", Args: exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.with(cmd.Context(), func(p *plane.Plane) error {
+				all, err := p.Directory.List(cmd.Context())
+				if err != nil {
+					return err
+				}
+				views := []tenantView{}
+				for _, t := range all {
+					views = append(views, tenantView{t.ID, t.Name, t.Shard, t.Created, nil})
+				}
+				return c.show(views, func(w *tabwriter.Writer) {
+					row(w, "TENANT", "NAME", "SHARD", "CREATED")
+					for _, v := range views {
+						row(w, v.Tenant, v.Name, v.Shard, v.Created.Format(time.RFC3339))
+					}
+				})
+			})
+		},
+	}
+	cmd.AddCommand(create, list)
+	return cmd
+}
+
+func (c *cli) token() *cobra.Command {
+	cmd := &cobra.Command{Use: "token", Short: "Mint tokens with the plane's own key"}
+	var request auth.TokenRequest
+	mint := &cobra.Command{
+		Use: "mint", Short: "Mint a token for a user of a tenant", Args: exactly(0),
+		RunE: func(*cobra.Command, []string) error {
+			if request.Tenant == "" || request.Subject == "" {
+				return usageError{fmt.Errorf("token mint needs --tenant and --subject")}
+			}
+			if err := os.MkdirAll(c.config.DataDir, 0o755); err != nil {
+				return err
+			}
+			key, err := auth.LocalKey(c.config.DataDir)
+			if err != nil {
+				return err
+			}
+			token, err := key.Mint(request)
+			if err != nil {
+				return err
+			}
+			return c.show(map[string]string{"token": token}, func(w *tabwriter.Writer) { row(w, token) })
+		},
+	}
+	f := mint.Flags()
+	f.StringVar(&request.Tenant, "tenant", "", "tenant the token is for")
+	f.StringVar(&request.Subject, "subject", "", "login of the user")
+	f.StringSliceVar(&request.Scopes, "scope", []string{auth.MemoriesRead, auth.MemoriesWrite, auth.MemoriesDelete, auth.AppsRead}, "scopes")
+	f.DurationVar(&request.TTL, "ttl", time.Hour, "how long the token is valid")
+	cmd.AddCommand(mint)
+	return cmd
+}
