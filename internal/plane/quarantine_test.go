@@ -283,3 +283,20 @@ func project(t *testing.T, p *plane.Plane, number int64, f rows.Fold) {
 		t.Fatal(err)
 	}
 }
+
+// TestAnotherFormOfAnIDHoldsNobodyUp: a projector that starts anew loads rows by id, and must not be given those of
+// the entity that has the canonical form.
+func TestAnotherFormOfAnIDHoldsNobodyUp(t *testing.T) {
+	p := openWith(t, fresh(t))
+	tenant := tenantFor(t, p, "acme")
+	id := uuid.New()
+	e := publish(t, p, tenant, "memory", id, 1, 0, &events.MemoryAdded{UserID: uuid.New(), Private: events.MemoryPrivate{Content: "sound"}})
+	project(t, p, 1, fold.Apply)
+	publishRaw(t, p, tenant, "memory", strings.ToUpper(id.String()), 1, 0, e.Kind, e.Data)
+	project(t, p, 1, fold.Apply)
+	report := verifyEdition(t, p, 1)
+	mustBeClean(t, report)
+	if report.Held != 1 {
+		t.Fatalf("%d entities are held, want 1", report.Held)
+	}
+}
