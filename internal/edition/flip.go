@@ -57,14 +57,37 @@ func (m *Editions) Cutover(ctx context.Context, number int64) ([]Flip, error) {
 }
 
 // Rollback makes the previously live edition live again, shard by shard. It needs no new verification: that edition
-// was live, and has been kept level since.
+// was live, and has been kept level since. It is refused when the newest verification of that edition found rows
+// that differ.
 func (m *Editions) Rollback(ctx context.Context) ([]Flip, error) {
 	return m.flipAll(ctx, func(live db.ControlLive) (int64, bool, error) {
 		if live.Previous == nil {
 			return 0, false, ErrNoStandby
 		}
-		return *live.Previous, false, m.mayServe(ctx, *live.Previous)
+		if err := m.mayServe(ctx, *live.Previous); err != nil {
+			return 0, false, err
+		}
+		return *live.Previous, false, m.notProvenWrong(ctx, *live.Previous, live.Shard)
 	}, "rollback")
+}
+
+// notProvenWrong refuses an edition whose newest verification was not clean.
+func (m *Editions) notProvenWrong(ctx context.Context, number int64, shard int32) error {
+	pool, err := m.DB.Operator(ctx)
+	if err != nil {
+		return err
+	}
+	latest, err := db.New(pool).VerificationLatest(ctx, db.VerificationLatestParams{Edition: number, Shard: shard})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("verification of edition %d: %w", number, err)
+	}
+	if !latest.Clean {
+		return fmt.Errorf("edition %d was found to differ from the journal at %d: %w", number, latest.Seq, ErrNotVerified)
+	}
+	return nil
 }
 
 func (m *Editions) mayServe(ctx context.Context, number int64) error {

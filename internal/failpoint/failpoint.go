@@ -1,6 +1,6 @@
 // Package failpoint lets tests end the process, or fail, at named steps. Nothing happens unless the environment
-// variable REFOLD_FAILPOINTS names the step: "edition.pass-committed=exit", "projector.before-commit=exit@3" (at
-// the third hit), "edition.indexed=error". Steps that are named but never exist do nothing.
+// variable REFOLD_FAILPOINTS names the step: "edition.pass-committed=exit", "projector.before-commit=kill@3" (by
+// SIGKILL at the third hit), "edition.indexed=error". Steps that are named but never exist do nothing.
 package failpoint
 
 import (
@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 )
 
 // exitCode is what a shell reports for SIGKILL.
@@ -47,6 +48,9 @@ func Hit(name string) error {
 	case "exit":
 		fmt.Fprintln(os.Stderr, "failpoint", name, "ends the process")
 		os.Exit(exitCode)
+	case "kill":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {} // the signal is on its way
 	case "error":
 		return fmt.Errorf("failpoint %s", name)
 	}

@@ -136,6 +136,7 @@ func (d *DB) pool(ctx context.Context, key poolKey) (*pgxpool.Pool, error) {
 	if key.role != RoleOwner {
 		params["role"] = string(key.role)
 	}
+	config.MaxConns = max(config.MaxConns, connectionsMax)
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open pool of role %q: %w", key.role, err)
@@ -190,6 +191,9 @@ func WithTenant(ctx context.Context, pool *pgxpool.Pool, tenant string, fn func(
 func InTx(ctx context.Context, pool *pgxpool.Pool, fn func(pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, pool, fn)
 }
+
+// connectionsMax bounds the connections of one pool, unless the URL asks for more (pool_max_conns).
+const connectionsMax = 16
 
 // connectWait bounds how long Ping tries.
 const connectWait = 10 * time.Second

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/postgres"
@@ -133,7 +132,8 @@ func (s *Supervisor) project(ctx context.Context, u unit) error {
 	if err != nil {
 		return err
 	}
-	conn, err := pool.Acquire(ctx)
+	// A connection of its own: the pool serves short questions, and a lock is held for as long as the projector runs.
+	conn, err := pgx.ConnectConfig(ctx, pool.Config().ConnConfig)
 	if err != nil {
 		return fmt.Errorf("lock of edition %d: %w", u.edition, err)
 	}
@@ -153,9 +153,9 @@ func (s *Supervisor) project(ctx context.Context, u unit) error {
 	return Run(ctx, config)
 }
 
-// release closes the connection, and with it the lock, rather than handing it back to the pool.
-func release(conn *pgxpool.Conn) {
+// release closes the connection, and with it the lock.
+func release(conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_ = conn.Hijack().Close(ctx)
+	_ = conn.Close(ctx)
 }
