@@ -1,0 +1,137 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/refold-dev/refold/internal/openmemory/sample"
+	"github.com/refold-dev/refold/internal/plane"
+	"github.com/refold-dev/refold/internal/testenv"
+	"github.com/refold-dev/refold/internal/verify"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childMark) != "" { // the demo starts this program once more
+		os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+	}
+	testenv.Main(m)
+}
+
+// refold runs one command line and returns what it printed, after checking the exit code.
+func refold(t *testing.T, want int, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	var stdout, stderr bytes.Buffer
+	if got := run(ctx, args, &stdout, &stderr); got != want {
+		t.Fatalf("refold %s: got exit code %d, want %d\n%s\n%s", strings.Join(args, " "), got, want, stdout.String(), stderr.String())
+	}
+	return stdout.String()
+}
+
+func into[T any](t *testing.T, document string) (v T) {
+	t.Helper()
+	d := json.NewDecoder(strings.NewReader(document))
+	if err := d.Decode(&v); err != nil {
+		t.Fatalf("%v in %s", err, document)
+	}
+	if d.More() {
+		t.Fatalf("more than one JSON document: %s", document)
+	}
+	return v
+}
+
+func TestCommands(t *testing.T) {
+	t.Setenv("REFOLD_DATA", testenv.Dir(t))
+	t.Setenv("DATABASE_URL", testenv.Postgres(t))
+	t.Setenv("REFOLD_OUTPUT", "json")
+	zip, err := sample.Zip()
+	if err != nil {
+		t.Fatal(err)
+	}
+	export := filepath.Join(t.TempDir(), sample.FileName)
+	if err := os.WriteFile(export, zip, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	refold(t, exitUsage, "verify", "--no-such-flag")
+	refold(t, exitUsage, "tenant", "create")
+	refold(t, exitRefused, "tenant", "create", "a.b")
+	if v := into[tenantView](t, refold(t, exitOK, "tenant", "create", "acme", "--name", "Acme")); v.New == nil || !*v.New {
+		t.Fatalf("the tenant is not new: %+v", v)
+	}
+	if v := into[tenantView](t, refold(t, exitOK, "tenant", "create", "acme")); v.New == nil || *v.New || v.Name != "Acme" {
+		t.Fatalf("the tenant was created twice: %+v", v)
+	}
+	for _, want := range []struct{ added, unchanged int }{{61, 0}, {0, 61}} {
+		v := into[[]importView](t, refold(t, exitOK, "import", "openmemory", export, "--tenant", "acme"))
+		if got := v[0].Report.Counts["memory"]; got.Added != want.added || got.Unchanged != want.unchanged {
+			t.Fatalf("got %+v, want %+v", got, want)
+		}
+	}
+	refold(t, exitRefused, "edition", "cutover", "7")
+	if v := into[map[string]int64](t, refold(t, exitOK, "edition", "build")); v["edition"] != 2 {
+		t.Fatalf("built %v, want edition 2", v)
+	}
+	refold(t, exitRefused, "edition", "cutover", "2") // not verified yet
+	refold(t, exitOK, "edition", "verify", "2")
+	refold(t, exitOK, "edition", "cutover", "2")
+	if v := into[plane.Status](t, refold(t, exitOK, "status")); !v.Ready || v.Shards[0].Live != 2 || v.Shards[0].Lag != 0 {
+		t.Fatalf("status: %+v", v)
+	}
+	refold(t, exitRefused, "edition", "retire", "2") // it is live
+	refold(t, exitRefused, "edition", "retire", "1") // cursors may be in use
+	tamperedAndNamed(t)
+	refold(t, exitOK, "edition", "rollback")
+	refold(t, exitOK, "edition", "retire", "2", "--now")
+	refold(t, exitOK, "verify")
+	if token := into[map[string]string](t, refold(t, exitOK, "token", "mint", "--tenant", "acme", "--subject", "ann"))["token"]; strings.Count(token, ".") != 2 {
+		t.Fatalf("token %q", token)
+	}
+}
+
+// tamperedAndNamed changes a row and wants verify to name it, and explain to show its event.
+func tamperedAndNamed(t *testing.T) {
+	t.Helper()
+	p, err := plane.Open(t.Context(), plane.Config{DataDir: os.Getenv("REFOLD_DATA")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool, err := p.DB.Owner(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var id string
+	err = pool.QueryRow(t.Context(), `UPDATE edition_2.memory SET content = content || '!' WHERE (tenant_id, id) =
+		(SELECT tenant_id, id FROM edition_2.memory ORDER BY id LIMIT 1) RETURNING id::text`).Scan(&id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	reports := into[[]verify.Report](t, refold(t, exitMismatch, "verify"))
+	if len(reports[0].Differences) != 1 || reports[0].Differences[0].Key[0].Value != id || reports[0].Differences[0].Columns[0].Column != "content" {
+		t.Fatalf("differences: %+v", reports[0].Differences)
+	}
+	steps := into[[]verify.Step](t, refold(t, exitOK, "explain", "memory", id, "--tenant", "acme"))
+	if steps[0].Kind != "memory.imported.v1" || steps[0].Seq != reports[0].Differences[0].Columns[0].Seq {
+		t.Fatalf("steps: %+v", steps)
+	}
+}
+
+func TestDemo(t *testing.T) {
+	t.Setenv("DATABASE_URL", testenv.Postgres(t))
+	out := refold(t, exitOK, "demo", "--data", filepath.Join(testenv.Dir(t), "demo"))
+	for _, want := range []string{"nobody ever said this", "signal: killed", "nothing lost, nothing doubled", "curl -s"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the story does not say %q:\n%s", want, out)
+		}
+	}
+}
