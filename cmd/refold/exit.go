@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/refold-dev/refold/internal/command"
+	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/localstack"
 	"github.com/refold-dev/refold/internal/openmemory"
@@ -61,7 +62,7 @@ func exitCode(err error) int {
 func refused(err error) bool {
 	for _, refusal := range []error{
 		edition.ErrNotVerified, edition.ErrTail, edition.ErrHoldsMore, edition.ErrShape, edition.ErrState, edition.ErrLive,
-		edition.ErrCursors, edition.ErrNoStandby, edition.ErrNoEdition,
+		edition.ErrCursors, edition.ErrNoStandby, edition.ErrNoEdition, directory.ErrNoTenant,
 	} {
 		if errors.Is(err, refusal) {
 			return true

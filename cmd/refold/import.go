@@ -56,17 +56,22 @@ func (c *cli) imports() *cobra.Command {
 					}
 					views = append(views, v)
 				}
+				if live, ok := p.Live.Edition(t.Shard, t.ID); ok && len(failed) == 0 {
+					bar := c.progress()
+					failed = append(failed, p.Editions.CatchUp(cmd.Context(), live, bar.build)) // what was imported can be read
+					bar.end()
+				}
 				return errors.Join(c.show(views, func(w *tabwriter.Writer) { importTable(w, views) }), errors.Join(failed...))
 			})
 		},
 	}
 	f := one.Flags()
-	f.StringVar(&tenant, "tenant", "", "tenant to import into")
+	f.StringVar(&tenant, "tenant", env("REFOLD_TENANT", ""), "tenant to import into (REFOLD_TENANT)")
 	f.StringVar(&mode, "mode", string(openmemory.Overwrite), "skip: leave what is there; overwrite: replace it")
 	f.StringVar(&subject, "subject", "", "login to import for; empty = the export's own user")
 	f.BoolVar(&partial, "partial", false, "import the good records of a file that has bad ones")
 	cmd.AddCommand(one)
-	return cmd
+	return group(cmd)
 }
 
 func importTable(w *tabwriter.Writer, views []importView) {

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -19,11 +20,19 @@ func main() {
 
 // run executes one command line and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	root := newRoot(stdout, stderr)
+	c := newCLI(stdout, stderr)
+	root := c.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	if err != nil && ctx.Err() == nil {
+	code := exitCode(err)
+	if err == nil {
+		return code
+	}
+	if ctx.Err() == nil || !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(stderr, "refold:", err)
 	}
-	return exitCode(err)
+	if c.format == "json" && !c.shown {
+		_ = c.show(map[string]any{"error": err.Error(), "exit_code": code}, nil) // one document, whatever happens
+	}
+	return code
 }

@@ -8,6 +8,7 @@ import (
 
 // show prints a result: one JSON document, or what table writes.
 func (c *cli) show(v any, table func(w *tabwriter.Writer)) error {
+	c.shown = true
 	if c.format == "json" {
 		e := json.NewEncoder(c.stdout)
 		e.SetIndent("", "  ")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/mattn/go-isatty"
@@ -18,6 +19,7 @@ const lineEvery = 2 * time.Second
 // stands from the start of a phase.
 type progress struct {
 	out   io.Writer
+	log   *logWriter
 	bars  *mpb.Progress
 	bar   *mpb.Bar
 	phase string
@@ -28,12 +30,13 @@ type progress struct {
 }
 
 func (c *cli) progress() *progress {
-	p := &progress{out: c.stderr}
+	p := &progress{out: c.stderr, log: c.log}
 	if c.noProgress || c.format == "json" && !terminal(c.stderr) {
 		p.out = io.Discard
 	}
 	if terminal(c.stderr) && !c.noProgress && os.Getenv("NO_COLOR") == "" {
 		p.bars = mpb.New(mpb.WithOutput(c.stderr), mpb.WithRefreshRate(100*time.Millisecond))
+		c.log.above(p.bars)
 	}
 	return p
 }
@@ -73,6 +76,8 @@ func (p *progress) line() {
 func (p *progress) finish() {
 	switch {
 	case p.phase == "":
+	case p.bar != nil && p.done < p.total:
+		p.bar.Abort(false) // it failed, and shows where
 	case p.bar != nil:
 		p.bar.SetTotal(p.bar.Current(), true)
 	default:
@@ -85,6 +90,32 @@ func (p *progress) finish() {
 func (p *progress) end() {
 	p.finish()
 	if p.bars != nil {
+		p.log.above(nil)
 		p.bars.Wait()
 	}
+}
+
+// logWriter writes lines to a terminal, above the bars while some run: those would paint over them.
+type logWriter struct {
+	out io.Writer
+
+	mu   sync.Mutex
+	bars *mpb.Progress
+}
+
+func (l *logWriter) above(bars *mpb.Progress) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.bars = bars
+}
+
+func (l *logWriter) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.bars != nil {
+		if n, err := l.bars.Write(line); err == nil {
+			return n, nil
+		}
+	}
+	return l.out.Write(line)
 }

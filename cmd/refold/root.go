@@ -21,17 +21,23 @@ type cli struct {
 	format         string
 	noProgress     bool
 	verbose        bool
+
+	log   *logWriter
+	shown bool // a result is on stdout
 }
 
-func newRoot(stdout, stderr io.Writer) *cobra.Command {
-	c := &cli{stdout: stdout, stderr: stderr}
+func newCLI(stdout, stderr io.Writer) *cli {
+	return &cli{stdout: stdout, stderr: stderr, log: &logWriter{out: stderr}}
+}
+
+func (c *cli) root() *cobra.Command {
 	root := &cobra.Command{
 		Use: "refold", Short: "An event-sourced, multi-tenant data plane: a served row is provably the fold of the log",
 		SilenceUsage: true, SilenceErrors: true,
 		PersistentPreRunE: func(*cobra.Command, []string) error { return c.settle() },
 	}
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetOut(c.stdout)
+	root.SetErr(c.stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	f := root.PersistentFlags()
 	f.StringVar(&c.config.DataDir, "data", env("REFOLD_DATA", localstack.DefaultDataDir()), "folder of the local stack (REFOLD_DATA)")
@@ -44,7 +50,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	f.BoolVar(&c.noProgress, "no-progress", os.Getenv("REFOLD_NO_PROGRESS") != "", "no progress on stderr (REFOLD_NO_PROGRESS)")
 	f.BoolVarP(&c.verbose, "verbose", "v", os.Getenv("REFOLD_VERBOSE") != "", "log more (REFOLD_VERBOSE)")
 	root.AddCommand(c.serve(), c.status(), c.tenant(), c.token(), c.imports(), c.edition(), c.verify(), c.explain(), c.demo(), c.project(), exitCodesTopic())
-	return root
+	return group(root)
 }
 
 // settle checks what the flags and the environment say.
@@ -67,15 +73,15 @@ func (c *cli) settle() error {
 	if c.verbose {
 		level = slog.LevelDebug
 	}
-	c.config.Logger = slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: level}))
+	c.config.Logger = slog.New(slog.NewTextHandler(c.log, &slog.HandlerOptions{Level: level}))
 	if err := errors.Join(faults...); err != nil {
 		return usageError{err}
 	}
 	return nil
 }
 
-// open opens the plane for one command and, where this process is alone, keeps its projectors going.
-// The returned function ends both.
+// open opens the plane for one command and keeps its projectors going, unless another process does. The returned
+// function ends both.
 func (c *cli) open(ctx context.Context) (*plane.Plane, func() error, error) {
 	p, err := plane.Open(ctx, c.config)
 	if err != nil {
@@ -84,6 +90,13 @@ func (c *cli) open(ctx context.Context) (*plane.Plane, func() error, error) {
 	if err := p.EnsureLive(ctx, nil); err != nil {
 		return nil, nil, errors.Join(err, p.Close())
 	}
+	alone, err := mustProject(ctx, p)
+	if err != nil {
+		return nil, nil, errors.Join(err, p.Close())
+	}
+	if !alone {
+		return p, p.Close, nil
+	}
 	running, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- p.Run(running) }()
@@ -91,6 +104,24 @@ func (c *cli) open(ctx context.Context) (*plane.Plane, func() error, error) {
 		stop()
 		return errors.Join(<-done, p.Close())
 	}, nil
+}
+
+// mustProject is false beside a process that keeps editions of our shape level. A short-lived projector of our own
+// would only take a new edition from it and then leave it alone for some seconds.
+func mustProject(ctx context.Context, p *plane.Plane) (bool, error) {
+	if p.Stack.Owner() {
+		return true, nil
+	}
+	infos, err := p.Editions.List(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, info := range infos {
+		if live, _ := p.Live.Edition(0, ""); info.Number == live {
+			return !info.Ours, nil
+		}
+	}
+	return true, nil
 }
 
 // with runs fn on an open plane.
@@ -112,6 +143,18 @@ func env(name, otherwise string) string {
 func envInt(name string) int {
 	n, _ := strconv.Atoi(os.Getenv(name))
 	return n
+}
+
+// group is a command that only has others: alone it shows them, and a command it does not have is an error.
+func group(cmd *cobra.Command) *cobra.Command {
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return usageError{fmt.Errorf("%s has no command %q; see `%s --help`", cmd.CommandPath(), args[0], cmd.CommandPath())}
+		}
+		return nil
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	return cmd
 }
 
 // exactly is cobra.ExactArgs with an error that counts as one of the command line.

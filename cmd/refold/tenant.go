@@ -73,7 +73,7 @@ func (c *cli) tenant() *cobra.Command {
 		},
 	}
 	cmd.AddCommand(create, list)
-	return cmd
+	return group(cmd)
 }
 
 func (c *cli) token() *cobra.Command {
@@ -100,10 +100,10 @@ func (c *cli) token() *cobra.Command {
 		},
 	}
 	f := mint.Flags()
-	f.StringVar(&request.Tenant, "tenant", "", "tenant the token is for")
+	f.StringVar(&request.Tenant, "tenant", env("REFOLD_TENANT", ""), "tenant the token is for (REFOLD_TENANT)")
 	f.StringVar(&request.Subject, "subject", "", "login of the user")
 	f.StringSliceVar(&request.Scopes, "scope", []string{auth.MemoriesRead, auth.MemoriesWrite, auth.MemoriesDelete, auth.AppsRead}, "scopes")
 	f.DurationVar(&request.TTL, "ttl", time.Hour, "how long the token is valid")
 	cmd.AddCommand(mint)
-	return cmd
+	return group(cmd)
 }

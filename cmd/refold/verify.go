@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/refold-dev/refold/events/envelope"
+	"github.com/refold-dev/refold/internal/command"
 	"github.com/refold-dev/refold/internal/fold"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/rows"
@@ -129,13 +130,13 @@ func (c *cli) explain() *cobra.Command {
 					return err
 				}
 				if len(steps) == 0 {
-					return fmt.Errorf("the journal holds no event of %s %s in tenant %s", args[0], args[1], tenant)
+					return command.Refuse(command.NotFound, "the journal holds no event of %s %s in tenant %s", args[0], args[1], tenant)
 				}
 				return c.show(steps, func(w *tabwriter.Writer) { explainTable(w, steps) })
 			})
 		},
 	}
-	cmd.Flags().StringVar(&tenant, "tenant", "", "tenant of the entity")
+	cmd.Flags().StringVar(&tenant, "tenant", env("REFOLD_TENANT", ""), "tenant of the entity (REFOLD_TENANT)")
 	return cmd
 }
 
