@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -208,9 +209,9 @@ func (s *story) traffic(ctx context.Context) (*traffic, error) {
 }
 
 func (t *traffic) read(ctx context.Context, url, token string) {
-	newest := 0
+	newest, position := 0, ""
 	for ctx.Err() == nil {
-		version, err := etag(ctx, url, token)
+		version, at, err := etag(ctx, url, token, position)
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
@@ -218,27 +219,34 @@ func (t *traffic) read(ctx context.Context, url, token string) {
 		case version < newest:
 			t.backward.Add(1)
 		default:
-			newest = version
+			newest, position = version, at
 			t.answers.Add(1)
 		}
 	}
 }
 
-func etag(ctx context.Context, url, token string) (int, error) {
+// etag asks for a version that is not older than the position of an earlier answer, as any client may that wants its
+// reads to go forward only, whichever edition answers.
+func etag(ctx context.Context, url, token, position string) (version int, at string, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
+	if position != "" {
+		request.Header.Set("Refold-Position", position)
+		request.Header.Set("Prefer", "wait=5")
+	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return 0, fmt.Errorf("status %d", response.StatusCode)
+		return 0, "", fmt.Errorf("status %d", response.StatusCode)
 	}
-	return strconv.Atoi(string(bytes.Trim([]byte(response.Header.Get("ETag")), `"`)))
+	version, err = strconv.Atoi(strings.Trim(response.Header.Get("ETag"), `"`))
+	return version, response.Header.Get("Refold-Position"), err
 }
 
 // end stops both and fails when a reader has noticed anything.

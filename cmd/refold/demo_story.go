@@ -9,7 +9,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/fold"
@@ -96,8 +95,7 @@ func (s *story) tamper(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	table := pgx.Identifier{postgres.SchemaName(s.edition), "memory"}.Sanitize()
-	statement := fmt.Sprintf("UPDATE %s SET content = 'nobody ever said this' WHERE tenant_id = '%s' AND id = '%s'", table, s.acme.ID, id)
+	statement := fmt.Sprintf("UPDATE %s.memory SET content = 'nobody ever said this' WHERE tenant_id = '%s' AND id = '%s'", postgres.SchemaName(s.edition), s.acme.ID, id)
 	tag, err := pool.Exec(ctx, statement)
 	if err != nil || tag.RowsAffected() != 1 {
 		return fmt.Errorf("tamper: %d rows: %w", tag.RowsAffected(), err)

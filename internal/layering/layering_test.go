@@ -39,8 +39,9 @@ var owners = map[string][]string{
 	"github.com/lestrrat-go/jwx/v3":               {"internal/auth"},
 	"github.com/oapi-codegen/runtime":             {"internal/httpapi", "internal/httpapi/api"},
 	"github.com/spf13/cobra":                      {"cmd/refold"},
-	"github.com/vbauerster/mpb/v8":                {"cmd/refold", "internal/demo"},
-	"github.com/mattn/go-isatty":                  {"cmd/refold", "internal/demo"},
+	"github.com/spf13/pflag":                      {"cmd/refold"},
+	"github.com/vbauerster/mpb/v8":                {"cmd/refold"},
+	"github.com/mattn/go-isatty":                  {"cmd/refold"},
 	"github.com/adrg/xdg":                         {"internal/localstack"},
 	"lukechampine.com/blake3":                     {"internal/command", "internal/rows", "internal/fold"},
 	"pgregory.net/rapid":                          {},
@@ -48,7 +49,7 @@ var owners = map[string][]string{
 	"github.com/testcontainers/testcontainers-go": {"internal/testenv/container"},
 	"github.com/jackc/pgx/v5": {
 		"internal/postgres", "internal/postgres/db", "internal/rows", "internal/projector", "internal/edition", "internal/verify",
-		"internal/directory", "internal/reader", "internal/localstack", "internal/testenv", "internal/bench", "internal/demo",
+		"internal/directory", "internal/reader", "internal/localstack", "internal/testenv", "internal/bench", "internal/plane",
 	},
 }
 

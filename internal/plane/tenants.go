@@ -37,6 +37,9 @@ func (p *Plane) CreateTenant(ctx context.Context, id, name, actor string) (direc
 	if t, err := p.Directory.Tenant(ctx, id); err == nil {
 		return t, false, nil
 	}
+	if name == "" {
+		name = id
+	}
 	key := make([]byte, 32)
 	rand.Read(key)
 	cmd := tenant.Create{Name: name, Key: key}
