@@ -39,7 +39,6 @@ var owners = map[string][]string{
 	"github.com/lestrrat-go/jwx/v3":               {"internal/auth"},
 	"github.com/oapi-codegen/runtime":             {"internal/httpapi", "internal/httpapi/api"},
 	"github.com/spf13/cobra":                      {"cmd/refold"},
-	"github.com/spf13/pflag":                      {"cmd/refold"},
 	"github.com/vbauerster/mpb/v8":                {"cmd/refold"},
 	"github.com/mattn/go-isatty":                  {"cmd/refold"},
 	"github.com/adrg/xdg":                         {"internal/localstack"},
