@@ -44,7 +44,8 @@ func TestRefusalsAreDocuments(t *testing.T) {
 
 func TestTokenNeedsNoStores(t *testing.T) {
 	t.Setenv("REFOLD_DATA", t.TempDir())
-	token := refold(t, exitOK, "token", "mint", "--tenant", "acme", "--subject", "ann", "--scope", "memories:read,apps:read")
+	t.Setenv("REFOLD_TENANT", "acme")
+	token := refold(t, exitOK, "token", "mint", "--subject", "ann", "--scope", "memories:read,apps:read")
 	if strings.Count(strings.TrimSpace(token), ".") != 2 {
 		t.Errorf("no token: %q", token)
 	}
