@@ -25,7 +25,7 @@ func (p *progress) build(at edition.Progress) {
 
 func (c *cli) edition() *cobra.Command {
 	cmd := &cobra.Command{Use: "edition", Short: "Build, verify, cut over, roll back and retire editions of the tables"}
-	cmd.AddCommand(c.editionList(), c.editionBuild(), c.editionVerify(), c.editionCutover(), c.editionRollback(), c.editionRetire())
+	cmd.AddCommand(c.editionList(), c.editionBuild(), c.editionVerify(), c.editionCutover(), c.editionRollback(), c.editionRetire(), c.editionResume())
 	return group(cmd)
 }
 
@@ -187,4 +187,24 @@ func (c *cli) editionRetire() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&now, "now", false, "do not wait until cursors into it have expired")
 	return cmd
+}
+
+func (c *cli) editionResume() *cobra.Command {
+	return &cobra.Command{
+		Use: "resume EDITION STATE", Short: "Let a stopped edition go on, by the name of its stop state (see status)", Args: exactly(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			number, err := editionNumber(args[0])
+			if err != nil {
+				return err
+			}
+			return c.with(cmd.Context(), func(p *plane.Plane) error {
+				if err := p.Editions.Resume(cmd.Context(), number, args[1]); err != nil {
+					return err
+				}
+				return c.show(map[string]any{"resumed": number, "state": args[1]}, func(w *tabwriter.Writer) {
+					row(w, fmt.Sprintf("edition %d goes on; a state that still holds will come back", number))
+				})
+			})
+		},
+	}
 }

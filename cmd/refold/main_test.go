@@ -85,8 +85,9 @@ func TestCommands(t *testing.T) {
 	if v := into[plane.Status](t, refold(t, exitOK, "status")); !v.Ready || v.Shards[0].Live != 2 || v.Shards[0].Lag != 0 {
 		t.Fatalf("status: %+v", v)
 	}
-	refold(t, exitRefused, "edition", "retire", "2") // it is live
-	refold(t, exitRefused, "edition", "retire", "1") // cursors may be in use
+	refold(t, exitRefused, "edition", "resume", "2", "DIVERGED") // nothing is stopped
+	refold(t, exitRefused, "edition", "retire", "2")             // it is live
+	refold(t, exitRefused, "edition", "retire", "1")             // cursors may be in use
 	tamperedAndNamed(t)
 	refold(t, exitOK, "edition", "rollback")
 	refold(t, exitOK, "edition", "retire", "2", "--now")

@@ -252,6 +252,28 @@ func awaitLevel(ctx context.Context, q *db.Queries, edition int64, shard int32, 
 	}
 }
 
+// Resume takes a stop state off an edition's checkpoints, by its name: an operator has found out what happened to
+// the journal or to the database and says that it may go on. The continuity check runs again at once, so a state
+// that still holds comes back. It is refused when no shard of the edition is in that state.
+func (m *Editions) Resume(ctx context.Context, number int64, state string) error {
+	pool, err := m.DB.Operator(ctx)
+	if err != nil {
+		return err
+	}
+	resumed := int64(0)
+	for _, shard := range m.Shards {
+		n, err := db.New(pool).CheckpointResume(ctx, db.CheckpointResumeParams{Edition: number, Shard: int32(shard.Number()), Stopped: state})
+		if err != nil {
+			return fmt.Errorf("resume edition %d: %w", number, err)
+		}
+		resumed += n
+	}
+	if resumed == 0 {
+		return fmt.Errorf("edition %d is not stopped by %q, see `refold status`: %w", number, state, ErrState)
+	}
+	return nil
+}
+
 // Retire removes an edition for good. It is refused while the edition is live anywhere, and until cursorLife has
 // passed since it last was. After a crash it is simply repeated.
 func (m *Editions) Retire(ctx context.Context, number int64, cursorLife time.Duration) error {
