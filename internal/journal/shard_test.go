@@ -116,6 +116,9 @@ func TestHistoryHole(t *testing.T) {
 	}
 }
 
+// storeNotMade is "error creating store for stream".
+const storeNotMade = 10049
+
 // TestForeignAcknowledgement: another stream that captured our subjects must never pass for the journal.
 func TestForeignAcknowledgement(t *testing.T) {
 	nc, js := embedded(t)
@@ -123,8 +126,15 @@ func TestForeignAcknowledgement(t *testing.T) {
 	if err := js.DeleteStream(t.Context(), s.stream); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "THIEF", Subjects: []string{"ev.>"}}); err != nil {
-		t.Fatal(err)
+	// The server removes a stream's files in the background, and now and then cannot make another store meanwhile.
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "THIEF", Subjects: []string{"ev.>"}})
+		if err == nil {
+			break
+		}
+		if api, ok := errors.AsType[*jetstream.APIError](err); !ok || api.ErrorCode != storeNotMade || time.Now().After(deadline) {
+			t.Fatal(err)
+		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
