@@ -2,34 +2,38 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
-	"strings"
-	"sync"
-	"sync/atomic"
+	"math/rand/v2"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/refold-dev/refold/events"
 	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/plane"
+	"golang.org/x/sync/errgroup"
 )
 
-// database makes a database of a name and returns its URL.
-func (b *bench) database(ctx context.Context, name string) (string, error) {
-	conn, err := pgx.Connect(ctx, b.postgres.URL())
+// writers append beside each other.
+const writers = 256
+
+// hashStandIn has the length of a request hash.
+const hashStandIn = "1234567890123456789012345678901234567890123"
+
+// fill appends the events of a data set: a third adds a memory, a third changes one, and a third moves one to another
+// state (with history) or changes it again (rows only). The events of a memory lie anywhere in the stream, so that
+// neither a cache nor a batch gets two of them at a gulp.
+func (b *bench) fill(ctx context.Context, p *plane.Plane, history bool) error {
+	tenants, err := b.createTenants(ctx, p)
 	if err != nil {
-		return "", err
+		return err
 	}
-	defer conn.Close(ctx)
-	if _, err := conn.Exec(ctx, "CREATE DATABASE "+name); err != nil {
-		return "", err
+	group, ctx := errgroup.WithContext(ctx)
+	for w := range writers {
+		group.Go(func() error { return b.write(ctx, p, tenants, w, history) })
 	}
-	url := b.postgres.URL()
-	at := strings.LastIndex(url, "/")
-	_, query, _ := strings.Cut(url[at:], "?")
-	return url[:at+1] + name + "?" + query, nil
+	return group.Wait()
 }
 
 func (b *bench) createTenants(ctx context.Context, p *plane.Plane) ([]directory.Tenant, error) {
@@ -44,74 +48,78 @@ func (b *bench) createTenants(ctx context.Context, p *plane.Plane) ([]directory.
 	return out, nil
 }
 
-const writers = 256
+// life is what a writer remembers of a memory.
+type life struct {
+	tenant  directory.Tenant
+	id      uuid.UUID
+	version uint64
+	seq     uint64
+}
 
-// fill appends events: of three, one adds a memory, one changes it, and one moves it to another state (with history)
-// or changes it again (rows only).
-func (b *bench) fill(ctx context.Context, p *plane.Plane, history bool) error {
-	tenants, err := b.createTenants(ctx, p)
-	if err != nil {
-		return err
+// write appends three events for each of a writer's memories, in an order of the seed's.
+func (b *bench) write(ctx context.Context, p *plane.Plane, tenants []directory.Tenant, w int, history bool) error {
+	random := b.random(w)
+	var lives []life
+	for i := w * 3; i < b.events; i += writers * 3 {
+		lives = append(lives, life{tenant: tenants[random.IntN(len(tenants))], id: someID(random)})
 	}
-	var failed atomic.Pointer[error]
-	var all sync.WaitGroup
-	for w := range writers {
-		all.Go(func() {
-			for i := w * 3; i < b.events && failed.Load() == nil; i += writers * 3 {
-				if err := life(ctx, p, tenants[i%len(tenants)], i, history); err != nil {
-					failed.Store(&err)
-				}
-			}
-		})
+	order := make([]int, 0, 3*len(lives))
+	for i := range lives {
+		order = append(order, i, i, i)
 	}
-	all.Wait()
-	if err := failed.Load(); err != nil {
-		return *err
+	random.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+	for _, i := range order {
+		l := &lives[i]
+		l.version++
+		e, err := l.event(l.payload(random, history))
+		if err != nil {
+			return err
+		}
+		receipt, err := p.Journal.Shard(l.tenant.Shard).Append(ctx, e, l.seq)
+		if err != nil {
+			return err
+		}
+		l.seq = receipt.Seq
 	}
 	return nil
 }
 
-// life appends the three events of one memory.
-func life(ctx context.Context, p *plane.Plane, tenant directory.Tenant, i int, history bool) error {
-	id, app := uuid.New(), uuid.New()
-	change := func(n int) events.Payload {
-		content := fmt.Sprintf("Changed to something else entirely, at step %d of the benchmark, for the %d. time.", i, n)
+func (b *bench) random(stream int) *rand.Rand { return rand.New(rand.NewPCG(b.seed, uint64(stream))) }
+
+// someID is a random id as users and memories have them.
+func someID(random *rand.Rand) (id uuid.UUID) {
+	binary.BigEndian.PutUint64(id[:8], random.Uint64())
+	binary.BigEndian.PutUint64(id[8:], random.Uint64())
+	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80 // version 4, RFC 9562
+	return id
+}
+
+func (l *life) payload(random *rand.Rand, history bool) events.Payload {
+	switch {
+	case l.version == 1:
+		app := someID(random)
+		return &events.MemoryAdded{UserID: someID(random), AppID: &app, Private: events.MemoryPrivate{
+			Content:  fmt.Sprintf("The quick brown fox number %d jumps over the lazy dog, again and again, until it is tired.", random.IntN(1e9)),
+			Metadata: []byte(`{"source": "bench"}`),
+		}}
+	case l.version == 3 && history:
+		return &events.MemoryPaused{By: someID(random)}
+	default:
+		content := fmt.Sprintf("Changed to something else entirely, at step %d of the benchmark, for the %d. time.", random.IntN(1e9), l.version-1)
 		return &events.MemoryChanged{Private: events.MemoryChangedPrivate{Content: &content}}
 	}
-	last := change(2)
-	if history {
-		last = &events.MemoryPaused{By: uuid.New()}
-	}
-	payloads := []events.Payload{
-		&events.MemoryAdded{UserID: uuid.New(), AppID: &app, Private: events.MemoryPrivate{
-			Content: fmt.Sprintf("The quick brown fox number %d jumps over the lazy dog, again and again, until it is tired.", i), Metadata: []byte(`{"source": "bench"}`)}},
-		change(1), last,
-	}
-	seq := uint64(0)
-	for n, payload := range payloads {
-		e, err := event(tenant, id, uint64(n+1), payload)
-		if err != nil {
-			return err
-		}
-		receipt, err := p.Journal.Shard(tenant.Shard).Append(ctx, e, seq)
-		if err != nil {
-			return err
-		}
-		seq = receipt.Seq
-	}
-	return nil
 }
 
-func event(tenant directory.Tenant, id uuid.UUID, version uint64, payload events.Payload) (*envelope.Event, error) {
+func (l *life) event(payload events.Payload) (*envelope.Event, error) {
 	public, private, err := payload.Halves()
 	if err != nil {
 		return nil, err
 	}
-	key := envelope.Key{Tenant: tenant.ID, Entity: "memory", ID: id.String()}
-	command := fmt.Sprint("bench-", version)
+	key := envelope.Key{Tenant: l.tenant.ID, Entity: "memory", ID: l.id.String()}
+	command := fmt.Sprint("bench-", l.version)
 	return &envelope.Event{
-		Key: key, EventID: envelope.MessageID(tenant.Key, key, command), Kind: payload.Kind(), Version: version,
+		Key: key, EventID: envelope.MessageID(l.tenant.Key, key, command), Kind: payload.Kind(), Version: l.version,
 		Time: time.Now().UTC().Truncate(time.Microsecond), Actor: "bench", CommandID: command,
-		Data: envelope.Compose(public, private, "1234567890123456789012345678901234567890123"),
+		Data: envelope.Compose(public, private, hashStandIn),
 	}, nil
 }

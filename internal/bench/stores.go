@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"runtime"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/refold-dev/refold/internal/localstack"
+	"github.com/refold-dev/refold/internal/plane"
+)
+
+// bench is one run.
+type bench struct {
+	config
+	dir      string
+	figures  []figure
+	postgres *localstack.Postgres
+	planes   int
+}
+
+// open returns a plane with a database and a journal of its own and a live edition that has folded nothing yet.
+func (b *bench) open(ctx context.Context, durability string) (*plane.Plane, func(), error) {
+	b.planes++
+	name := fmt.Sprintf("plane%d", b.planes)
+	server, err := localstack.StartNATS(ctx, localstack.NATSOptions{StoreDir: filepath.Join(b.dir, name), Durability: durability})
+	if err != nil {
+		return nil, nil, err
+	}
+	at, err := b.database(ctx, name)
+	if err != nil {
+		server.Stop()
+		return nil, nil, err
+	}
+	p, err := plane.Open(ctx, plane.Config{DataDir: b.dir, PostgresURL: at, NATSURL: server.URL()})
+	if err != nil {
+		server.Stop()
+		return nil, nil, err
+	}
+	end := func() { _ = p.Close(); server.Stop() }
+	if err := p.EnsureLive(ctx, nil); err != nil {
+		end()
+		return nil, nil, err
+	}
+	return p, end, nil
+}
+
+// database makes a database and returns its URL.
+func (b *bench) database(ctx context.Context, name string) (string, error) {
+	if err := b.exec(ctx, "CREATE DATABASE "+name); err != nil {
+		return "", err
+	}
+	at, err := url.Parse(b.postgres.URL())
+	if err != nil {
+		return "", err
+	}
+	at.Path = "/" + name
+	return at.String(), nil
+}
+
+func (b *bench) exec(ctx context.Context, sql string) (err error) {
+	conn, err := pgx.Connect(ctx, b.postgres.URL())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
+	_, err = conn.Exec(ctx, sql)
+	return err
+}
+
+// calm makes each measure pay for itself alone: neither garbage nor dirty pages of the one before are left.
+func (b *bench) calm(ctx context.Context) error {
+	runtime.GC()
+	return b.exec(ctx, "CHECKPOINT")
+}
