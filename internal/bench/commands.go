@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	commandsFor = 6 * time.Second
+	commandsFor = 5 * time.Second
 	pacedFor    = 10 * time.Second
 	pacedEvery  = 2 * time.Millisecond // 500 commands a second
 )
@@ -58,6 +58,7 @@ func add(ctx context.Context, p *plane.Plane, tenant directory.Tenant, commandID
 
 // accepted lets clients send one command after another.
 func (b *bench) accepted(ctx context.Context, p *plane.Plane, tenant directory.Tenant, clients int) error {
+	b.note(fmt.Sprintf("commands of %d clients", clients))
 	took := make([][]time.Duration, clients)
 	group, ctx := errgroup.WithContext(ctx)
 	started := time.Now()
@@ -99,12 +100,14 @@ func (b *bench) paced(ctx context.Context, p *plane.Plane, tenant directory.Tena
 	defer stop()
 	group, running := errgroup.WithContext(running)
 	group.Go(func() error { return p.Run(running) })
+	b.note("project what was accepted so far")
 	if err := p.Editions.CatchUp(ctx, 1, nil); err != nil {
 		return err
 	}
 	if err := b.calm(ctx); err != nil {
 		return err
 	}
+	b.note("commands at a pace")
 	var clients errgroup.Group
 	started := time.Now()
 	for i := range int(pacedFor / pacedEvery) {
@@ -121,6 +124,7 @@ func (b *bench) paced(ctx context.Context, p *plane.Plane, tenant directory.Tena
 	if err := p.Editions.CatchUp(ctx, 1, nil); err != nil {
 		return err
 	}
+	b.note("end")
 	stop()
 	if err := group.Wait(); err != nil { // every batch that was committed has been told of by now
 		return err

@@ -5,35 +5,66 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/refold-dev/refold/events"
 	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/directory"
+	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/plane"
-	"golang.org/x/sync/errgroup"
 )
-
-// writers append beside each other.
-const writers = 256
 
 // hashStandIn has the length of a request hash.
 const hashStandIn = "1234567890123456789012345678901234567890123"
 
-// fill appends the events of a data set: a third adds a memory, a third changes one, and a third moves one to another
+const (
+	publishedAhead = 4096
+	stallMax       = time.Minute
+)
+
+// fill publishes the events of a data set: a third adds a memory, a third changes one, and a third moves one to another
 // state (with history) or changes it again (rows only). The events of a memory lie anywhere in the stream, so that
 // neither a cache nor a batch gets two of them at a gulp.
+//
+// Nobody else writes, so every sequence is known beforehand and nothing is waited for; what is stored is byte for byte
+// what Shard.Append would have stored.
 func (b *bench) fill(ctx context.Context, p *plane.Plane, history bool) error {
+	b.note(fmt.Sprintf("fill the journal, with history: %v", history))
 	tenants, err := b.createTenants(ctx, p)
 	if err != nil {
 		return err
 	}
-	group, ctx := errgroup.WithContext(ctx)
-	for w := range writers {
-		group.Go(func() error { return b.write(ctx, p, tenants, w, history) })
+	shard := p.Journal.Shard(0)
+	facts, err := shard.Facts(ctx)
+	if err != nil {
+		return err
 	}
-	return group.Wait()
+	var failed error
+	js, err := jetstream.New(p.Stack.NATS(), jetstream.WithPublishAsyncMaxPending(publishedAhead),
+		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, _ *nats.Msg, err error) { failed = err }))
+	if err != nil {
+		return err
+	}
+	if err := b.publish(js, facts, tenants, history); err != nil {
+		return err
+	}
+	select {
+	case <-js.PublishAsyncComplete():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	first := facts.LastSeq
+	if facts, err = shard.Facts(ctx); err != nil {
+		return err
+	}
+	if facts.LastSeq != first+uint64(b.events) {
+		return fmt.Errorf("published %d events, the journal holds %d more than before: %w", b.events, facts.LastSeq-first, failed)
+	}
+	return nil
 }
 
 func (b *bench) createTenants(ctx context.Context, p *plane.Plane) ([]directory.Tenant, error) {
@@ -48,7 +79,7 @@ func (b *bench) createTenants(ctx context.Context, p *plane.Plane) ([]directory.
 	return out, nil
 }
 
-// life is what a writer remembers of a memory.
+// life is what the publisher remembers of a memory.
 type life struct {
 	tenant  directory.Tenant
 	id      uuid.UUID
@@ -56,35 +87,49 @@ type life struct {
 	seq     uint64
 }
 
-// write appends three events for each of a writer's memories, in an order of the seed's.
-func (b *bench) write(ctx context.Context, p *plane.Plane, tenants []directory.Tenant, w int, history bool) error {
-	random := b.random(w)
-	var lives []life
-	for i := w * 3; i < b.events; i += writers * 3 {
-		lives = append(lives, life{tenant: tenants[random.IntN(len(tenants))], id: someID(random)})
-	}
+// publish hands over three events for each memory, in an order of the seed's.
+func (b *bench) publish(js jetstream.JetStream, facts journal.Facts, tenants []directory.Tenant, history bool) error {
+	random := rand.New(rand.NewPCG(b.seed, 0))
+	lives := make([]life, (b.events+2)/3)
 	order := make([]int, 0, 3*len(lives))
 	for i := range lives {
+		lives[i] = life{tenant: tenants[random.IntN(len(tenants))], id: someID(random)}
 		order = append(order, i, i, i)
 	}
 	random.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
-	for _, i := range order {
+	for n, i := range order[:b.events] {
 		l := &lives[i]
 		l.version++
 		e, err := l.event(l.payload(random, history))
 		if err != nil {
 			return err
 		}
-		receipt, err := p.Journal.Shard(l.tenant.Shard).Append(ctx, e, l.seq)
+		m, err := message(e, facts.Stream, l.seq)
 		if err != nil {
 			return err
 		}
-		l.seq = receipt.Seq
+		if _, err := js.PublishMsgAsync(m, jetstream.WithStallWait(stallMax)); err != nil {
+			return fmt.Errorf("publish event %d: %w", n, err)
+		}
+		l.seq = facts.LastSeq + uint64(n) + 1
 	}
 	return nil
 }
 
-func (b *bench) random(stream int) *rand.Rand { return rand.New(rand.NewPCG(b.seed, uint64(stream))) }
+func message(e *envelope.Event, stream string, last uint64) (*nats.Msg, error) {
+	subject, err := envelope.Subject(0, e.Key)
+	if err != nil {
+		return nil, err
+	}
+	m := &nats.Msg{Subject: subject, Header: nats.Header{}, Data: e.Data}
+	for name, value := range e.Headers() {
+		m.Header[name] = []string{value}
+	}
+	m.Header[jetstream.MsgIDHeader] = []string{e.EventID}
+	m.Header[jetstream.ExpectedStreamHeader] = []string{stream}
+	m.Header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(last, 10)}
+	return m, nil
+}
 
 // someID is a random id as users and memories have them.
 func someID(random *rand.Rand) (id uuid.UUID) {

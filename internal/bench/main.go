@@ -17,6 +17,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/refold-dev/refold/internal/localstack"
 )
@@ -32,6 +33,9 @@ type config struct {
 	phase   string // measure this phase alone, on the data set with history
 	profile string // file for a CPU profile of the phase
 }
+
+// eventsMin is more than two batches of the projector.
+const eventsMin = 6000
 
 var errMissed = errors.New("a target was missed")
 
@@ -57,8 +61,8 @@ func main() {
 
 func (c config) validate() error {
 	var faults []error
-	if c.events < 3*writers || c.tenants < 1 || c.rounds < 1 {
-		faults = append(faults, fmt.Errorf("give at least %d events, 1 tenant and 1 round", 3*writers))
+	if c.events < eventsMin || c.tenants < 1 || c.rounds < 1 {
+		faults = append(faults, fmt.Errorf("give at least %d events, 1 tenant and 1 round", eventsMin))
 	}
 	if c.phase != "" && c.phase != "replay" && c.phase != "verify" {
 		faults = append(faults, fmt.Errorf("phase %q: use replay or verify", c.phase))
@@ -81,7 +85,7 @@ func run(ctx context.Context, c config) (err error) {
 	if err := os.Chmod(dir, 0o755); err != nil { // Postgres runs as another user when this is root
 		return err
 	}
-	b := &bench{config: c, dir: dir}
+	b := &bench{config: c, dir: dir, started: time.Now()}
 	b.postgres, err = localstack.StartPostgres(ctx, filepath.Join(dir, "postgres"), localstack.PostgresOptions{
 		Settings: map[string]string{"shared_buffers": "1GB", "max_wal_size": "8GB"},
 	})

@@ -15,7 +15,7 @@ import (
 )
 
 // naiveEvents bounds the sample of the naive projector, which is slow.
-const naiveEvents = 4000
+const naiveEvents = 3000
 
 // sample returns all events of some memories, in the order of the stream: kinds are mixed as they are in the whole.
 func (b *bench) sample(ctx context.Context, p *plane.Plane) ([]envelope.Event, error) {
@@ -37,6 +37,7 @@ func (b *bench) sample(ctx context.Context, p *plane.Plane) ([]envelope.Event, e
 // naive projects as one would write it first: a transaction for each event, no batches, no working set. It is given
 // its events in memory, tables that stay small and no digests to compute; and it must come to the rows of the replay.
 func (b *bench) naive(ctx context.Context, p *plane.Plane, sample []envelope.Event, replayed int64) error {
+	b.note("naive")
 	if err := p.DB.CreateEdition(ctx, naiveEdition); err != nil {
 		return err
 	}

@@ -88,6 +88,7 @@ func (b *bench) rowsOnly(ctx context.Context) error {
 
 // drain reads the stream and does nothing.
 func (b *bench) drain(ctx context.Context, p *plane.Plane) error {
+	b.note("drain")
 	facts, err := p.Journal.Shard(0).Facts(ctx)
 	if err != nil {
 		return err
@@ -105,6 +106,7 @@ func (b *bench) drain(ctx context.Context, p *plane.Plane) error {
 
 // replay builds an edition: reading, folding, loading, keys, policies, checkpoint.
 func (b *bench) replay(ctx context.Context, p *plane.Plane, set string) (int64, error) {
+	b.note("replay " + set)
 	if err := b.calm(ctx); err != nil {
 		return 0, err
 	}
@@ -129,6 +131,7 @@ func (b *bench) replay(ctx context.Context, p *plane.Plane, set string) (int64, 
 }
 
 func (b *bench) verify(ctx context.Context, p *plane.Plane, number int64) error {
+	b.note("verify")
 	if err := b.calm(ctx); err != nil {
 		return err
 	}
@@ -195,6 +198,7 @@ func eachTable(ctx context.Context, p *plane.Plane, number int64, do func(conn *
 // rawCopy loads the same final rows from memory into bare tables and makes the same keys and policies: what no
 // replay can be quicker than.
 func (b *bench) rawCopy(ctx context.Context, p *plane.Plane, number int64, set string) error {
+	b.note("raw copy " + set)
 	rows := map[string]*bytes.Buffer{}
 	err := eachTable(ctx, p, number, func(conn *pgx.Conn, table string) error {
 		rows[table] = &bytes.Buffer{}
@@ -228,6 +232,7 @@ func (b *bench) rawCopy(ctx context.Context, p *plane.Plane, number int64, set s
 // batched is the live projector catching up on the first edition, which has folded nothing yet. The first batch is
 // the start of the clock: claiming and connecting are not counted against it.
 func (b *bench) batched(ctx context.Context, p *plane.Plane) error {
+	b.note("batched upsert")
 	facts, err := p.Journal.Shard(0).Facts(ctx)
 	if err != nil {
 		return err

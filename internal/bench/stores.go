@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/refold-dev/refold/internal/localstack"
@@ -20,6 +22,7 @@ type bench struct {
 	figures  []figure
 	postgres *localstack.Postgres
 	planes   int
+	started  time.Time
 }
 
 // open returns a plane with a database and a journal of its own and a live edition that has folded nothing yet.
@@ -69,6 +72,11 @@ func (b *bench) exec(ctx context.Context, sql string) (err error) {
 	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
 	_, err = conn.Exec(ctx, sql)
 	return err
+}
+
+// note tells on standard error what begins now, and after how long.
+func (b *bench) note(what string) {
+	fmt.Fprintf(os.Stderr, "%6.1fs %s\n", time.Since(b.started).Seconds(), what)
 }
 
 // calm makes each measure pay for itself alone: neither garbage nor dirty pages of the one before are left.

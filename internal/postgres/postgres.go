@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -187,24 +186,5 @@ func WithTenant(ctx context.Context, pool *pgxpool.Pool, tenant string, fn func(
 	return tx.Commit(ctx)
 }
 
-// InTx runs fn in a transaction and commits it. An error of the commit leaves the outcome unknown.
-func InTx(ctx context.Context, pool *pgxpool.Pool, fn func(pgx.Tx) error) error {
-	return pgx.BeginFunc(ctx, pool, fn)
-}
-
 // connectionsMax bounds the connections of one pool, unless the URL asks for more (pool_max_conns).
 const connectionsMax = 16
-
-// connectWait bounds how long Ping tries.
-const connectWait = 10 * time.Second
-
-// Ping reports whether the database answers.
-func (d *DB) Ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, connectWait)
-	defer cancel()
-	pool, err := d.Operator(ctx)
-	if err != nil {
-		return err
-	}
-	return pool.Ping(ctx)
-}

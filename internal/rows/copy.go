@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -31,7 +30,6 @@ type Loader struct {
 	done   chan error
 	cancel context.CancelFunc
 	rows   int64
-	failed error
 }
 
 type chunk struct {
@@ -121,7 +119,6 @@ func (l *Loader) Close() error {
 	close(l.queue)
 	err := <-l.done
 	l.cancel()
-	l.failed = errors.New("loader is closed")
 	return err
 }
 
