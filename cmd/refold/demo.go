@@ -113,7 +113,9 @@ func (s *story) start(ctx context.Context) error {
 	go func() {
 		ended := make(chan error, 2)
 		go func() { ended <- s.plane.Run(running) }()
-		go func() { ended <- serveHTTP(running, s.plane, s.listen, func(url string) { listening <- url }) }()
+		go func() {
+			ended <- serveHTTP(running, running, s.plane, s.listen, 0, func(url string) { listening <- url })
+		}()
 		first := <-ended
 		stop()
 		s.done <- errors.Join(first, <-ended)

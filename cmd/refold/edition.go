@@ -117,37 +117,88 @@ func editionNumber(s string) (int64, error) {
 }
 
 func (c *cli) editionCutover() *cobra.Command {
-	return &cobra.Command{
-		Use: "cutover EDITION", Short: "Make a verified edition live", Args: exactly(1),
+	var tenant string
+	cmd := &cobra.Command{
+		Use: "cutover EDITION", Short: "Make a verified edition live, or let one tenant read it", Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			number, err := editionNumber(args[0])
 			if err != nil {
 				return err
 			}
-			return c.with(cmd.Context(), func(p *plane.Plane) error {
-				flips, err := p.Editions.Cutover(cmd.Context(), number)
-				if err != nil && len(flips) == 0 {
-					return err
+			return c.flips(cmd.Context(), func(p *plane.Plane) ([]edition.Flip, error) {
+				if tenant == "" {
+					return p.Editions.Cutover(cmd.Context(), number)
 				}
-				return errors.Join(c.showFlips(flips), err)
+				t, err := p.Directory.Tenant(cmd.Context(), tenant)
+				if err != nil {
+					return nil, err
+				}
+				return one(p.Editions.CutoverTenant(cmd.Context(), number, t.Shard, t.ID))
 			})
 		},
 	}
+	cmd.Flags().StringVar(&tenant, "tenant", "", "only this tenant; all others stay where they are (back: `rollback --tenant`)")
+	return cmd
 }
 
 func (c *cli) editionRollback() *cobra.Command {
-	return &cobra.Command{
+	var tenant string
+	var holdMore bool
+	cmd := &cobra.Command{
 		Use: "rollback", Short: "Make the previously live edition live again", Args: exactly(0),
+		Long: "Make the previously live edition live again. It is done with the binary of that edition, and refused with a list\n" +
+			"when the journal holds kinds of events by now which that binary cannot fold.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.with(cmd.Context(), func(p *plane.Plane) error {
-				flips, err := p.Editions.Rollback(cmd.Context())
-				if err != nil && len(flips) == 0 {
-					return err
+			return c.flips(cmd.Context(), func(p *plane.Plane) ([]edition.Flip, error) {
+				p.Editions.HoldMore = holdMore
+				if tenant == "" {
+					return c.rollback(cmd.Context(), p)
 				}
-				return errors.Join(c.showFlips(flips), err)
+				t, err := p.Directory.Tenant(cmd.Context(), tenant)
+				if err != nil {
+					return nil, err
+				}
+				return one(p.Editions.RollbackTenant(cmd.Context(), t.Shard, t.ID))
 			})
 		},
 	}
+	cmd.Flags().StringVar(&tenant, "tenant", "", "only this tenant: it follows its shard again")
+	cmd.Flags().BoolVar(&holdMore, "hold-more", false, "go back although entities will be held back; that is recorded")
+	return cmd
+}
+
+// rollback lets the standby edition come level first: nobody may have kept it so since its binary ended.
+func (c *cli) rollback(ctx context.Context, p *plane.Plane) ([]edition.Flip, error) {
+	bar := c.progress()
+	defer bar.end()
+	for _, shard := range p.Journal.Shards {
+		live, _ := p.Live.Pointer(shard.Number())
+		if p.Live.Serves(shard.Number(), live.Previous) {
+			if err := p.Editions.CatchUp(ctx, live.Previous, bar.build); err != nil {
+				return nil, err
+			}
+			break // that was all its shards
+		}
+	}
+	return p.Editions.Rollback(ctx)
+}
+
+func one(flip *edition.Flip, err error) ([]edition.Flip, error) {
+	if flip == nil {
+		return nil, err
+	}
+	return []edition.Flip{*flip}, err
+}
+
+// flips shows what was flipped, also when not all of it was.
+func (c *cli) flips(ctx context.Context, do func(*plane.Plane) ([]edition.Flip, error)) error {
+	return c.with(ctx, func(p *plane.Plane) error {
+		flips, err := do(p)
+		if err != nil && len(flips) == 0 {
+			return err
+		}
+		return errors.Join(c.showFlips(flips), err)
+	})
 }
 
 func (c *cli) showFlips(flips []edition.Flip) error {
@@ -156,6 +207,10 @@ func (c *cli) showFlips(flips []edition.Flip) error {
 	}
 	return c.show(flips, func(w *tabwriter.Writer) {
 		for _, f := range flips {
+			if f.Tenant != "" {
+				row(w, fmt.Sprintf("tenant %s: edition %d from sequence %d on, before it was %d", f.Tenant, f.Edition, f.Seq, f.Previous))
+				continue
+			}
 			row(w, fmt.Sprintf("shard %d: edition %d is live from sequence %d on, edition %d stands by", f.Shard, f.Edition, f.Seq, f.Previous))
 		}
 		if len(flips) == 0 {

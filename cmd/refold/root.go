@@ -7,8 +7,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 
+	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/localstack"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/spf13/cobra"
@@ -112,16 +114,11 @@ func mustProject(ctx context.Context, p *plane.Plane) (bool, error) {
 	if p.Stack.Owner() {
 		return true, nil
 	}
-	infos, err := p.Editions.List(ctx)
+	replicas, err := p.Editions.Replicas(ctx)
 	if err != nil {
 		return false, err
 	}
-	for _, info := range infos {
-		if live, _ := p.Live.Edition(0, ""); info.Number == live {
-			return !info.Ours, nil
-		}
-	}
-	return true, nil
+	return !slices.ContainsFunc(replicas, func(r edition.Replica) bool { return r.Shape == p.Shape }), nil
 }
 
 // with runs fn on an open plane.

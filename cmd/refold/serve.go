@@ -24,31 +24,53 @@ const drainMax = 10 * time.Second
 var limits = httpapi.Limits{PerSecond: 2000, Burst: 4000, InFlight: 256}
 
 func (c *cli) serve() *cobra.Command {
-	var listen string
-	cmd := &cobra.Command{Use: "serve", Short: "Run the plane: stores, projectors and HTTP, until interrupted", Args: exactly(0)}
-	cmd.Flags().StringVar(&listen, "listen", env("REFOLD_LISTEN", "127.0.0.1:8080"), "address of the HTTP edge (REFOLD_LISTEN)")
+	var listen, cutover string
+	var drain time.Duration
+	deployment := plane.Deployment{}
+	cmd := &cobra.Command{
+		Use: "serve", Short: "Run the plane: stores, projectors and HTTP, until interrupted", Args: exactly(0),
+		Long: "Run the plane: stores, projectors and HTTP, until interrupted.\n\n" +
+			"When the live edition is of another shape, because another version of refold made it, this process is not ready\n" +
+			"until it has an edition of its own. With --cutover auto it builds and verifies one, and cuts over once\n" +
+			"--cutover-replicas such processes are ready; a version that was live before only stands by (see\n" +
+			"`refold edition cutover` and `rollback`). With --cutover manual it waits for `refold edition build` and `verify`.",
+	}
+	f := cmd.Flags()
+	f.StringVar(&listen, "listen", env("REFOLD_LISTEN", "127.0.0.1:8080"), "address of the HTTP edge (REFOLD_LISTEN)")
+	f.StringVar(&cutover, "cutover", env("REFOLD_CUTOVER", "auto"), "auto or manual: who makes a new shape live (REFOLD_CUTOVER)")
+	f.IntVar(&deployment.Replicas, "cutover-replicas", max(envInt("REFOLD_CUTOVER_REPLICAS"), 1), "processes of this version that must be ready before the cutover (REFOLD_CUTOVER_REPLICAS)")
+	f.DurationVar(&drain, "drain", 2*time.Second, "how long to answer on after SIGTERM while /readyz says no")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		ctx := cmd.Context()
-		p, err := plane.Open(ctx, c.config)
-		if err != nil {
-			return err
+		if cutover != "auto" && cutover != "manual" {
+			return usageError{fmt.Errorf("cutover %q: use auto or manual", cutover)}
 		}
-		bar := c.progress()
-		err = p.EnsureLive(ctx, bar.build)
-		bar.end()
-		if err != nil {
-			return errors.Join(err, p.Close())
-		}
-		group, running := errgroup.WithContext(ctx)
-		group.Go(func() error { return p.Run(running) })
-		group.Go(func() error {
-			return serveHTTP(running, p, listen, func(url string) {
-				fmt.Fprintf(c.stderr, "refold serves %s\n  %s\n  data %s\n  health %s/readyz, contract %s/openapi.yaml\n", url, p.Stack.Describe(), p.DataDir, url, url)
-			})
-		})
-		return errors.Join(group.Wait(), p.Close())
+		deployment.Auto = cutover == "auto"
+		return c.runServe(cmd.Context(), listen, drain, deployment)
 	}
 	return cmd
+}
+
+// runServe serves until ctx ends. Projectors go on until the last answer is given: readers may be waiting for them.
+func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, deployment plane.Deployment) error {
+	p, err := plane.Open(ctx, c.config)
+	if err != nil {
+		return err
+	}
+	bar := c.progress()
+	defer bar.end()
+	deployment.Progress = bar.build
+	served, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	group, running := errgroup.WithContext(served)
+	group.Go(func() error { return p.Run(running) })
+	group.Go(func() error { return p.Deploy(running, deployment) })
+	group.Go(func() error {
+		defer stop()
+		return serveHTTP(ctx, running, p, listen, drain, func(url string) {
+			fmt.Fprintf(c.stderr, "refold serves %s\n  %s\n  data %s\n  health %s/readyz, contract %s/openapi.yaml\n", url, p.Stack.Describe(), p.DataDir, url, url)
+		})
+	})
+	return errors.Join(group.Wait(), p.Close())
 }
 
 // edge returns the HTTP edge of a plane.
@@ -75,8 +97,10 @@ func edge(p *plane.Plane) (*http.Server, error) {
 	}), nil
 }
 
-// serveHTTP answers until ctx ends, then lets requests under way finish. ready is called with the URL once it listens.
-func serveHTTP(ctx context.Context, p *plane.Plane, address string, ready func(url string)) error {
+// serveHTTP answers until ctx ends, goes on for as long as drain says while Ready says no, and then lets requests under
+// way finish. It gives up at once when the rest of the process (running) has ended. ready is called with the URL once
+// it listens.
+func serveHTTP(ctx, running context.Context, p *plane.Plane, address string, drain time.Duration, ready func(url string)) error {
 	server, err := edge(p)
 	if err != nil {
 		return err
@@ -91,9 +115,16 @@ func serveHTTP(ctx context.Context, p *plane.Plane, address string, ready func(u
 	select {
 	case err := <-served:
 		return err
+	case <-running.Done():
+		return server.Close()
 	case <-ctx.Done():
 	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainMax)
+	p.Drain()
+	select {
+	case <-running.Done():
+	case <-time.After(drain):
+	}
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainMax)
 	defer cancel()
-	return server.Shutdown(drain)
+	return server.Shutdown(ending)
 }

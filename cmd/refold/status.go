@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"text/tabwriter"
+	"time"
 
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/spf13/cobra"
@@ -41,4 +42,12 @@ func statusTable(w *tabwriter.Writer, s *plane.Status) {
 	}
 	row(w)
 	editionTable(w, s.Editions)
+	if len(s.Replicas) == 0 {
+		return
+	}
+	row(w)
+	row(w, "PROCESS", "READY", "ANSWERS FROM", "SINCE", "SHAPE")
+	for _, r := range s.Replicas {
+		row(w, r.ID, r.Ready, fmt.Sprint(r.Editions), r.Started.Format(time.RFC3339), r.Shape)
+	}
 }

@@ -28,7 +28,7 @@ var (
 	ErrTail = errors.New("too many events since the verification: verify again")
 	// ErrBehind: the edition did not come level with the live one in time.
 	ErrBehind = errors.New("the edition is behind the live one: is its projector running?")
-	// ErrHoldsMore: the edition holds back more entities than the live one.
+	// ErrHoldsMore: the edition holds back more entities than the live one; a *HoldsMoreError says which kinds of events.
 	ErrHoldsMore = errors.New("the edition has more entities in quarantine than the live one")
 	// ErrShape: the edition was made by another version of the code.
 	ErrShape = errors.New("the edition has another shape than this binary: use the binary that built it")
@@ -38,6 +38,8 @@ var (
 	ErrLive = errors.New("the edition is live: cut over to another one first")
 	// ErrCursors: readers may still hold cursors into the edition.
 	ErrCursors = errors.New("cursors into the edition may still be in use")
+	// ErrAnswering: a process still answers readers from the edition; end it first.
+	ErrAnswering = errors.New("a process still answers readers from this edition: end it first")
 	// ErrOvertaken: another builder has claimed the edition.
 	ErrOvertaken = errors.New("another builder has taken over this edition")
 	// ErrNoStandby: there is nothing to roll back to.
@@ -58,6 +60,8 @@ type Editions struct {
 	MemoryBytes int
 	// TailMax bounds how many events may follow the verified position at a cutover; 0 = 1,000,000.
 	TailMax int64
+	// HoldMore allows a flip to an edition that holds back more entities than the live one; that is recorded.
+	HoldMore bool
 	// VerifyMigrations false allows a cutover to an edition that was not verified; that is recorded.
 	VerifyMigrations bool
 }

@@ -14,17 +14,34 @@ import (
 
 func schemaName(number int64) string { return postgres.SchemaName(number) }
 
-// levelWait bounds how long a flip holds the live projector back while the new edition comes level.
-const levelWait = 5 * time.Second
+// Bounds of a flip. Nothing is held while an edition comes near the live one; then the live projector is held back
+// for a moment, again and again until the rest is folded in that moment.
+const (
+	nearWait   = time.Minute
+	nearEnough = 500 // events
+	holdMax    = time.Second
+	holdsMax   = 10
+	levelPoll  = 2 * time.Millisecond
+	nearPoll   = 20 * time.Millisecond
+)
 
-// Flip is one shard's change of its live edition.
+// Flip is one change of a live pointer.
 type Flip struct {
 	Shard    int    `json:"shard"`
+	Tenant   string `json:"tenant,omitempty"` // empty: all tenants of the shard without a pointer of their own
 	Edition  int64  `json:"edition"`
 	Previous int64  `json:"previous"`
 	Seq      int64  `json:"seq"`
 	Reason   string `json:"reason"`
 }
+
+// Reasons of a flip.
+const (
+	reasonFirst    = "first"
+	reasonCutover  = "cutover"
+	reasonRollback = "rollback"
+	reasonCanary   = "canary"
+)
 
 // First makes the first edition of a plane live. It does nothing where one is live already.
 func (m *Editions) First(ctx context.Context, number int64) error {
@@ -33,16 +50,27 @@ func (m *Editions) First(ctx context.Context, number int64) error {
 		return err
 	}
 	for _, shard := range m.Shards {
-		_, err := db.New(pool).LiveInsert(ctx, db.LiveInsertParams{Shard: int32(shard.Number()), TenantID: "", Edition: number})
+		err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return m.first(ctx, db.New(tx), number, int32(shard.Number())) })
 		if err != nil {
-			return fmt.Errorf("make edition %d live: %w", number, err)
-		}
-		err = db.New(pool).EditionShardCaughtUp(ctx, db.EditionShardCaughtUpParams{Edition: number, Shard: int32(shard.Number())})
-		if err != nil {
-			return fmt.Errorf("make edition %d live: %w", number, err)
+			return fmt.Errorf("make edition %d live in shard %d: %w", number, shard.Number(), err)
 		}
 	}
 	return nil
+}
+
+func (m *Editions) first(ctx context.Context, q *db.Queries, number int64, shard int32) error {
+	n, err := q.LiveInsert(ctx, db.LiveInsertParams{Shard: shard, TenantID: "", Edition: number})
+	if err != nil || n == 0 {
+		return err
+	}
+	cp, err := q.CheckpointGet(ctx, db.CheckpointGetParams{Edition: number, Shard: shard})
+	if err != nil {
+		return err
+	}
+	if err := q.FlipInsert(ctx, db.FlipInsertParams{Shard: shard, TenantID: "", Edition: number, Seq: cp.Seq, Reason: reasonFirst}); err != nil {
+		return err
+	}
+	return q.EditionShardCaughtUp(ctx, db.EditionShardCaughtUpParams{Edition: number, Shard: shard})
 }
 
 // Cutover makes an edition live, each shard in a transaction of its own. It is refused (see the errors of this
@@ -53,22 +81,23 @@ func (m *Editions) Cutover(ctx context.Context, number int64) ([]Flip, error) {
 	if err := m.mayServe(ctx, number); err != nil {
 		return nil, err
 	}
-	return m.flipAll(ctx, func(live db.ControlLive) (int64, bool, error) { return number, true, nil }, "cutover")
+	return m.flipAll(ctx, reasonCutover, func(db.ControlLive) (int64, error) { return number, nil })
 }
 
 // Rollback makes the previously live edition live again, shard by shard. It needs no new verification: that edition
-// was live, and has been kept level since. It is refused when the newest verification of that edition found rows
-// that differ.
+// was live, and is kept level until it is retired. It is refused when the newest verification of that edition found
+// rows that differ, and with a *HoldsMoreError when it holds back entities that the live one serves, because the
+// journal has kinds of events by now which the code of that edition cannot fold.
 func (m *Editions) Rollback(ctx context.Context) ([]Flip, error) {
-	return m.flipAll(ctx, func(live db.ControlLive) (int64, bool, error) {
+	return m.flipAll(ctx, reasonRollback, func(live db.ControlLive) (int64, error) {
 		if live.Previous == nil {
-			return 0, false, ErrNoStandby
+			return 0, ErrNoStandby
 		}
 		if err := m.mayServe(ctx, *live.Previous); err != nil {
-			return 0, false, err
+			return 0, err
 		}
-		return *live.Previous, false, m.notProvenWrong(ctx, *live.Previous, live.Shard)
-	}, "rollback")
+		return *live.Previous, m.notProvenWrong(ctx, *live.Previous, live.Shard)
+	})
 }
 
 // notProvenWrong refuses an edition whose newest verification was not clean.
@@ -110,32 +139,17 @@ func (m *Editions) mayServe(ctx context.Context, number int64) error {
 	return nil
 }
 
-func (m *Editions) flipAll(ctx context.Context, target func(db.ControlLive) (to int64, verified bool, err error), reason string) ([]Flip, error) {
-	pool, err := m.DB.Operator(ctx)
-	if err != nil {
-		return nil, err
-	}
+// flipAll moves the pointer of every shard to what target says, given the pointer as it is.
+func (m *Editions) flipAll(ctx context.Context, reason string, target func(db.ControlLive) (int64, error)) ([]Flip, error) {
 	var done []Flip
 	for _, shard := range m.Shards {
-		var flip *Flip
-		err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-			live, err := db.New(tx).LiveLock(ctx, db.LiveLockParams{Shard: int32(shard.Number()), TenantID: ""})
-			if err != nil {
-				return err
-			}
-			to, mustBeVerified, err := target(live)
-			if err != nil || to == live.Edition {
-				return err
-			}
-			flip, err = m.flip(ctx, tx, live, to, mustBeVerified, reason)
-			return err
-		})
+		one := change{Editions: m, shard: int32(shard.Number()), reason: reason, target: target}
+		flip, err := one.run(ctx)
 		if err != nil {
 			return done, fmt.Errorf("%s of shard %d: %w", reason, shard.Number(), err)
 		}
 		if flip != nil {
 			done = append(done, *flip)
-			m.logger().Info(reason, "shard", flip.Shard, "edition", flip.Edition, "previous", flip.Previous, "seq", flip.Seq)
 		}
 		if err := failpoint.Hit("edition.flipped"); err != nil {
 			return done, err
@@ -144,53 +158,202 @@ func (m *Editions) flipAll(ctx context.Context, target func(db.ControlLive) (to 
 	return done, nil
 }
 
-// flip holds the live edition's checkpoint, so that its projector waits for a moment, until the new one is level
-// with it, then holds that too and moves the pointer.
-func (m *Editions) flip(ctx context.Context, tx pgx.Tx, live db.ControlLive, to int64, mustBeVerified bool, reason string) (*Flip, error) {
-	q := db.New(tx)
-	verified, err := m.verifiedAt(ctx, q, to, live.Shard)
+// change is a flip under way: of a shard, or of one tenant in it.
+type change struct {
+	*Editions
+	shard  int32
+	tenant string
+	reason string
+	target func(db.ControlLive) (int64, error)
+}
+
+// run flips; nil when the pointer is there already.
+func (c *change) run(ctx context.Context) (*Flip, error) {
+	pool, err := c.DB.Operator(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if mustBeVerified && verified == nil && m.VerifyMigrations {
-		return nil, ErrNotVerified
+	// What takes time and what may be refused comes first, while nothing is held.
+	live, err := c.pointer(ctx, db.New(pool))
+	if err != nil {
+		return nil, err
 	}
-	old, err := q.CheckpointLock(ctx, db.CheckpointLockParams{Edition: live.Edition, Shard: live.Shard})
+	to, err := c.target(live)
+	if err != nil || to == live.Edition {
+		return nil, err
+	}
+	if err := c.admits(ctx, to, live.Edition); err != nil {
+		return nil, err
+	}
+	if err := c.near(ctx, db.New(pool), to, live.Edition); err != nil {
+		return nil, err
+	}
+	var flip *Flip
+	for range holdsMax {
+		err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) (err error) {
+			flip, err = c.try(ctx, tx)
+			return err
+		})
+		if !errors.Is(err, ErrBehind) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if flip != nil {
+		c.logger().Info(c.reason, "shard", flip.Shard, "tenant", flip.Tenant, "edition", flip.Edition, "previous", flip.Previous, "seq", flip.Seq)
+	}
+	return flip, nil
+}
+
+// pointer is the row that the change begins from: the tenant's own, else the one of its shard.
+func (c *change) pointer(ctx context.Context, q *db.Queries) (db.ControlLive, error) {
+	all, err := q.LiveList(ctx)
+	if err != nil {
+		return db.ControlLive{}, err
+	}
+	var found *db.ControlLive
+	for i, l := range all { // the shard's own row comes before those of its tenants
+		if l.Shard == c.shard && (l.TenantID == "" || l.TenantID == c.tenant) {
+			found = &all[i]
+		}
+	}
+	if found == nil {
+		return db.ControlLive{}, fmt.Errorf("no edition is live yet: %w", ErrState)
+	}
+	return *found, nil
+}
+
+// admits refuses what needs no position to be refused.
+func (c *change) admits(ctx context.Context, to, live int64) error {
+	if c.reason != reasonRollback && c.VerifyMigrations {
+		pool, err := c.DB.Operator(ctx)
+		if err != nil {
+			return err
+		}
+		verified, err := c.verifiedAt(ctx, db.New(pool), to, c.shard)
+		if err != nil {
+			return err
+		}
+		if verified == nil {
+			return ErrNotVerified
+		}
+	}
+	return c.holdsNoMore(ctx, to, live)
+}
+
+// near waits until an edition is about level with the live one.
+func (c *change) near(ctx context.Context, q *db.Queries, to, live int64) error {
+	ctx, cancel := context.WithTimeout(ctx, nearWait)
+	defer cancel()
+	for {
+		ahead, err := q.CheckpointGet(ctx, db.CheckpointGetParams{Edition: live, Shard: c.shard})
+		if err != nil {
+			return fmt.Errorf("checkpoint of edition %d: %w", live, err)
+		}
+		cp, err := checkpointOf(ctx, q, to, c.shard)
+		if err != nil || cp.Seq+nearEnough >= ahead.Seq {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: at %d, the live one at %d", ErrBehind, cp.Seq, ahead.Seq)
+		case <-time.After(nearPoll):
+		}
+	}
+}
+
+// try holds the live edition's checkpoint, so that its projector waits for a moment, until the new one is level
+// with it, then holds that too and moves the pointer. ErrBehind when the moment was too short.
+func (c *change) try(ctx context.Context, tx pgx.Tx) (*Flip, error) {
+	q := db.New(tx)
+	// Every change in a shard goes through the row of the shard, a tenant's own as well.
+	if _, err := q.LiveLock(ctx, db.LiveLockParams{Shard: c.shard, TenantID: ""}); err != nil {
+		return nil, err
+	}
+	live, err := c.pointer(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	to, err := c.target(live)
+	if err != nil || to == live.Edition {
+		return nil, err
+	}
+	old, err := q.CheckpointLock(ctx, db.CheckpointLockParams{Edition: live.Edition, Shard: c.shard})
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint of edition %d: %w", live.Edition, err)
 	}
-	level, err := awaitLevel(ctx, q, to, live.Shard, old.Seq)
+	level, err := awaitLevel(ctx, q, to, c.shard, old.Seq)
 	if err != nil {
 		return nil, err
 	}
 	// Both are held still now: what is counted is what is flipped to.
-	if err := m.holdsNoMore(ctx, to, live.Edition); err != nil {
+	if err := c.holdsNoMore(ctx, to, live.Edition); err != nil {
 		return nil, err
 	}
-	if mustBeVerified && verified != nil && level.Seq-*verified > m.tailMax() {
-		return nil, fmt.Errorf("%w (verified at %d, now at %d)", ErrTail, *verified, level.Seq)
-	}
-	n, err := q.LiveFlip(ctx, db.LiveFlipParams{Edition: to, Shard: live.Shard, TenantID: live.TenantID, Epoch: live.Epoch})
+	verified, err := c.verifiedAt(ctx, q, to, c.shard)
 	if err != nil {
 		return nil, err
 	}
-	if n != 1 {
-		return nil, fmt.Errorf("the live edition changed meanwhile: %w", ErrState)
+	if err := c.proven(verified, level.Seq); err != nil {
+		return nil, err
+	}
+	if err := c.move(ctx, q, live, to); err != nil {
+		return nil, err
 	}
 	if err := failpoint.Hit("edition.before-flip-commit"); err != nil {
 		return nil, err
 	}
-	if mustBeVerified && verified == nil {
-		err = q.SettingSet(ctx, db.SettingSetParams{Name: "unverified_cutover", Value: fmt.Sprintf("edition %d", to)})
+	return c.record(ctx, q, live.Edition, to, level.Seq, verified != nil)
+}
+
+// proven refuses rows that were not verified, or too long ago. A rollback goes to rows that were live.
+func (c *change) proven(verified *int64, seq int64) error {
+	switch {
+	case c.reason == reasonRollback:
+		return nil
+	case verified == nil && c.VerifyMigrations:
+		return ErrNotVerified
+	case verified != nil && seq-*verified > c.tailMax():
+		return fmt.Errorf("%w (verified at %d, now at %d)", ErrTail, *verified, seq)
+	}
+	return nil
+}
+
+// move changes the pointer.
+func (c *change) move(ctx context.Context, q *db.Queries, live db.ControlLive, to int64) error {
+	if c.tenant == "" {
+		n, err := q.LiveFlip(ctx, db.LiveFlipParams{Edition: to, Shard: c.shard, TenantID: "", Epoch: live.Epoch})
+		if err == nil && n != 1 {
+			err = fmt.Errorf("the live edition changed meanwhile: %w", ErrState)
+		}
+		if err != nil {
+			return err
+		}
+		return q.LiveTenantsJoin(ctx, db.LiveTenantsJoinParams{Shard: c.shard, Edition: to})
+	}
+	if _, err := q.LiveTenantDelete(ctx, db.LiveTenantDeleteParams{Shard: c.shard, TenantID: c.tenant}); err != nil {
+		return err
+	}
+	if c.reason == reasonRollback {
+		return nil // the tenant follows its shard again
+	}
+	_, err := q.LiveTenantInsert(ctx, db.LiveTenantInsertParams{Shard: c.shard, TenantID: c.tenant, Edition: to, Previous: live.Edition})
+	return err
+}
+
+func (c *change) record(ctx context.Context, q *db.Queries, previous, to, seq int64, verified bool) (*Flip, error) {
+	if !verified && c.reason != reasonRollback {
+		err := q.SettingSet(ctx, db.SettingSetParams{Name: "unverified_cutover", Value: fmt.Sprintf("edition %d", to)})
 		if err != nil {
 			return nil, err
 		}
 	}
-	previous := live.Edition
-	err = q.FlipInsert(ctx, db.FlipInsertParams{
-		Shard: live.Shard, TenantID: live.TenantID, Edition: to, Previous: &previous, Seq: level.Seq, Verified: verified != nil, Reason: reason,
+	err := q.FlipInsert(ctx, db.FlipInsertParams{
+		Shard: c.shard, TenantID: c.tenant, Edition: to, Previous: &previous, Seq: seq, Verified: verified, Reason: c.reason,
 	})
-	return &Flip{int(live.Shard), to, previous, level.Seq, reason}, err
+	return &Flip{Shard: int(c.shard), Tenant: c.tenant, Edition: to, Previous: previous, Seq: seq, Reason: c.reason}, err
 }
 
 func (m *Editions) tailMax() int64 {
@@ -213,128 +376,35 @@ func (m *Editions) verifiedAt(ctx context.Context, q *db.Queries, edition int64,
 	return nil, nil
 }
 
-func (m *Editions) holdsNoMore(ctx context.Context, to, live int64) error {
-	heldNew, err := m.held(ctx, to)
+// checkpointOf returns the checkpoint of an edition that is not stopped.
+func checkpointOf(ctx context.Context, q *db.Queries, edition int64, shard int32) (db.ControlCheckpoint, error) {
+	cp, err := q.CheckpointGet(ctx, db.CheckpointGetParams{Edition: edition, Shard: shard})
 	if err != nil {
-		return err
+		return cp, fmt.Errorf("checkpoint of edition %d: %w", edition, err)
 	}
-	heldLive, err := m.held(ctx, live)
-	if err != nil {
-		return err
+	if cp.Stopped != nil {
+		return cp, fmt.Errorf("edition %d is stopped (%s): %w", edition, *cp.Stopped, ErrState)
 	}
-	if heldNew > heldLive {
-		return fmt.Errorf("%w: %d against %d", ErrHoldsMore, heldNew, heldLive)
-	}
-	return nil
+	return cp, nil
 }
 
 // awaitLevel waits until an edition is at least at seq and returns its checkpoint, locked.
 func awaitLevel(ctx context.Context, q *db.Queries, edition int64, shard int32, seq int64) (db.ControlCheckpoint, error) {
-	ctx, cancel := context.WithTimeout(ctx, levelWait)
-	defer cancel()
-	params := db.CheckpointGetParams{Edition: edition, Shard: shard}
+	deadline := time.After(holdMax)
 	for {
-		cp, err := q.CheckpointGet(ctx, params)
+		cp, err := checkpointOf(ctx, q, edition, shard)
 		if err != nil {
-			return cp, fmt.Errorf("checkpoint of edition %d: %w", edition, err)
-		}
-		if cp.Stopped != nil {
-			return cp, fmt.Errorf("edition %d is stopped (%s): %w", edition, *cp.Stopped, ErrState)
+			return cp, err
 		}
 		if cp.Seq >= seq {
-			return q.CheckpointLock(ctx, db.CheckpointLockParams(params))
+			return q.CheckpointLock(ctx, db.CheckpointLockParams{Edition: edition, Shard: shard})
 		}
 		select {
 		case <-ctx.Done():
+			return cp, ctx.Err()
+		case <-deadline:
 			return cp, fmt.Errorf("%w: at %d, the live one at %d", ErrBehind, cp.Seq, seq)
-		case <-time.After(2 * time.Millisecond):
+		case <-time.After(levelPoll):
 		}
 	}
-}
-
-// Resume takes a stop state off an edition's checkpoints, by its name: an operator has found out what happened to
-// the journal or to the database and says that it may go on. The continuity check runs again at once, so a state
-// that still holds comes back. It is refused when no shard of the edition is in that state.
-func (m *Editions) Resume(ctx context.Context, number int64, state string) error {
-	pool, err := m.DB.Operator(ctx)
-	if err != nil {
-		return err
-	}
-	resumed := int64(0)
-	for _, shard := range m.Shards {
-		n, err := db.New(pool).CheckpointResume(ctx, db.CheckpointResumeParams{Edition: number, Shard: int32(shard.Number()), Stopped: state})
-		if err != nil {
-			return fmt.Errorf("resume edition %d: %w", number, err)
-		}
-		resumed += n
-	}
-	if resumed == 0 {
-		return fmt.Errorf("edition %d is not stopped by %q, see `refold status`: %w", number, state, ErrState)
-	}
-	return nil
-}
-
-// Retire removes an edition for good. It is refused while the edition is live anywhere, and until cursorLife has
-// passed since it last was. After a crash it is simply repeated.
-func (m *Editions) Retire(ctx context.Context, number int64, cursorLife time.Duration) error {
-	pool, err := m.DB.Operator(ctx)
-	if err != nil {
-		return err
-	}
-	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return m.markRetired(ctx, tx, number, cursorLife) })
-	if err != nil {
-		return fmt.Errorf("retire edition %d: %w", number, err)
-	}
-	if err := failpoint.Hit("edition.retired"); err != nil {
-		return err
-	}
-	return m.DB.DropEdition(ctx, number)
-}
-
-func (m *Editions) markRetired(ctx context.Context, tx pgx.Tx, number int64, cursorLife time.Duration) error {
-	q := db.New(tx)
-	if _, err := tx.Exec(ctx, "LOCK TABLE control.live IN SHARE ROW EXCLUSIVE MODE"); err != nil {
-		return err
-	}
-	e, err := q.EditionByNumber(ctx, number)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return ErrNoEdition
-	}
-	if err != nil || e.State == "retired" {
-		return err
-	}
-	lives, err := q.LiveList(ctx)
-	if err != nil {
-		return err
-	}
-	for _, l := range lives {
-		if l.Edition == number {
-			return ErrLive
-		}
-	}
-	left, err := q.FlipLastAway(ctx, number)
-	if err != nil {
-		return err
-	}
-	if wait := cursorLife - time.Since(left); wait > 0 {
-		return fmt.Errorf("%w for another %s", ErrCursors, wait.Round(time.Second))
-	}
-	epoch, err := q.EditionClaim(ctx, number) // a builder that still works on it is fenced
-	if err != nil {
-		return err
-	}
-	if _, err := q.EditionSetState(ctx, db.EditionSetStateParams{State: "retired", Number: number, Epoch: epoch}); err != nil {
-		return err
-	}
-	if err := q.CheckpointDelete(ctx, number); err != nil {
-		return err
-	}
-	for _, shard := range m.Shards {
-		params := db.EditionShardSetStateParams{State: "retired", Edition: number, Shard: int32(shard.Number())}
-		if _, err := q.EditionShardSetState(ctx, params); err != nil {
-			return err
-		}
-	}
-	_, err = tx.Exec(ctx, "UPDATE control.live SET previous = NULL WHERE previous = $1", number)
-	return err
 }

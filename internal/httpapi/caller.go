@@ -37,6 +37,13 @@ func (c caller) reads() reader.Caller {
 	return reader.Caller{Tenant: c.tenant.ID, Shard: c.tenant.Shard, User: c.user}
 }
 
+// readsFrom is reads for a page after the first, which is of the edition that the first was of.
+func (c caller) readsFrom(edition int64) reader.Caller {
+	r := c.reads()
+	r.Edition = edition
+	return r
+}
+
 func (c caller) key(entity string, id uuid.UUID) envelope.Key {
 	return envelope.Key{Tenant: c.tenant.ID, Entity: entity, ID: id.String()}
 }

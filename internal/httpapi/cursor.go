@@ -12,35 +12,37 @@ const CursorLifetime = time.Hour
 
 type cursor[M any] struct {
 	Expires int64 `json:"e"`
+	Edition int64 `json:"n"` // all pages are of the edition of the first
 	Mark    M     `json:"m"`
 }
 
 const cursorKind = "cursor"
 
 // sealCursor binds a mark to the tenant, the user, the route and the filter, so that it cannot be used elsewhere.
-func sealCursor[M any](s *reader.Sealer, c caller, route string, filter any, mark *M) *string {
+func sealCursor[M any](s *reader.Sealer, c caller, route string, filter any, edition int64, mark *M) *string {
 	if mark == nil {
 		return nil
 	}
-	body, _ := json.Marshal(cursor[M]{time.Now().Add(CursorLifetime).Unix(), *mark}) // times, texts and ids only
+	body, _ := json.Marshal(cursor[M]{time.Now().Add(CursorLifetime).Unix(), edition, *mark}) // times, texts and ids only
 	sealed := s.Seal(cursorKind, body, c.bounds(route, filter)...)
 	return &sealed
 }
 
-// openCursor is the inverse; nil for no cursor. Garbage, other people's cursors and old ones fail alike.
-func openCursor[M any](s *reader.Sealer, c caller, route string, filter any, sealed *string) (*M, error) {
+// openCursor is the inverse; no edition and no mark for no cursor. Garbage, other people's cursors and old ones fail
+// alike.
+func openCursor[M any](s *reader.Sealer, c caller, route string, filter any, sealed *string) (edition int64, mark *M, err error) {
 	if sealed == nil {
-		return nil, nil
+		return 0, nil, nil
 	}
 	body, err := s.Open(cursorKind, *sealed, c.bounds(route, filter)...)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	var opened cursor[M]
 	if err := json.Unmarshal(body, &opened); err != nil || time.Now().Unix() > opened.Expires {
-		return nil, reader.ErrSealed
+		return 0, nil, reader.ErrSealed
 	}
-	return &opened.Mark, nil
+	return opened.Edition, &opened.Mark, nil
 }
 
 func (c caller) bounds(route string, filter any) []string {

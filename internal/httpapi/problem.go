@@ -98,6 +98,8 @@ func ofSentinel(err error) *problem {
 	switch {
 	case errors.Is(err, reader.ErrNoEdition):
 		return unavailable("no_edition", "no edition is live yet; nothing was stored", "5")
+	case errors.Is(err, reader.ErrEditionGone):
+		return &problem{status: http.StatusGone, code: "edition_gone", detail: "the tables that this list began on are gone: begin again without the cursor"}
 	case errors.Is(err, reader.ErrNotYet):
 		return unavailable("not_yet", "the rows have not reached this position yet", "1")
 	case errors.Is(err, reader.ErrPositionLost):

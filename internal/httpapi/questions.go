@@ -66,18 +66,18 @@ func (s *server) ListMemories(ctx context.Context, r api.ListMemoriesRequestObje
 	if err != nil {
 		return nil, err
 	}
-	behind, err := openCursor[reader.MemoryMark](s.Sealer, c, "listMemories", filter, r.Params.Cursor)
+	began, behind, err := openCursor[reader.MemoryMark](s.Sealer, c, "listMemories", filter, r.Params.Cursor)
 	if err != nil {
 		return nil, err
 	}
-	page, next, stamp, err := s.Reader.Memories(ctx, c.reads(), fresh, filter, behind, count)
+	page, next, stamp, err := s.Reader.Memories(ctx, c.readsFrom(began), fresh, filter, behind, count)
 	if err != nil {
 		return nil, err
 	}
 	for _, m := range page {
 		answer.Body.Items = append(answer.Body.Items, memoryOnWire(m))
 	}
-	answer.Body.NextCursor = sealCursor(s.Sealer, c, "listMemories", filter, next)
+	answer.Body.NextCursor = sealCursor(s.Sealer, c, "listMemories", filter, stamp.Edition, next)
 	answer.Headers.RefoldEdition, answer.Headers.RefoldPosition, answer.Headers.RefoldAgeMs = s.stamps(c, stamp)
 	return answer, nil
 }
@@ -128,18 +128,18 @@ func (s *server) ListApps(ctx context.Context, r api.ListAppsRequestObject) (api
 	if err != nil {
 		return nil, err
 	}
-	behind, err := openCursor[reader.AppMark](s.Sealer, c, "listApps", filter, r.Params.Cursor)
+	began, behind, err := openCursor[reader.AppMark](s.Sealer, c, "listApps", filter, r.Params.Cursor)
 	if err != nil {
 		return nil, err
 	}
-	page, next, stamp, err := s.Reader.Apps(ctx, c.reads(), fresh, filter, behind, count)
+	page, next, stamp, err := s.Reader.Apps(ctx, c.readsFrom(began), fresh, filter, behind, count)
 	if err != nil {
 		return nil, err
 	}
 	for _, a := range page {
 		answer.Body.Items = append(answer.Body.Items, appOnWire(a))
 	}
-	answer.Body.NextCursor = sealCursor(s.Sealer, c, "listApps", filter, next)
+	answer.Body.NextCursor = sealCursor(s.Sealer, c, "listApps", filter, stamp.Edition, next)
 	answer.Headers.RefoldEdition, answer.Headers.RefoldPosition, answer.Headers.RefoldAgeMs = s.stamps(c, stamp)
 	return answer, nil
 }

@@ -78,7 +78,7 @@ func (s *stack) lastSeq(t *testing.T) uint64 {
 func newStack(t *testing.T) *stack {
 	t.Helper()
 	ctx := t.Context()
-	s := &stack{journal: journaltest.NewFake(0, 1), live: &edition.Live{}, health: &health{}}
+	s := &stack{journal: journaltest.NewFake(0, 1), health: &health{}}
 	s.journal.BeforeAppend, s.journal.AfterAppend = hook(&s.before), hook(&s.after)
 	var err error
 	s.db, err = postgres.Open(ctx, testenv.Postgres(t))
@@ -87,6 +87,7 @@ func newStack(t *testing.T) *stack {
 	check(t, s.db.Migrate(ctx))
 	shape, err := fold.Shape()
 	check(t, err)
+	s.live = &edition.Live{Shape: shape}
 	shards := []journal.Shard{s.journal}
 	quiet := slog.New(slog.DiscardHandler)
 	editions := &edition.Editions{DB: s.db, Shards: shards, Schema: fold.Tables, Fold: fold.Apply, Shape: shape, Logger: quiet, VerifyMigrations: true}

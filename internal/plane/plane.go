@@ -54,6 +54,9 @@ type Plane struct {
 	Live      *edition.Live
 	Shape     string
 
+	deployed standing // why this process may not answer yet; nil without Deploy
+	draining standing
+
 	// OnBatch is told about every committed batch of this process; set it before Run.
 	OnBatch func(edition int64, shard int, b projector.Batch)
 	// InTx takes part in the transaction of every batch of this process (see projector.Config); set it before Run.
@@ -66,7 +69,7 @@ func Open(ctx context.Context, c Config) (*Plane, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	p := &Plane{Config: c, Live: &edition.Live{}}
+	p := &Plane{Config: c}
 	if err := p.open(ctx); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
@@ -77,6 +80,7 @@ func (p *Plane) open(ctx context.Context) (err error) {
 	if p.Shape, err = fold.Shape(); err != nil {
 		return err
 	}
+	p.Live = &edition.Live{Shape: p.Shape, Unverified: p.SkipVerifyMigrations}
 	if p.Stack, err = p.stack(ctx); err != nil {
 		return err
 	}
@@ -144,17 +148,27 @@ func (p *Plane) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// EnsureLive makes a first edition, or finishes it, when no edition is live yet.
+// EnsureLive makes a first edition, or finishes it, when no edition is live yet in some shard.
 func (p *Plane) EnsureLive(ctx context.Context, progress func(edition.Progress)) error {
 	if err := p.Live.Refresh(ctx, p.DB); err != nil {
 		return err
 	}
-	if _, live := p.Live.Edition(0, ""); live {
+	number, missing := int64(0), false
+	for _, shard := range p.Journal.Shards {
+		live, ok := p.Live.Pointer(shard.Number())
+		missing = missing || !ok
+		if ok && p.Live.Leads(shard.Number()) {
+			number = live.Edition
+		}
+	}
+	if !missing {
 		return nil
 	}
-	number, err := p.Editions.Build(ctx, progress)
-	if err != nil {
-		return err
+	if number == 0 {
+		var err error
+		if number, err = p.Editions.Build(ctx, progress); err != nil {
+			return err
+		}
 	}
 	if err := p.Editions.First(ctx, number); err != nil {
 		return err

@@ -3,6 +3,7 @@ package plane
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/refold-dev/refold/internal/edition"
@@ -12,15 +13,16 @@ import (
 
 // Status is what `refold status` shows and what readiness rests on.
 type Status struct {
-	Postgres   string         `json:"postgres"`
-	Durability string         `json:"durability"`
-	JournalID  string         `json:"journal_id"`
-	Shape      string         `json:"shape"`
-	Ready      bool           `json:"ready"`
-	Faults     []string       `json:"faults"`
-	Shards     []ShardStatus  `json:"shards"`
-	Editions   []edition.Info `json:"editions"`
-	Notes      []string       `json:"notes"`
+	Postgres   string            `json:"postgres"`
+	Durability string            `json:"durability"`
+	JournalID  string            `json:"journal_id"`
+	Shape      string            `json:"shape"`
+	Ready      bool              `json:"ready"`
+	Faults     []string          `json:"faults"`
+	Shards     []ShardStatus     `json:"shards"`
+	Editions   []edition.Info    `json:"editions"`
+	Replicas   []edition.Replica `json:"replicas"`
+	Notes      []string          `json:"notes"`
 }
 
 // ShardStatus is a shard and how far the live edition has folded it.
@@ -31,6 +33,7 @@ type ShardStatus struct {
 	Bytes    uint64    `json:"bytes"`
 	BytesMax uint64    `json:"bytes_max"`
 	Live     int64     `json:"live_edition"`
+	Answers  int64     `json:"answers_from"` // of this binary's shape; 0 = it has none
 	Seq      int64     `json:"checkpoint"`
 	Lag      int64     `json:"lag_events"`
 	Moved    time.Time `json:"checkpoint_moved"`
@@ -50,17 +53,26 @@ func (p *Plane) Status(ctx context.Context) (*Status, error) {
 		return nil, err
 	}
 	for _, shard := range p.Journal.Shards {
-		one, fault, err := p.shardStatus(ctx, shard)
+		pointer, _ := p.Live.Pointer(shard.Number())
+		one, fault, err := p.shardStatus(ctx, shard, pointer.Edition)
 		if err != nil {
 			return nil, err
 		}
+		one.Live = pointer.Edition
+		one.Answers, _ = p.Live.Edition(shard.Number(), "")
 		if fault != nil {
 			s.Faults = append(s.Faults, fault.Error())
+		}
+		if one.Live != one.Answers {
+			s.Notes = append(s.Notes, standingBy(one))
 		}
 		s.Shards = append(s.Shards, one)
 	}
 	var err error
 	if s.Editions, err = p.Editions.List(ctx); err != nil {
+		return nil, err
+	}
+	if s.Replicas, err = p.Editions.Replicas(ctx); err != nil {
 		return nil, err
 	}
 	pool, err := p.DB.Operator(ctx)
@@ -78,15 +90,21 @@ func (p *Plane) Status(ctx context.Context) (*Status, error) {
 	return s, nil
 }
 
-func (p *Plane) shardStatus(ctx context.Context, shard journal.Shard) (one ShardStatus, fault, err error) {
+func standingBy(s ShardStatus) string {
+	if s.Answers == 0 {
+		return fmt.Sprintf("shard %d: live edition %d is of another shape, and this binary has none of its own", s.Shard, s.Live)
+	}
+	return fmt.Sprintf("shard %d: live edition %d is of another shape, this binary answers from edition %d", s.Shard, s.Live, s.Answers)
+}
+
+// shardStatus says how far an edition has folded a shard; number 0 = there is no edition.
+func (p *Plane) shardStatus(ctx context.Context, shard journal.Shard, number int64) (one ShardStatus, fault, err error) {
 	one.Shard = shard.Number()
 	facts, unanswered := shard.Facts(ctx)
 	one.Stream, one.Events, one.Bytes, one.BytesMax = facts.Stream, facts.Messages, facts.Bytes, facts.BytesMax
-	number, ok := p.Live.Edition(shard.Number(), "")
-	if !ok {
+	if number == 0 {
 		return one, notReady("shard %d: no edition is live", shard.Number()), nil
 	}
-	one.Live = number
 	pool, err := p.DB.Operator(ctx)
 	if err != nil {
 		return one, nil, err
@@ -113,11 +131,15 @@ func (p *Plane) shardStatus(ctx context.Context, shard journal.Shard) (one Shard
 	return one, nil, nil
 }
 
-// Ready reports whether the plane can answer questions and take commands; the error lists every reason why not.
+// Ready reports whether this process can answer questions and take commands; the error lists every reason why not.
 func (p *Plane) Ready(ctx context.Context) error {
-	var faults []error
+	faults := []error{p.draining.get(), p.deployed.get()}
 	for _, shard := range p.Journal.Shards {
-		_, fault, err := p.shardStatus(ctx, shard)
+		number, ok := p.Live.Edition(shard.Number(), "")
+		if !ok && p.deployed.get() != nil {
+			continue // that says why
+		}
+		_, fault, err := p.shardStatus(ctx, shard, number)
 		faults = append(faults, fault, err)
 	}
 	return errors.Join(faults...)

@@ -128,21 +128,11 @@ func (s *Supervisor) keep(ctx context.Context, u unit) {
 
 // project runs one projector while it holds the advisory lock; nil when another process has it.
 func (s *Supervisor) project(ctx context.Context, u unit) error {
-	pool, err := s.DB.Operator(ctx)
-	if err != nil {
+	release, mine, err := s.DB.TryLock(ctx, fmt.Sprintf("refold projector %d %d", u.edition, u.shard))
+	if err != nil || !mine {
 		return err
 	}
-	// A connection of its own: the pool serves short questions, and a lock is held for as long as the projector runs.
-	conn, err := pgx.ConnectConfig(ctx, pool.Config().ConnConfig)
-	if err != nil {
-		return fmt.Errorf("lock of edition %d: %w", u.edition, err)
-	}
-	defer release(conn)
-	var mine bool
-	name := fmt.Sprintf("refold projector %d %d", u.edition, u.shard)
-	if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock(hashtextextended($1, 0))", name).Scan(&mine); err != nil || !mine {
-		return err
-	}
+	defer release()
 	config := Config{
 		DB: s.DB, Shard: s.Shards[u.shard], Edition: u.edition, Schema: s.Schema, Fold: s.Fold, Logger: s.Logger,
 		InTx: s.InTx, StableFor: s.StableFor,
@@ -151,11 +141,4 @@ func (s *Supervisor) project(ctx context.Context, u unit) error {
 		config.OnBatch = func(b Batch) { s.OnBatch(u.edition, u.shard, b) }
 	}
 	return Run(ctx, config)
-}
-
-// release closes the connection, and with it the lock.
-func release(conn *pgx.Conn) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	_ = conn.Close(ctx)
 }

@@ -24,15 +24,18 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrNoEdition: no edition of this shard is live yet. Build one, or wait for it.
 	ErrNoEdition = errors.New("no edition is live")
+	// ErrEditionGone: the edition that a question began on is not there any more. Begin again.
+	ErrEditionGone = errors.New("the edition that this began on is gone")
 	// ErrNotYet: the rows have not reached the position in the time given. Ask again.
 	ErrNotYet = errors.New("the rows have not reached this position yet")
 	// ErrPositionLost: the position belongs to a journal, or to a time of it, that was given up in a restore. Drop it.
 	ErrPositionLost = errors.New("this position was lost in a restore")
 )
 
-// Editions knows which edition is live; *edition.Live is one.
+// Editions knows from which edition a tenant is answered, and which others can still be read; *edition.Live is one.
 type Editions interface {
 	Edition(shard int, tenant string) (number int64, ok bool)
+	Serves(shard int, number int64) bool
 }
 
 // Pools hands out the connections that may read an edition; *postgres.DB is one.
@@ -58,6 +61,9 @@ type Caller struct {
 	Tenant string
 	Shard  int // the tenant's
 	User   uuid.UUID
+	// Edition is the one that a question of several pages began on; 0 = the one that answers now. When it is gone the
+	// answer is ErrEditionGone: no two pages of one question are of two editions.
+	Edition int64
 }
 
 // Freshness says how new an answer must be. The zero value takes the rows as they are.
@@ -88,6 +94,9 @@ func (r *Reader) ask(ctx context.Context, c Caller, f Freshness, fn func(*db.Que
 	stamp := Stamp{Edition: number}
 	err = postgres.WithTenant(ctx, pool, c.Tenant, func(q *db.Queries) error {
 		checkpoint, err := q.CheckpointGet(ctx, db.CheckpointGetParams{Edition: number, Shard: int32(c.Shard)})
+		if errors.Is(err, pgx.ErrNoRows) {
+			return ErrEditionGone // retired a moment ago
+		}
 		if err != nil {
 			return fmt.Errorf("checkpoint of edition %d, shard %d: %w", number, c.Shard, err)
 		}
@@ -113,6 +122,12 @@ func (r *Reader) live(ctx context.Context, c Caller) (int64, *pgxpool.Pool, erro
 	number, ok := r.editions.Edition(c.Shard, c.Tenant)
 	if !ok {
 		return 0, nil, ErrNoEdition
+	}
+	if c.Edition != 0 && c.Edition != number {
+		if !r.editions.Serves(c.Shard, c.Edition) {
+			return 0, nil, ErrEditionGone
+		}
+		number = c.Edition
 	}
 	pool, err := r.pools.Reader(ctx, number)
 	return number, pool, err

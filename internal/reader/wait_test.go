@@ -19,6 +19,9 @@ type fixed struct{ edition int64 }
 
 func (f fixed) Edition(int, string) (int64, bool) { return f.edition, f.edition != 0 }
 
+// Serves knows the one edition more that stands by.
+func (f fixed) Serves(_ int, number int64) bool { return number == f.edition || number == f.edition-1 }
+
 // bench is an edition with a checkpoint that a test moves by hand.
 type bench struct {
 	db    *postgres.DB

@@ -272,7 +272,7 @@ func (q *Queries) CheckpointStop(ctx context.Context, arg CheckpointStopParams) 
 }
 
 const editionByNumber = `-- name: EditionByNumber :one
-SELECT number, schema_name, shape, state, epoch, created_at, retired_at FROM control.edition WHERE number = $1
+SELECT number, schema_name, shape, state, epoch, created_at, retired_at, answered_at FROM control.edition WHERE number = $1
 `
 
 func (q *Queries) EditionByNumber(ctx context.Context, number int64) (ControlEdition, error) {
@@ -286,6 +286,7 @@ func (q *Queries) EditionByNumber(ctx context.Context, number int64) (ControlEdi
 		&i.Epoch,
 		&i.CreatedAt,
 		&i.RetiredAt,
+		&i.AnsweredAt,
 	)
 	return i, err
 }
@@ -319,7 +320,7 @@ func (q *Queries) EditionInsert(ctx context.Context, arg EditionInsertParams) er
 }
 
 const editionList = `-- name: EditionList :many
-SELECT number, schema_name, shape, state, epoch, created_at, retired_at FROM control.edition ORDER BY number
+SELECT number, schema_name, shape, state, epoch, created_at, retired_at, answered_at FROM control.edition ORDER BY number
 `
 
 func (q *Queries) EditionList(ctx context.Context) ([]ControlEdition, error) {
@@ -339,6 +340,7 @@ func (q *Queries) EditionList(ctx context.Context) ([]ControlEdition, error) {
 			&i.Epoch,
 			&i.CreatedAt,
 			&i.RetiredAt,
+			&i.AnsweredAt,
 		); err != nil {
 			return nil, err
 		}

@@ -71,6 +71,8 @@ type ControlEdition struct {
 	Epoch      int64
 	CreatedAt  time.Time
 	RetiredAt  *time.Time
+	// When a process was last known to answer readers from it.
+	AnsweredAt *time.Time
 }
 
 type ControlEditionShard struct {
@@ -108,6 +110,17 @@ type ControlLive struct {
 	Previous  *int64
 	Epoch     int64
 	FlippedAt time.Time
+}
+
+// One row per serving process, renewed every second; it means nothing once it is old.
+type ControlReplica struct {
+	ID    string
+	Shape string
+	// The editions it answers readers from.
+	Editions  []int64
+	Ready     bool
+	StartedAt time.Time
+	SeenAt    time.Time
 }
 
 // Facts about this plane that outlive a process, such as migrations that ran unverified.
