@@ -247,7 +247,7 @@ func (d *deployer) make(ctx context.Context) error {
 func (d *deployer) prove(ctx context.Context, number int64) error {
 	for _, shard := range d.Journal.Shards {
 		report, err := verify.Run(ctx, verify.Config{
-			DB: d.DB, Shard: shard, Edition: number, Schema: fold.Tables, Fold: fold.Apply, Shape: d.Shape, MemoryBytes: d.MemoryBytes,
+			DB: d.DB, Shard: shard, Edition: number, Schema: fold.Tables, Fold: d.Fold, Shape: d.Shape, MemoryBytes: d.MemoryBytes,
 		})
 		if err != nil {
 			return err

@@ -20,6 +20,7 @@ import (
 	"github.com/refold-dev/refold/internal/localstack"
 	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/projector"
+	"github.com/refold-dev/refold/internal/rows"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -52,7 +53,9 @@ type Plane struct {
 	Directory *directory.Directory
 	Editions  *edition.Editions
 	Live      *edition.Live
-	Shape     string
+	// Fold and Shape are those of this binary.
+	Fold  rows.Fold
+	Shape string
 
 	deployed standing // why this process may not answer yet; nil without Deploy
 	draining standing
@@ -69,7 +72,7 @@ func Open(ctx context.Context, c Config) (*Plane, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	p := &Plane{Config: c}
+	p := &Plane{Config: c, Fold: fold.Apply}
 	if err := p.open(ctx); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
@@ -103,7 +106,7 @@ func (p *Plane) open(ctx context.Context) (err error) {
 	}
 	p.Directory = &directory.Directory{DB: p.DB, Shards: p.Journal.Shards, Fold: tenantOf, Logger: p.Logger}
 	p.Editions = &edition.Editions{
-		DB: p.DB, Shards: p.Journal.Shards, Schema: fold.Tables, Fold: fold.Apply, Shape: p.Shape, Logger: p.Logger,
+		DB: p.DB, Shards: p.Journal.Shards, Schema: fold.Tables, Fold: p.Fold, Shape: p.Shape, Logger: p.Logger,
 		MemoryBytes: p.MemoryBytes, VerifyMigrations: !p.SkipVerifyMigrations,
 	}
 	return p.Live.Refresh(ctx, p.DB)
@@ -138,7 +141,7 @@ func (p *Plane) Close() error {
 // Run keeps the plane going until ctx ends: projectors of all serving editions, tenants, live pointers.
 func (p *Plane) Run(ctx context.Context) error {
 	supervisor := &projector.Supervisor{
-		DB: p.DB, Shards: p.Journal.Shards, Schema: fold.Tables, Fold: fold.Apply, Shape: p.Shape, Logger: p.Logger, OnBatch: p.OnBatch,
+		DB: p.DB, Shards: p.Journal.Shards, Schema: fold.Tables, Fold: p.Fold, Shape: p.Shape, Logger: p.Logger, OnBatch: p.OnBatch,
 		InTx: p.InTx, StableFor: p.StableFor,
 	}
 	group, ctx := errgroup.WithContext(ctx)

@@ -74,7 +74,7 @@ func TestSeveralShards(t *testing.T) {
 	}
 }
 
-func verifyShard(t *testing.T, p *plane.Plane, number int64, shard int) *verify.Report {
+func verifyShard(t testing.TB, p *plane.Plane, number int64, shard int) *verify.Report {
 	t.Helper()
 	report, err := verify.Run(t.Context(), verify.Config{
 		DB: p.DB, Shard: p.Journal.Shard(shard), Edition: number, Schema: fold.Tables, Fold: fold.Apply, Shape: p.Shape,
