@@ -22,7 +22,7 @@ race: stores ## run all tests under the race detector
 	$(GO) test -race -timeout 80m $(TEST_FLAGS) ./...
 
 chaos: stores ## the long fault campaign: a million events, a hundred and more kills
-	REFOLD_CHAOS=long $(GO) test -count=1 -timeout 120m -v -run 'TestChaos|TestTampering' ./internal/plane
+	REFOLD_CHAOS=long $(GO) test -count=1 -timeout 120m -v -run 'TestChaos|TestTampering|TestADeployment|TestFlips|TestOperators' ./internal/plane
 
 generate: ## generate queries and the HTTP server anew (commit the result alone)
 	$(TOOL) sqlc generate

@@ -23,6 +23,7 @@ var children = testenv.Children{
 	"projector": projectorChild,
 	"build":     buildChild,
 	"frozen":    frozenChild,
+	"deploy":    deployChild,
 }
 
 // Variables that tell a child where its plane is.

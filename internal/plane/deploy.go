@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/refold-dev/refold/internal/edition"
+	"github.com/refold-dev/refold/internal/failpoint"
 	"github.com/refold-dev/refold/internal/fold"
 	"github.com/refold-dev/refold/internal/postgres/db"
 	"github.com/refold-dev/refold/internal/verify"
@@ -30,12 +31,16 @@ type Deployment struct {
 const (
 	deployPause = 250 * time.Millisecond
 	deployRetry = 5 * time.Second
+	beatMax     = 3 * time.Second
 	// levelEvents is how near the end of the journal an edition must have come before it is first answered from.
 	levelEvents = 1000
 )
 
 // ErrDiffers: the new edition was verified and is not what the journal says. It is kept to be looked at.
 var ErrDiffers = errors.New("the new edition differs from the journal: see `refold verify`, then `refold edition abort` to have it built again")
+
+// errMaking is the state of a process while it, or another one, builds.
+var errMaking = notReady("an edition of this binary's shape is being made")
 
 // Deploy brings this process to the point where it can answer readers, says so to the other processes, and cuts over
 // if it may. It returns when ctx ends. Until an edition of this binary's shape is fit to be answered from, Ready
@@ -88,20 +93,26 @@ func (d *deployer) beat(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		r := edition.Replica{ID: id, Shape: d.Shape, Editions: d.Live.Answering(len(d.Journal.Shards)), Ready: d.Ready(ctx) == nil}
-		if err := d.Editions.Beat(ctx, r); err != nil && ctx.Err() == nil {
+		if err := bounded(ctx, func(ctx context.Context) error { return d.Editions.Beat(ctx, r) }); err != nil {
 			d.Logger.Warn("cannot tell that this process is there", "error", err)
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-			defer cancel()
-			if err := d.Editions.Gone(ending, id); err != nil {
+			if err := bounded(ctx, func(ctx context.Context) error { return d.Editions.Gone(ctx, id) }); err != nil {
 				d.Logger.Warn("cannot tell that this process has ended", "error", err)
 			}
 			return nil
 		}
 	}
+}
+
+// bounded calls fn with a context that ends by time alone: a beat that is cut off might be stored after the process has
+// said that it is gone.
+func bounded(ctx context.Context, fn func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), beatMax)
+	defer cancel()
+	return fn(ctx)
 }
 
 // run takes one step after the other, for as long as the process lives: an operator may flip, abort or retire at
@@ -123,7 +134,7 @@ func (d *deployer) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil && err.Error() != d.said {
+		if err != nil && err != errMaking && err.Error() != d.said {
 			d.Logger.Warn("deployment", "state", err)
 			d.said = err.Error()
 		}
@@ -215,14 +226,14 @@ func (d *deployer) locked(ctx context.Context, work func() error) error {
 		return err
 	}
 	if !mine {
-		return notReady("another process makes an edition of this binary's shape")
+		return errMaking
 	}
 	defer release()
-	d.deployed.set(notReady("an edition of this binary's shape is being made"))
+	d.deployed.set(errMaking)
 	if err := work(); err != nil {
 		return err
 	}
-	return notReady("an edition of this binary's shape was just made")
+	return errMaking // and the next step sees what was made
 }
 
 // make builds an edition and proves it, or goes on with one that was built already.
@@ -237,8 +248,8 @@ func (d *deployer) make(ctx context.Context) error {
 	if err := d.Editions.CatchUp(ctx, number, d.Progress); err != nil {
 		return err
 	}
-	if d.SkipVerifyMigrations {
-		return nil
+	if err := failpoint.Hit("edition.caught-up"); err != nil || d.SkipVerifyMigrations {
+		return err
 	}
 	return d.prove(ctx, number)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/edition"
+	"github.com/refold-dev/refold/internal/failpoint"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/postgres/db"
@@ -100,7 +101,10 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("verify edition %d shard %d: %w", c.Edition, c.Shard.Number(), err)
 	}
-	return report, v.record(ctx, report)
+	if err := v.record(ctx, report); err != nil {
+		return nil, err
+	}
+	return report, failpoint.Hit("verify.recorded")
 }
 
 type verification struct {
@@ -353,6 +357,9 @@ func (v *verification) report(started time.Time) *Report {
 func (v *verification) record(ctx context.Context, r *Report) error {
 	body, err := json.Marshal(r)
 	if err != nil {
+		return err
+	}
+	if err := failpoint.Hit("verify.before-record"); err != nil {
 		return err
 	}
 	pool, err := v.DB.Operator(ctx)
