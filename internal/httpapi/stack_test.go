@@ -46,14 +46,15 @@ func (h *health) Ready(context.Context) error { return h.err }
 
 // stack is the edge over real Postgres, real projectors and the in-memory journal.
 type stack struct {
-	config  httpapi.Config
-	handler http.Handler
-	journal *journaltest.Fake
-	db      *postgres.DB
-	live    *edition.Live
-	edition int64
-	key     *auth.Local
-	health  *health
+	config   httpapi.Config
+	handler  http.Handler
+	journal  *journaltest.Fake
+	db       *postgres.DB
+	live     *edition.Live
+	edition  int64
+	editions *edition.Editions
+	key      *auth.Local
+	health   *health
 	// before and after are asked by the journal at each append, when they are set.
 	before, after atomic.Pointer[func(*envelope.Event) error]
 }
@@ -90,10 +91,10 @@ func newStack(t *testing.T) *stack {
 	s.live = &edition.Live{Shape: shape}
 	shards := []journal.Shard{s.journal}
 	quiet := slog.New(slog.DiscardHandler)
-	editions := &edition.Editions{DB: s.db, Shards: shards, Schema: fold.Tables, Fold: fold.Apply, Shape: shape, Logger: quiet, VerifyMigrations: true}
-	s.edition, err = editions.Build(ctx, nil)
+	s.editions = &edition.Editions{DB: s.db, Shards: shards, Schema: fold.Tables, Fold: fold.Apply, Shape: shape, Logger: quiet, VerifyMigrations: true}
+	s.edition, err = s.editions.Build(ctx, nil)
 	check(t, err)
-	check(t, editions.First(ctx, s.edition))
+	check(t, s.editions.First(ctx, s.edition))
 	check(t, s.live.Refresh(ctx, s.db))
 
 	supervisor := &projector.Supervisor{DB: s.db, Shards: shards, Schema: fold.Tables, Fold: fold.Apply, Shape: shape, Logger: quiet}

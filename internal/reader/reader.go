@@ -88,14 +88,14 @@ func (r *Reader) ask(ctx context.Context, c Caller, f Freshness, fn func(*db.Que
 	}
 	if f.Least != nil && f.Wait > 0 {
 		if err := r.await(ctx, place{number, c.Shard}, pool, f); err != nil {
-			return Stamp{}, err
+			return Stamp{}, c.retired(err)
 		}
 	}
 	stamp := Stamp{Edition: number}
 	err = postgres.WithTenant(ctx, pool, c.Tenant, func(q *db.Queries) error {
 		checkpoint, err := q.CheckpointGet(ctx, db.CheckpointGetParams{Edition: number, Shard: int32(c.Shard)})
 		if errors.Is(err, pgx.ErrNoRows) {
-			return ErrEditionGone // retired a moment ago
+			return ErrEditionGone
 		}
 		if err != nil {
 			return fmt.Errorf("checkpoint of edition %d, shard %d: %w", number, c.Shard, err)
@@ -109,7 +109,15 @@ func (r *Reader) ask(ctx context.Context, c Caller, f Freshness, fn func(*db.Que
 		}
 		return fn(q)
 	})
-	return stamp, err
+	return stamp, c.retired(err)
+}
+
+// retired makes an edition that was retired a moment ago no matter of the caller who did not ask for it.
+func (c Caller) retired(err error) error {
+	if c.Edition == 0 && errors.Is(err, ErrEditionGone) {
+		return ErrNoEdition
+	}
+	return err
 }
 
 func (r *Reader) await(ctx context.Context, at place, pool *pgxpool.Pool, f Freshness) error {

@@ -2,9 +2,11 @@ package reader
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/refold-dev/refold/internal/postgres/db"
 )
@@ -34,15 +36,19 @@ type watch struct {
 
 	mu      sync.Mutex
 	known   *Position     // nil until the first answer
+	gone    bool          // the edition was retired
 	changed chan struct{} // closed and replaced when known changes
 }
 
-// wait returns nil once the rows have reached p, ErrPositionLost, or ErrNotYet when ctx ends first.
+// wait returns nil once the rows have reached p, ErrPositionLost, ErrEditionGone, or ErrNotYet when ctx ends first.
 func (w *waits) wait(ctx context.Context, at place, pool *pgxpool.Pool, p Position) error {
 	shared := w.join(at, pool)
 	defer w.leave(at, shared)
 	for {
-		known, changed := shared.latest()
+		known, gone, changed := shared.latest()
+		if gone {
+			return ErrEditionGone
+		}
 		if known != nil {
 			if err := p.reachedBy(*known); err != ErrNotYet {
 				return err
@@ -83,10 +89,10 @@ func (w *waits) leave(at place, shared *watch) {
 	}
 }
 
-func (s *watch) latest() (*Position, <-chan struct{}) {
+func (s *watch) latest() (known *Position, gone bool, changed <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.known, s.changed
+	return s.known, s.gone, s.changed
 }
 
 func (s *watch) poll(ctx context.Context, at place, pool *pgxpool.Pool) {
@@ -97,12 +103,25 @@ func (s *watch) poll(ctx context.Context, at place, pool *pgxpool.Pool) {
 		if err == nil && s.tell(positionOf(checkpoint)) {
 			pause = pollMin
 		}
+		if errors.Is(err, pgx.ErrNoRows) {
+			s.end()
+			return
+		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, pollMax)
 	}
+}
+
+// end tells that the edition has no checkpoint any more.
+func (s *watch) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gone = true
+	close(s.changed)
+	s.changed = make(chan struct{})
 }
 
 func (s *watch) tell(p Position) (changed bool) {
