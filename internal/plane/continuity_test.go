@@ -95,6 +95,19 @@ func resume(t testing.TB, p *plane.Plane, from projector.Stop) {
 	}
 }
 
+// TestNoNewJournalForOldEditions starts against another NATS server, or after the streams were lost.
+func TestNoNewJournalForOldEditions(t *testing.T) {
+	t.Parallel()
+	config := fresh(t)
+	openWith(t, config)
+	config.NATSURL, config.DataDir = fresh(t).NATSURL, testenv.Dir(t)
+	for range 2 { // the refusal leaves nothing behind
+		if p, err := plane.Open(t.Context(), config); !errors.Is(err, plane.ErrJournalLost) {
+			t.Fatalf("got %v, %v; want %v", p, err, plane.ErrJournalLost)
+		}
+	}
+}
+
 func TestJournalReplacedUnderTheProjector(t *testing.T) {
 	t.Parallel()
 	config := fresh(t)

@@ -19,6 +19,7 @@ import (
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/localstack"
 	"github.com/refold-dev/refold/internal/postgres"
+	"github.com/refold-dev/refold/internal/postgres/db"
 	"github.com/refold-dev/refold/internal/projector"
 	"github.com/refold-dev/refold/internal/rows"
 	"golang.org/x/sync/errgroup"
@@ -99,6 +100,9 @@ func (p *Plane) open(ctx context.Context) (err error) {
 	}
 	p.Journal, err = journal.Open(ctx, p.Stack.NATS(), journal.Config{Shards: p.Shards, BytesMax: p.BytesMax})
 	if errors.Is(err, journal.ErrNoJournal) || errors.Is(err, journal.ErrIncomplete) {
+		if err := p.mayBegin(ctx, err); err != nil {
+			return err
+		}
 		p.Journal, err = journal.Create(ctx, p.Stack.NATS(), journal.Config{Shards: p.Shards, Replicas: p.Replicas, BytesMax: budget})
 	}
 	if err != nil {
@@ -110,6 +114,27 @@ func (p *Plane) open(ctx context.Context) (err error) {
 		MemoryBytes: p.MemoryBytes, VerifyMigrations: !p.SkipVerifyMigrations,
 	}
 	return p.Live.Refresh(ctx, p.DB)
+}
+
+// ErrJournalLost: the database has editions of a journal that is not on this NATS server.
+var ErrJournalLost = errors.New("the database has editions, but this NATS server does not have their journal: use the right server, or restore the journal; to begin anew use an empty database")
+
+// mayBegin allows a new journal only to a database without editions: those of another journal are not its fold.
+func (p *Plane) mayBegin(ctx context.Context, because error) error {
+	pool, err := p.DB.Operator(ctx)
+	if err != nil {
+		return err
+	}
+	editions, err := db.New(pool).EditionList(ctx)
+	if err != nil {
+		return err
+	}
+	for _, e := range editions {
+		if e.State == "serving" {
+			return fmt.Errorf("%w (%w)", ErrJournalLost, because)
+		}
+	}
+	return nil
 }
 
 func (p *Plane) stack(ctx context.Context) (*localstack.Stack, error) {
