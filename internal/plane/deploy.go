@@ -259,6 +259,11 @@ func (d *deployer) prove(ctx context.Context, number int64) error {
 	for _, shard := range d.Journal.Shards {
 		report, err := verify.Run(ctx, verify.Config{
 			DB: d.DB, Shard: shard, Edition: number, Schema: fold.Tables, Fold: d.Fold, Shape: d.Shape, MemoryBytes: d.MemoryBytes,
+			Progress: func(at verify.Progress) {
+				if d.Progress != nil {
+					d.Progress(edition.Progress{Edition: number, Phase: "verify: " + at.Phase, Shard: shard.Number(), Pass: at.Part, Passes: at.Parts, Done: at.Done, Total: at.Total})
+				}
+			},
 		})
 		if err != nil {
 			return err
