@@ -339,3 +339,26 @@ func (x *tamperer) checkpoint() {
 func verifyConfig(p *plane.Plane, number int64) verify.Config {
 	return verify.Config{DB: p.DB, Shard: p.Journal.Shard(0), Edition: number, Schema: fold.Tables, Fold: fold.Apply, Shape: p.Shape}
 }
+
+// TestASecondRowOfAKeyIsExtra: a table that has lost its key can hold a row twice.
+func TestASecondRowOfAKeyIsExtra(t *testing.T) {
+	p := open(t)
+	all := generators(t, p, seed(t), 1)
+	write(t, p, 200, all...)
+	settle(t, p, 1)
+	x := &tamperer{t: t, random: rand.New(rand.NewPCG(1, 1)), p: p, model: modelOf(all)}
+	var err error
+	if x.pool, err = p.DB.OwnerOf(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"memory", "memory_category", "memory_status"} {
+		row := x.model.rows[name][slices.Sorted(maps.Keys(x.model.rows[name]))[0]]
+		x.exec("ALTER TABLE " + name + " DROP CONSTRAINT " + name + "_pkey")
+		x.exec("INSERT INTO " + name + " SELECT * FROM " + name + " WHERE " + layouts[name].where(row.values))
+		want := []finding{x.row(string(rows.Extra), name, row.values)}
+		if diff := cmp.Diff(want, findings(verifyEdition(t, p, 1))); diff != "" {
+			t.Errorf("table %s (-want +got):\n%s", name, diff)
+		}
+		x.exec("DELETE FROM " + name + " WHERE ctid = (SELECT max(ctid) FROM " + name + " WHERE " + layouts[name].where(row.values) + ")")
+	}
+}

@@ -225,8 +225,8 @@ func (r *rowsOf[S, R]) each(t *Tuple, row func(seq uint64)) {
 
 func (r *rowsOf[S, R]) match(t *Tuple, f Fields, actual []byte) (verdict, uint64) {
 	i, ok := r.find(r.table.SubOf(f))
-	if !ok || !r.slots[i].present {
-		return extra, 0
+	if !ok || !r.slots[i].present || r.slots[i].seen {
+		return extra, 0 // also a second row of the same key, in a table that has lost its own
 	}
 	s := &r.slots[i]
 	s.seen = true
