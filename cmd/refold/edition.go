@@ -25,7 +25,7 @@ func (p *progress) build(at edition.Progress) {
 
 func (c *cli) edition() *cobra.Command {
 	cmd := &cobra.Command{Use: "edition", Short: "Build, verify, cut over, roll back and retire editions of the tables"}
-	cmd.AddCommand(c.editionList(), c.editionBuild(), c.editionVerify(), c.editionCutover(), c.editionRollback(), c.editionRetire(), c.editionResume())
+	cmd.AddCommand(c.editionList(), c.editionPlan(), c.editionBuild(), c.editionVerify(), c.editionCutover(), c.editionRollback(), c.editionRetire(), c.editionResume())
 	return group(cmd)
 }
 

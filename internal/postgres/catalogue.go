@@ -48,6 +48,29 @@ func (d *DB) TableNames(ctx context.Context, edition int64) ([]string, error) {
 	return names, nil
 }
 
+// TableSizes returns what each table of an edition takes on disk, with its indexes.
+func (d *DB) TableSizes(ctx context.Context, edition int64) (map[string]int64, error) {
+	pool, err := d.Owner(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := pool.Query(ctx, `
+		SELECT c.relname, pg_catalog.pg_total_relation_size(c.oid)
+		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND c.relname <> 'goose_db_version'`, SchemaName(edition))
+	if err != nil {
+		return nil, fmt.Errorf("sizes of the tables of edition %d: %w", edition, err)
+	}
+	sizes := map[string]int64{}
+	var name string
+	var bytes int64
+	_, err = pgx.ForEachRow(rows, []any{&name, &bytes}, func() error {
+		sizes[name] = bytes
+		return nil
+	})
+	return sizes, err
+}
+
 // Audit returns what is wrong with the protection of an edition: every table must be under forced row level
 // security with a policy for each role, every unique index must begin with the tenant, nothing may be owned,
 // truncated or bypassed by a runtime role, and no view, matview or SECURITY DEFINER function may stand beside.

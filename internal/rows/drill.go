@@ -18,7 +18,6 @@ type Drill struct {
 	tables   []string
 	part     func(envelope.Key) bool
 	expected map[string]drilled // by table index and key
-	keyBuf   []byte
 }
 
 type drilled struct {
@@ -34,18 +33,20 @@ func NewDrill(s *Schema, tenant string, tables []string, part func(envelope.Key)
 		if slices.Contains(tables, d.Name) {
 			var f Fields
 			f.parse(tuple)
-			g.expected[g.keyOf(d, f)] = drilled{bytes.Clone(tuple), key, g.event.Seq}
+			g.expected[string(d.appendKey(nil, f))] = drilled{bytes.Clone(tuple), key, g.event.Seq}
 		}
 	})
 	return g
 }
 
-func (g *Drill) keyOf(d *Description, f Fields) string {
-	g.keyBuf = append(g.keyBuf[:0], byte(d.index))
+// appendKey appends a text that no other row has, in this table or another: the table and the values of the key, with
+// their lengths.
+func (d *Description) appendKey(b []byte, f Fields) []byte {
+	b = append(b, byte(d.index))
 	for i := range d.KeyColumns {
-		g.keyBuf = append(append(g.keyBuf, byte(len(f[i])>>8), byte(len(f[i]))), f[i]...)
+		b = append(append(b, byte(len(f[i])>>8), byte(len(f[i]))), f[i]...)
 	}
-	return string(g.keyBuf)
+	return b
 }
 
 // Compare reads the tenant's rows in tx and notes every difference in c.
@@ -61,7 +62,7 @@ func (g *Drill) Compare(ctx context.Context, tx pgx.Tx, c *Comparison) error {
 			if g.part != nil && !g.part(owner) {
 				return
 			}
-			key := g.keyOf(d, f)
+			key := string(d.appendKey(nil, f))
 			want, ok := g.expected[key]
 			switch {
 			case !ok || seen[key]:

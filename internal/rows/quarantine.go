@@ -48,6 +48,9 @@ var heldEntities = &Table[One, db.HeldEntity]{
 	},
 }
 
+// heldKindColumn is where held_entity has the kind of the event.
+const heldKindColumn = 5
+
 // heldEvents lists every event that waits, the first one included.
 var heldEvents = &Log[db.HeldEvent]{
 	Description: Description{

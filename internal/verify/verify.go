@@ -85,6 +85,7 @@ const (
 	memoryBytesDefault = 1 << 30
 	eventBytesEstimate = 700
 	progressEvery      = 200 * time.Millisecond
+	isolation          = "REPEATABLE READ READ ONLY, one snapshot"
 )
 
 // Run verifies one shard of an edition and records the report. It fails only when it could not finish; what it
@@ -337,7 +338,7 @@ func (v *verification) report(started time.Time) *Report {
 	r := &Report{
 		Edition: v.Edition, Shard: v.Shard.Number(), JournalID: v.cp.JournalID, Seq: uint64(v.cp.Seq), Shape: v.Shape,
 		Rows: v.rows, Digests: v.digests.List(), Held: v.held, Differences: v.found, Total: v.total,
-		Isolation: "REPEATABLE READ READ ONLY, one snapshot", Parts: v.parts,
+		Isolation: isolation, Parts: v.parts,
 		Started: started.UTC(), DurationMs: time.Since(started).Milliseconds(),
 		Chain: ChainResult{
 			Equal:    bytes.Equal(v.history.Chain[:], v.cp.Chain) && bytes.Equal(v.history.Last[:], v.cp.EventDigest),
