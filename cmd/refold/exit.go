@@ -9,6 +9,7 @@ import (
 	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/localstack"
 	"github.com/refold-dev/refold/internal/openmemory"
+	"github.com/refold-dev/refold/internal/verify"
 	"github.com/spf13/cobra"
 )
 
@@ -62,7 +63,7 @@ func exitCode(err error) int {
 func refused(err error) bool {
 	for _, refusal := range []error{
 		edition.ErrNotVerified, edition.ErrTail, edition.ErrHoldsMore, edition.ErrShape, edition.ErrState, edition.ErrLive,
-		edition.ErrCursors, edition.ErrNoStandby, edition.ErrNoEdition, directory.ErrNoTenant,
+		edition.ErrCursors, edition.ErrNoStandby, edition.ErrNoEdition, directory.ErrNoTenant, verify.ErrLiveMixed,
 	} {
 		if errors.Is(err, refusal) {
 			return true

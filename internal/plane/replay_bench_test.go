@@ -11,6 +11,7 @@ import (
 	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/edition"
+	"github.com/refold-dev/refold/internal/fold"
 	"github.com/refold-dev/refold/internal/plane"
 )
 
@@ -38,7 +39,7 @@ func fill(b *testing.B, p *plane.Plane, n int) {
 	writers.Wait()
 }
 
-// BenchmarkReplay builds and verifies an edition of events with history, for a profile; `make bench` compares.
+// BenchmarkReplay builds, verifies and plans an edition of events with history, for a profile; `make bench` compares.
 func BenchmarkReplay(b *testing.B) {
 	const n = 150_000
 	p := openWith(b, fresh(b))
@@ -74,6 +75,17 @@ func BenchmarkReplay(b *testing.B) {
 	b.Run("verify", func(b *testing.B) {
 		for b.Loop() {
 			mustBeClean(b, verifyEdition(b, p, number))
+		}
+		b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
+	})
+	if _, err := p.Editions.Cutover(b.Context(), number); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("plan", func(b *testing.B) {
+		for b.Loop() {
+			r := planWith(b, planConfig(p, fold.Apply))
+			mustPlanNothing(b, r)
+			b.Logf("%d rows, folded in %d ms of %d ms, build %s, disk %d", r.Rows().Next, r.FoldMs, r.Duration, r.Build.Duration(), r.Build.DiskBytes)
 		}
 		b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
 	})
