@@ -74,6 +74,9 @@ func planVerdict(r *verify.PlanReport) string {
 		return fmt.Sprintf("nothing to migrate: edition %d has the shape of this binary, and every row is the fold of the journal", r.Edition)
 	case r.SameShape:
 		return fmt.Sprintf("nothing to migrate: edition %d has the shape of this binary; but rows differ from the journal: run `refold verify`", r.Edition)
+	case !r.Differ():
+		return fmt.Sprintf("edition %d has shape %s, this binary makes %s: the same rows, with other keys, indexes, checks or policies, or another version of the fold",
+			r.Edition, r.LiveShape, r.Shape)
 	default:
 		return fmt.Sprintf("edition %d has shape %s, this binary makes %s: %d rows added, %d removed, %d changed",
 			r.Edition, r.LiveShape, r.Shape, all.Added, all.Removed, all.Changed)
@@ -123,13 +126,16 @@ func planTenants(w *tabwriter.Writer, r *verify.PlanReport) {
 }
 
 func planHeld(w *tabwriter.Writer, r *verify.PlanReport) {
-	if len(r.Held) == 0 {
+	if len(r.HeldKinds) == 0 {
 		return
 	}
 	row(w)
 	row(w, "HELD BECAUSE OF", "LIVE", "NEXT", "MORE", "FEWER")
-	for _, h := range r.Held {
+	for _, h := range r.HeldKinds {
 		row(w, h.Kind, h.Live, h.Next, h.More, h.Fewer)
+	}
+	if live, next := r.Held(); next > live && r.Edition != 0 {
+		row(w, fmt.Sprintf("a cutover would be refused: the next edition holds %d entities, the live one %d", next, live))
 	}
 }
 

@@ -192,7 +192,7 @@ func TestThePlanOfTheSameFoldIsEmpty(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	var held int64
-	for _, h := range r.Held {
+	for _, h := range r.HeldKinds {
 		if h.Live != h.Next || h.More+h.Fewer > 0 {
 			t.Errorf("held: %+v", h)
 		}
@@ -237,7 +237,7 @@ func mustExplainHeld(t *testing.T, p *plane.Plane, r *verify.PlanReport) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, r.Held); diff != "" || len(want) != 2 {
+	if diff := cmp.Diff(want, r.HeldKinds); diff != "" || len(want) != 2 {
 		t.Errorf("held, %d kinds (-SQL +plan):\n%s", len(want), diff)
 	}
 }
@@ -362,7 +362,7 @@ func countOf(t testing.TB, p *plane.Plane, number int64, name string) (n int64) 
 }
 
 // timeless leaves out of a plan what differs between two of the same rows.
-var timeless = cmpopts.IgnoreFields(verify.PlanReport{}, "Parts", "FoldMs", "Started", "Duration", "Build")
+var timeless = cmpopts.IgnoreFields(verify.PlanReport{}, "Parts", "FoldMs", "Started", "DurationMs", "Build")
 
 func TestAPlanInPartsIsTheSame(t *testing.T) {
 	p, all := written(t)
@@ -552,6 +552,26 @@ func TestAPlanWithoutALiveEdition(t *testing.T) {
 		if want := (rows.RowCounts{Next: n, Added: n}); table.Kind != rows.NewTable || !reflect.DeepEqual(table.Rows, want) {
 			t.Errorf("table %s is %s with %+v, want %+v", name, table.Kind, table.Rows, want)
 		}
+	}
+}
+
+// TestAPlanTakesThePaceOfABuild: what a former build measured stands in the estimate, with its name.
+func TestAPlanTakesThePaceOfABuild(t *testing.T) {
+	p, _ := written(t)
+	pool, err := p.DB.Owner(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := planWith(t, planConfig(p, fold.Apply)); !strings.Contains(r.Build.Pace.Source, "not measured") || r.Build.Pace.Loaded == 0 || r.Build.Pace.Indexed == 0 {
+		t.Errorf("without a build of any size: %+v", r.Build)
+	}
+	if _, err := pool.Exec(t.Context(), `UPDATE control.build SET rows_loaded = 50000, load_ms = 500, index_ms = 2000 WHERE edition = 1`); err != nil {
+		t.Fatal(err)
+	}
+	want := verify.Pace{Loaded: 100_000, Indexed: 25_000, Source: "measured by the build of edition 1"}
+	r := planWith(t, planConfig(p, fold.Apply))
+	if next := r.Rows().Next; r.Build.Pace != want || r.Build.LoadMs != next/100 || r.Build.IndexMs != next/25 || next == 0 {
+		t.Errorf("got %+v of %d rows, want %+v", r.Build, next, want)
 	}
 }
 

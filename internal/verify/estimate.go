@@ -1,8 +1,13 @@
 package verify
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/refold-dev/refold/internal/rows"
 )
 
@@ -16,6 +21,33 @@ type Pace struct {
 
 // assumed stands in where nobody has measured anything here: 150,000 rows of memories on two cores, rounded down.
 var assumed = Pace{Loaded: 300_000, Indexed: 150_000, Source: "assumed, not measured here"}
+
+// paceRowsMin is how many rows a build must have loaded to tell a pace.
+const paceRowsMin = 10_000
+
+// pace is that of the biggest build so far. The control tables may be older than this binary, and know of no builds.
+func (p *planning) pace(ctx context.Context) (Pace, error) {
+	pool, err := p.DB.Owner(ctx)
+	if err != nil {
+		return Pace{}, err
+	}
+	var number int64
+	var measured Pace
+	err = pool.QueryRow(ctx, `SELECT edition, rows_loaded * 1000.0::float8 / load_ms, rows_loaded * 1000.0::float8 / index_ms
+		FROM control.build WHERE finished_at IS NOT NULL AND rows_loaded >= $1 AND load_ms > 0 AND index_ms > 0
+		ORDER BY rows_loaded DESC, edition DESC LIMIT 1`, paceRowsMin).Scan(&number, &measured.Loaded, &measured.Indexed)
+	if errors.Is(err, pgx.ErrNoRows) || noTable(err) {
+		return assumed, nil
+	}
+	measured.Source = fmt.Sprintf("measured by the build of edition %d", number)
+	return measured, err
+}
+
+// noTable reports whether a query failed because its table, or the schema of it, is not there.
+func noTable(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (pg.Code == "42P01" || pg.Code == "3F000")
+}
 
 // Estimate is what a build would take.
 type Estimate struct {
@@ -36,9 +68,6 @@ func (e Estimate) Duration() time.Duration {
 const encodedFactor = 2
 
 func (r *PlanReport) estimate(folding time.Duration, pace Pace, sizes map[string]int64) Estimate {
-	if pace.Loaded <= 0 || pace.Indexed <= 0 {
-		pace = assumed
-	}
 	var head uint64
 	for _, s := range r.Shards {
 		head += s.Head
