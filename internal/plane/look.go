@@ -13,12 +13,12 @@ import (
 )
 
 // Look opens a plane without touching it: no control migration, no new journal, no edition. It fits beside a plane
-// that an older binary runs. Only Stack, DB, Journal and Shape are there; Close must be called.
+// that an older binary runs. Only Stack, DB, Journal, Shape and Fold are there; Close must be called.
 func Look(ctx context.Context, c Config) (*Plane, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	p := &Plane{Config: c}
+	p := &Plane{Config: c, Fold: fold.Apply}
 	if err := p.look(ctx); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
@@ -46,7 +46,7 @@ func (p *Plane) look(ctx context.Context) (err error) {
 // was opened by Look, and writes nothing.
 func (p *Plane) PlanEdition(ctx context.Context, progress func(verify.Progress)) (*verify.PlanReport, error) {
 	return verify.Plan(ctx, verify.PlanConfig{
-		DB: p.DB, Shards: p.Journal.Shards, Schema: fold.Tables, Fold: fold.Apply, Shape: p.Shape,
+		DB: p.DB, Shards: p.Journal.Shards, Schema: fold.Tables, Fold: p.Fold, Shape: p.Shape,
 		MemoryBytes: p.MemoryBytes, Progress: progress,
 	})
 }

@@ -565,8 +565,16 @@ func TestAPlanTakesThePaceOfABuild(t *testing.T) {
 	if r := planWith(t, planConfig(p, fold.Apply)); !strings.Contains(r.Build.Pace.Source, "not measured") || r.Build.Pace.Loaded == 0 || r.Build.Pace.Indexed == 0 {
 		t.Errorf("without a build of any size: %+v", r.Build)
 	}
-	if _, err := pool.Exec(t.Context(), `UPDATE control.build SET rows_loaded = 50000, load_ms = 500, index_ms = 2000 WHERE edition = 1`); err != nil {
-		t.Fatal(err)
+	for _, sql := range []string{
+		`CREATE TABLE IF NOT EXISTS control.build (edition bigint PRIMARY KEY, events bigint, rows_loaded bigint, replay_ms bigint, load_ms bigint, index_ms bigint,
+			held_back_ms bigint, bytes bigint, finished_at timestamptz)`,
+		`INSERT INTO control.build (edition, events, rows_loaded, replay_ms, load_ms, index_ms, held_back_ms, bytes, finished_at)
+			VALUES (1, 1, 50000, 1, 500, 2000, 0, 1, clock_timestamp())
+			ON CONFLICT (edition) DO UPDATE SET rows_loaded = excluded.rows_loaded, load_ms = excluded.load_ms, index_ms = excluded.index_ms`,
+	} {
+		if _, err := pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
 	}
 	want := verify.Pace{Loaded: 100_000, Indexed: 25_000, Source: "measured by the build of edition 1"}
 	r := planWith(t, planConfig(p, fold.Apply))
