@@ -50,15 +50,13 @@ func planTable(w *tabwriter.Writer, r *verify.PlanReport) {
 	for _, s := range r.Shards {
 		row(w, fmt.Sprintf("shard %d: compared at sequence %d, the journal ends at %d", s.Shard, s.Seq, s.Head))
 	}
-	row(w, fmt.Sprintf("%d events folded in %s, in %d parts", r.Events, time.Duration(r.FoldMs)*time.Millisecond, r.Parts))
+	row(w, fmt.Sprintf("%d events folded in %s, parts: %d", r.Events, time.Duration(r.FoldMs)*time.Millisecond, r.Parts))
 	row(w)
 	row(w, "TABLE", "", "LIVE", "NEXT", "ADDED", "REMOVED", "CHANGED", "COLUMNS")
 	for _, t := range r.Tables {
 		row(w, append([]any{t.Table, t.Kind}, countCells(&t.Rows)...)...)
-		for _, column := range t.Columns {
-			row(w, "  "+describeColumn(column))
-		}
 	}
+	planColumns(w, r)
 	planTenants(w, r)
 	planHeld(w, r)
 	planExamples(w, r)
@@ -99,6 +97,18 @@ func describeColumn(c rows.ColumnPlan) string {
 		return fmt.Sprintf("column %s removed (%s)", c.Column, c.Live)
 	default:
 		return fmt.Sprintf("column %s altered (%s -> %s)", c.Column, c.Live, c.Next)
+	}
+}
+
+func planColumns(w *tabwriter.Writer, r *verify.PlanReport) {
+	for _, t := range r.Tables {
+		if len(t.Columns) > 0 {
+			row(w)
+			row(w, "table "+t.Table+":")
+		}
+		for _, column := range t.Columns {
+			row(w, "  "+describeColumn(column))
+		}
 	}
 }
 
@@ -166,9 +176,16 @@ func planExamples(w *tabwriter.Writer, r *verify.PlanReport) {
 
 func planBuild(w *tabwriter.Writer, r *verify.PlanReport) {
 	b := r.Build
-	part := func(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
 	row(w)
 	row(w, fmt.Sprintf("a build would take about %s: replay %s at the rate just measured, load %s and keys %s (%.0f and %.0f rows a second, %s)",
-		b.Duration(), part(b.ReplayMs), part(b.LoadMs), part(b.IndexMs), b.Pace.Loaded, b.Pace.Indexed, b.Pace.Source))
+		about(b.ReplayMs+b.LoadMs+b.IndexMs), about(b.ReplayMs), about(b.LoadMs), about(b.IndexMs), b.Pace.Loaded, b.Pace.Indexed, b.Pace.Source))
 	row(w, fmt.Sprintf("and about %.1f MiB of disk beside the live edition", float64(b.DiskBytes)/(1<<20)))
+}
+
+// about rounds an estimate to what it can know.
+func about(ms int64) string {
+	if ms < 1000 {
+		return "a second or less"
+	}
+	return (time.Duration(ms) * time.Millisecond).Round(time.Second).String()
 }

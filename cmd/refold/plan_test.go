@@ -84,7 +84,7 @@ func TestPlanTable(t *testing.T) {
 	got := planText(r)
 	for _, want := range []string{
 		"edition 4 has shape aaa, this binary makes bbb: 2 rows added, 8 removed, 3 changed\n",
-		"shard 0: compared at sequence 40, the journal ends at 41\n", "40 events folded in 1.5s, in 1 parts\n",
+		"shard 0: compared at sequence 40, the journal ends at 41\n", "40 events folded in 1.5s, parts: 1\n",
 		"content 3, updated_at 2\n", "  column mood added (text)\n", "  column app_id altered (text -> uuid)\n", "  column old removed (int8 not null)\n",
 		"and 2 more; all of them with --output json\n", "memory.added.v99", "a cutover would be refused: the next edition holds 4 entities, the live one 3\n", "  changed: tenant acme table memory id 1: content, updated_at\n",
 		"a build would take about 2s: ", "measured by the build of edition 4", "3.0 MiB",

@@ -85,7 +85,7 @@ func BenchmarkReplay(b *testing.B) {
 		for b.Loop() {
 			r := planWith(b, planConfig(p, fold.Apply))
 			mustPlanNothing(b, r)
-			b.Logf("%d rows, folded in %d ms of %d ms, build %s, disk %d", r.Rows().Next, r.FoldMs, r.DurationMs, r.Build.Duration(), r.Build.DiskBytes)
+			b.Logf("%d rows, folded in %d ms of %d ms, estimate %+v", r.Rows().Next, r.FoldMs, r.DurationMs, r.Build)
 		}
 		b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
 	})

@@ -58,11 +58,6 @@ type Estimate struct {
 	DiskBytes int64 `json:"disk_bytes"`
 }
 
-// Duration is how long the build would take.
-func (e Estimate) Duration() time.Duration {
-	return time.Duration(e.ReplayMs+e.LoadMs+e.IndexMs) * time.Millisecond
-}
-
 // encodedFactor is what a table with its keys takes on disk for a byte of encoded rows, where no table of the live
 // edition tells it.
 const encodedFactor = 2
