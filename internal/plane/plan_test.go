@@ -367,7 +367,7 @@ var timeless = cmpopts.IgnoreFields(verify.PlanReport{}, "Parts", "FoldMs", "Sta
 func TestAPlanInPartsIsTheSame(t *testing.T) {
 	p, all := written(t)
 	// Rows bigger than an event is expected to be make parts outgrow their budget.
-	for range 10 {
+	for range 15 {
 		private := events.MemoryPrivate{Content: strings.Repeat("tea ", 10_000)}
 		publish(t, p, all[0].tenant, "memory", uuid.New(), 1, 0, &events.MemoryAdded{UserID: uuid.New(), Private: private})
 	}

@@ -5,6 +5,7 @@
 //	live     Prefetch loads the entities of a batch, Flush writes what changed, in the batch's transaction
 //	replay   everything is absent at the start, Copy writes all rows at the end
 //	verify   everything is absent at the start, Compare holds all rows against the table
+//	plan     as verify, against the tables of an edition that another binary may have made
 //
 // An event touches the rows of its own entity and no others. That is checked, and it is what allows the key space
 // to be folded in parts.

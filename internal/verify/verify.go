@@ -1,5 +1,5 @@
 // Package verify proves that the rows of an edition are the fold of the journal: for every tenant, at an exact
-// sequence, while writes go on. It also explains rows by the events behind them.
+// sequence, while writes go on. It also explains rows by the events behind them, and plans what another fold would change.
 //
 // The journal is folded to near its head first. Then one snapshot on the primary gives checkpoint and rows of the
 // same instant; the journal is folded on to exactly that checkpoint, and every row is held against it. There is
