@@ -66,7 +66,7 @@ func (e *Event) FromHeaders(get func(name string) string) error {
 	case e.EventID == "" || e.Kind == "" || e.CommandID == "":
 		return fmt.Errorf("%w: id, type or command id is missing", ErrEnvelope)
 	case errVersion != nil || e.Version == 0:
-		return fmt.Errorf("%w: %s is %q, want 1, 2, ...", ErrEnvelope, headerVersion, get(headerVersion))
+		return fmt.Errorf("%w: %s is %q, want a number from 1", ErrEnvelope, headerVersion, get(headerVersion))
 	case errTime != nil:
 		return fmt.Errorf("%w: %s is %q, want RFC 3339", ErrEnvelope, headerTime, get(headerTime))
 	}

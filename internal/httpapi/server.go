@@ -104,7 +104,7 @@ func (s *server) harden(next http.Handler) http.Handler {
 		h.Set("Cache-Control", "no-store")
 		defer func() {
 			fault := recover()
-			if fault == http.ErrAbortHandler {
+			if err, ok := fault.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 				panic(fault) // the server's own way to cut a connection
 			}
 			if fault != nil {

@@ -1,6 +1,7 @@
 package localstack
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -67,7 +68,7 @@ func (c *Child) Signal(sig os.Signal) error {
 		return nil
 	default:
 	}
-	if err := c.process.Signal(sig); err != nil && err != os.ErrProcessDone {
+	if err := c.process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("signal %v to process %d: %w", sig, c.PID(), err)
 	}
 	return nil

@@ -143,7 +143,7 @@ func (c *container) awaitReady(ctx context.Context) error {
 		}
 		select {
 		case <-c.cli.Done():
-			return fmt.Errorf("docker run ended: %v", c.cli.Err())
+			return fmt.Errorf("docker run ended: %w", c.cli.Err())
 		default:
 		}
 		if pause(ctx, dockerPoll) != nil {

@@ -1,7 +1,6 @@
 package localstack
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -38,7 +37,7 @@ func (l *serverLogger) Tracef(string, ...any)          {}
 // Fatalf does not end the process: whoever started the server decides.
 func (l *serverLogger) Fatalf(format string, v ...any) {
 	l.mu.Lock()
-	l.failed = errors.New(fmt.Sprintf(format, v...))
+	l.failed = fmt.Errorf(format, v...)
 	l.mu.Unlock()
 	l.logger.Error(line(format, v))
 }

@@ -84,7 +84,7 @@ func (c cluster) awaitReady(ctx context.Context, child *Child) error {
 	for {
 		select {
 		case <-child.Done():
-			return fmt.Errorf("the server ended while starting: %v", child.Err())
+			return fmt.Errorf("the server ended while starting: %w", child.Err())
 		default:
 		}
 		if state := c.postmaster(); state.pid == child.PID() && state.status == "ready" {

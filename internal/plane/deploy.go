@@ -134,7 +134,7 @@ func (d *deployer) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil && err != errMaking && err.Error() != d.said {
+		if err != nil && !errors.Is(err, errMaking) && err.Error() != d.said {
 			d.Logger.Warn("deployment", "state", err)
 			d.said = err.Error()
 		}

@@ -12,7 +12,6 @@ import (
 	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/fold"
-	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/projector"
 	"github.com/refold-dev/refold/internal/rows"
@@ -273,7 +272,7 @@ func project(t *testing.T, p *plane.Plane, number int64, f rows.Fold) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	var shard journal.Shard = p.Journal.Shard(0)
+	shard := p.Journal.Shard(0)
 	go func() {
 		done <- projector.Run(ctx, projector.Config{DB: p.DB, Shard: shard, Edition: number, Schema: fold.Tables, Fold: f})
 	}()

@@ -50,7 +50,7 @@ func (w *waits) wait(ctx context.Context, at place, pool *pgxpool.Pool, p Positi
 			return ErrEditionGone
 		}
 		if known != nil {
-			if err := p.reachedBy(*known); err != ErrNotYet {
+			if err := p.reachedBy(*known); !errors.Is(err, ErrNotYet) {
 				return err
 			}
 		}

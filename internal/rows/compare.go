@@ -189,10 +189,10 @@ func (c *Comparison) note(d *Description, owner envelope.Key, fault Fault, expec
 func (d *Description) difference(owner envelope.Key, fault Fault, expected, actual []byte, seq uint64) Difference {
 	var want, got Fields
 	if expected != nil {
-		want.parse(expected)
+		want.own(expected)
 	}
 	if actual != nil {
-		got.parse(actual)
+		got.own(actual)
 	}
 	diff := Difference{Fault: fault, Tenant: owner.Tenant, Table: d.Name, Entity: owner, Seq: seq}
 	named := want

@@ -126,5 +126,5 @@ func (l *Loader) Close() error {
 func (l *Loader) Abort() {
 	l.cancel()
 	close(l.queue)
-	<-l.done
+	<-l.done //nolint:errcheck // why it was aborted is known
 }

@@ -32,7 +32,7 @@ func NewDrill(s *Schema, tenant string, tables []string, part func(envelope.Key)
 	g.Set = NewReplay(s, func(d *Description, key envelope.Key, tuple []byte) {
 		if slices.Contains(tables, d.Name) {
 			var f Fields
-			f.parse(tuple)
+			f.own(tuple)
 			g.expected[string(d.appendKey(nil, f))] = drilled{bytes.Clone(tuple), key, g.event.Seq}
 		}
 	})

@@ -165,7 +165,7 @@ func (p *Plan) Part(part func(envelope.Key) bool) *PlanPart {
 	c := &PlanPart{plan: p, part: part, logs: map[string]*logged{}}
 	var f Fields
 	c.Set = NewReplay(p.schema, func(d *Description, _ envelope.Key, tuple []byte) {
-		f.parse(tuple)
+		f.own(tuple)
 		c.key = d.appendKey(c.key[:0], f)
 		c.logs[string(c.key)] = &logged{tuple: bytes.Clone(tuple), seq: c.event.Seq, table: d.index}
 		c.logged += len(c.key) + len(tuple) + rowOverhead
@@ -225,7 +225,7 @@ func (c *PlanPart) compareRow(t *tablePlan, owner envelope.Key, f Fields, tuple 
 		t.example("removed", f, nil, 0)
 		return
 	}
-	c.want.parse(next)
+	c.want.own(next)
 	c.addNext(t, counts, next)
 	if bytes.Equal(next, tuple) {
 		return
@@ -283,7 +283,7 @@ func (c *PlanPart) addUnseen() {
 }
 
 func (c *PlanPart) addRow(t *tablePlan, tuple []byte, seq uint64) {
-	c.want.parse(tuple)
+	c.want.own(tuple)
 	counts := t.of(c.want.Text(0))
 	c.addNext(t, counts, tuple)
 	counts.Added++

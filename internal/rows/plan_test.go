@@ -57,7 +57,7 @@ func planOf(t *testing.T, table string, s sides, parts int) *Plan {
 			}
 			tuple.end()
 			var f Fields
-			f.parse(tuple.b)
+			f.own(tuple.b)
 			if owner := items.OwnerOf(f); part.part(owner) && of.kind == SharedTable {
 				part.compareRow(of, owner, f, tuple.b)
 			}

@@ -84,7 +84,7 @@ func (r *replay) rows() string {
 			if slot > 0 && rows != nil {
 				rows.each(&r.tuple, func(uint64) {
 					var f Fields
-					f.parse(r.tuple.b)
+					f.own(r.tuple.b)
 					out = append(out, f.Text(2)+"="+f.Text(3))
 				})
 			}

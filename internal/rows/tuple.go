@@ -136,6 +136,13 @@ type Fields [][]byte
 
 var errTuple = errors.New("malformed tuple")
 
+// own takes in a whole tuple that was made or cut out here: anything else is a defect.
+func (f *Fields) own(tuple []byte) {
+	if rest, complete, err := f.parse(tuple); err != nil || !complete || len(rest) > 0 {
+		panic(errTuple)
+	}
+}
+
 // parse splits the tuple at the start of b and returns what follows it. complete is false when b ends too early.
 func (f *Fields) parse(b []byte) (rest []byte, complete bool, err error) {
 	if len(b) < 2 {

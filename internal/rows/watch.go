@@ -73,7 +73,7 @@ func (h *History) rows(key envelope.Key) map[string]shown {
 		d := h.schema.tablesOf(key.Entity)[slot].describe()
 		r.each(&h.tuple, func(uint64) {
 			var f Fields
-			f.parse(h.tuple.b)
+			f.own(h.tuple.b)
 			id := d.Name
 			for i := range d.KeyColumns {
 				id += "\x00" + string(f[i])
