@@ -63,7 +63,7 @@ func exitCode(err error) int {
 func refused(err error) bool {
 	for _, refusal := range []error{
 		edition.ErrNotVerified, edition.ErrTail, edition.ErrHoldsMore, edition.ErrShape, edition.ErrState, edition.ErrLive,
-		edition.ErrCursors, edition.ErrNoStandby, edition.ErrNoEdition, directory.ErrNoTenant, verify.ErrLiveMixed,
+		edition.ErrCursors, edition.ErrAnswering, edition.ErrNoStandby, edition.ErrNoEdition, directory.ErrNoTenant, verify.ErrLiveMixed,
 	} {
 		if errors.Is(err, refusal) {
 			return true

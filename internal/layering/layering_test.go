@@ -48,7 +48,7 @@ var owners = map[string][]string{
 	"github.com/testcontainers/testcontainers-go": {"internal/testenv/container"},
 	"github.com/jackc/pgx/v5": {
 		"internal/postgres", "internal/postgres/db", "internal/rows", "internal/projector", "internal/edition", "internal/verify",
-		"internal/directory", "internal/reader", "internal/localstack", "internal/testenv", "internal/bench", "internal/plane",
+		"internal/directory", "internal/reader", "internal/localstack", "internal/testenv", "internal/bench", "internal/plane", "internal/upgrade",
 	},
 }
 
@@ -67,7 +67,7 @@ func sources(t *testing.T) []source {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && d.Name() != ".." || d.Name() == "testdata" || d.Name() == "tools") {
+		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && d.Name() != ".." || d.Name() == "testdata" || d.Name() == "tools" || d.Name() == "examples") {
 			return filepath.SkipDir
 		}
 		if d.IsDir() || !strings.HasSuffix(name, ".go") {

@@ -1,0 +1,58 @@
+// Command upgrade takes a plane from one version of refold to the next and back, with two real binaries, while
+// clients go on: a schema migration as a deployment. The second binary is this tree with the overlay of
+// examples/upgrade. It tells what happens, checks every step, and fails when one is not as promised.
+//
+// Nothing on the machine is used or left behind: a Postgres cluster and a NATS server of its own, in a temporary
+// folder.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	c := config{out: os.Stdout}
+	flag.IntVar(&c.commands, "commands", 500, "commands a second")
+	flag.IntVar(&c.reads, "reads", 1000, "reads a second; a multiple of the commands")
+	flag.IntVar(&c.clients, "clients", 64, "clients")
+	flag.IntVar(&c.shards, "shards", 1, "shards of the journal")
+	flag.DurationVar(&c.pause, "pause", 3*time.Second, "how long each state of the deployment is under load")
+	sqlc := flag.String("generate", "", "write the generated files of the overlay anew with this sqlc command, and do nothing else")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, c, strings.Fields(*sqlc))
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "upgrade:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, c config, sqlc []string) (err error) {
+	root, err := repositoryRoot()
+	if err != nil {
+		return err
+	}
+	if len(sqlc) > 0 {
+		return generate(ctx, root, sqlc)
+	}
+	dir, err := os.MkdirTemp("", "refold-upgrade-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	c.say("building refold as it is, and with the overlay %s", overlayDir)
+	programs, err := buildBinaries(ctx, root, dir)
+	if err != nil {
+		return err
+	}
+	return c.tell(ctx, dir, programs)
+}
