@@ -97,21 +97,21 @@ func standingBy(s ShardStatus) string {
 	return fmt.Sprintf("shard %d: live edition %d is of another shape, this binary answers from edition %d", s.Shard, s.Live, s.Answers)
 }
 
-// shardStatus says how far an edition has folded a shard; number 0 = there is no edition.
+// shardStatus says how far an edition has folded a shard; number 0 = there is no edition. The checkpoint is read before
+// the end of the journal, which moves on meanwhile: the other way round an edition that keeps up would seem to be ahead.
 func (p *Plane) shardStatus(ctx context.Context, shard journal.Shard, number int64) (one ShardStatus, fault, err error) {
-	one.Shard = shard.Number()
-	facts, unanswered := shard.Facts(ctx)
-	one.Stream, one.Events, one.Bytes, one.BytesMax = facts.Stream, facts.Messages, facts.Bytes, facts.BytesMax
-	if number == 0 {
-		return one, notReady("shard %d: no edition is live", shard.Number()), nil
-	}
 	pool, err := p.DB.Operator(ctx)
 	if err != nil {
 		return one, nil, err
 	}
-	cp, err := db.New(pool).CheckpointGet(ctx, db.CheckpointGetParams{Edition: number, Shard: int32(shard.Number())})
-	if err != nil {
-		return one, notReady("shard %d: checkpoint of edition %d: %v", shard.Number(), number, err), nil
+	cp, failed := db.New(pool).CheckpointGet(ctx, db.CheckpointGetParams{Edition: number, Shard: int32(shard.Number())})
+	facts, unanswered := shard.Facts(ctx)
+	one.Shard, one.Stream, one.Events, one.Bytes, one.BytesMax = shard.Number(), facts.Stream, facts.Messages, facts.Bytes, facts.BytesMax
+	if number == 0 {
+		return one, notReady("shard %d: no edition is live", shard.Number()), nil
+	}
+	if failed != nil {
+		return one, notReady("shard %d: checkpoint of edition %d: %v", shard.Number(), number, failed), nil
 	}
 	one.Seq, one.Moved = cp.Seq, cp.UpdatedAt.UTC()
 	if unanswered == nil {
