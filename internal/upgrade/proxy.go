@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +35,7 @@ type backend struct {
 	process *process
 	forward *httputil.ReverseProxy
 	ready   atomic.Bool
+	why     atomic.Pointer[string] // the last answer of /readyz
 	served  atomic.Int64
 	stop    context.CancelFunc
 	done    chan struct{}
@@ -111,7 +113,8 @@ func (b *backend) watch(ctx context.Context) {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
-		status, _ := ask(ctx, b.process.url+"/readyz")
+		status, body := ask(ctx, b.process.url+"/readyz")
+		b.why.Store(&body)
 		b.ready.Store(status == http.StatusOK)
 		select {
 		case <-ctx.Done():
@@ -144,7 +147,7 @@ func (b *backend) await(ctx context.Context, ready bool) error {
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b := p.pick()
 	if b == nil {
-		http.Error(w, "proxy: no process is ready", http.StatusServiceUnavailable)
+		http.Error(w, "proxy: no process is ready: "+p.reasons(), http.StatusServiceUnavailable)
 		return
 	}
 	b.served.Add(1)
@@ -161,6 +164,19 @@ func (p *proxy) pick() *backend {
 		}
 	}
 	return nil
+}
+
+// reasons is what the processes say of themselves.
+func (p *proxy) reasons() string {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	var all []string
+	for _, b := range p.backends {
+		if why := b.why.Load(); why != nil {
+			all = append(all, b.process.name+": "+*why)
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 type discard struct{}

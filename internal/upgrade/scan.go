@@ -33,7 +33,11 @@ func (c *client) scan(ctx context.Context) {
 			c.account.both(func(t *tally) { t.scans++ })
 		case gone:
 			c.account.both(func(t *tally) { t.restarts++ })
-		case broken:
+		case broken: // counted already; not again and again at once
+			select {
+			case <-ctx.Done():
+			case <-time.After(scanPause):
+			}
 		}
 	}
 }
