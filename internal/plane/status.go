@@ -123,12 +123,22 @@ func (p *Plane) shardStatus(ctx context.Context, shard journal.Shard, number int
 		return one, notReady("shard %d: stopped: %s", shard.Number(), *cp.Stopped), nil
 	case unanswered != nil:
 		return one, notReady("shard %d: the journal does not answer: %v", shard.Number(), unanswered), nil
-	case one.Lag > 0 && time.Since(cp.UpdatedAt) > stuckAfter:
-		return one, notReady("shard %d: %d events behind and not moving since %s", shard.Number(), one.Lag, one.Moved.Format(time.RFC3339)), nil
 	case one.Lag < 0:
 		return one, notReady("shard %d: the edition is ahead of the journal", shard.Number()), nil
+	case one.Lag > 0 && time.Since(cp.UpdatedAt) > stuckAfter:
+		return one, stuck(ctx, shard, one), nil
 	}
 	return one, nil, nil
+}
+
+// stuck returns why a lag that stands still is a fault: its first event waits for too long. Without one a shard that was
+// idle would seem stuck at its first event.
+func stuck(ctx context.Context, shard journal.Shard, s ShardStatus) error {
+	first, err := shard.At(ctx, uint64(s.Seq)+1)
+	if err == nil && time.Since(first.Time) < stuckAfter {
+		return nil
+	}
+	return notReady("shard %d: %d events behind and not moving since %s", s.Shard, s.Lag, s.Moved.Format(time.RFC3339))
 }
 
 // Ready reports whether this process can answer questions and take commands; the error lists every reason why not.
