@@ -139,12 +139,20 @@ func (m *Editions) mayServe(ctx context.Context, number int64) error {
 	return nil
 }
 
-// flipAll moves the pointer of every shard to what target says, given the pointer as it is.
+// flipAll moves the pointer of every shard to what target says, given the pointer as it is. What is refused in one shard
+// is refused in all: half of the tenants on another edition is what nobody asked for.
 func (m *Editions) flipAll(ctx context.Context, reason string, target func(db.ControlLive) (int64, error)) ([]Flip, error) {
 	var done []Flip
+	var changes []change
 	for _, shard := range m.Shards {
 		one := change{Editions: m, shard: int32(shard.Number()), reason: reason, target: target}
-		flip, err := one.run(ctx)
+		if _, _, err := one.admitted(ctx); err != nil {
+			return nil, fmt.Errorf("%s of shard %d: %w", reason, shard.Number(), err)
+		}
+		changes = append(changes, one)
+	}
+	for i, shard := range m.Shards {
+		flip, err := changes[i].run(ctx)
 		if err != nil {
 			return done, fmt.Errorf("%s of shard %d: %w", reason, shard.Number(), err)
 		}
@@ -174,18 +182,11 @@ func (c *change) run(ctx context.Context) (*Flip, error) {
 		return nil, err
 	}
 	// What takes time and what may be refused comes first, while nothing is held.
-	live, err := c.pointer(ctx, db.New(pool))
-	if err != nil {
+	from, to, err := c.admitted(ctx)
+	if err != nil || to == from {
 		return nil, err
 	}
-	to, err := c.target(live)
-	if err != nil || to == live.Edition {
-		return nil, err
-	}
-	if err := c.admits(ctx, to, live.Edition); err != nil {
-		return nil, err
-	}
-	if err := c.near(ctx, db.New(pool), to, live.Edition); err != nil {
+	if err := c.near(ctx, db.New(pool), to, from); err != nil {
 		return nil, err
 	}
 	var flip *Flip
@@ -205,6 +206,24 @@ func (c *change) run(ctx context.Context) (*Flip, error) {
 		c.logger().Info(c.reason, "shard", flip.Shard, "tenant", flip.Tenant, "edition", flip.Edition, "previous", flip.Previous, "seq", flip.Seq)
 	}
 	return flip, nil
+}
+
+// admitted says from which edition to which the change goes, unless that is refused; the same twice when the pointer is
+// there already.
+func (c *change) admitted(ctx context.Context) (from, to int64, err error) {
+	pool, err := c.DB.Operator(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	live, err := c.pointer(ctx, db.New(pool))
+	if err != nil {
+		return 0, 0, err
+	}
+	to, err = c.target(live)
+	if err != nil || to == live.Edition {
+		return live.Edition, live.Edition, err
+	}
+	return live.Edition, to, c.admits(ctx, to, live.Edition)
 }
 
 // pointer is the row that the change begins from: the tenant's own, else the one of its shard.
