@@ -49,3 +49,7 @@ DELETE FROM control.live WHERE shard = @shard AND edition = @edition AND tenant_
 
 -- name: LiveForgetPrevious :exec
 UPDATE control.live SET previous = NULL WHERE previous = @edition::bigint;
+
+-- name: FlipLast :one
+-- The newest flip of a whole shard.
+SELECT * FROM control.flip WHERE tenant_id = '' ORDER BY id DESC LIMIT 1;

@@ -169,16 +169,17 @@ func (c *cli) editionRollback() *cobra.Command {
 
 // rollback lets the standby edition come level first: nobody may have kept it so since its binary ended.
 func (c *cli) rollback(ctx context.Context, p *plane.Plane) ([]edition.Flip, error) {
-	bar := c.progress()
-	defer bar.end()
-	for _, shard := range p.Journal.Shards {
-		live, _ := p.Live.Pointer(shard.Number())
-		if p.Live.Serves(shard.Number(), live.Previous) {
-			if err := p.Editions.CatchUp(ctx, live.Previous, bar.build); err != nil {
-				return nil, err
-			}
-			break // that was all its shards
-		}
+	number, err := p.Editions.Standby(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if p.Live.Serves(0, number) {
+		bar := c.progress()
+		err = p.Editions.CatchUp(ctx, number, bar.build)
+		bar.end()
+	}
+	if err != nil {
+		return nil, err
 	}
 	return p.Editions.Rollback(ctx)
 }

@@ -87,17 +87,64 @@ func (m *Editions) Cutover(ctx context.Context, number int64) ([]Flip, error) {
 // Rollback makes the previously live edition live again, shard by shard. It needs no new verification: that edition
 // was live, and is kept level until it is retired. It is refused when the newest verification of that edition found
 // rows that differ, and with a *HoldsMoreError when it holds back entities that the live one serves, because the
-// journal has kinds of events by now which the code of that edition cannot fold.
+// journal has kinds of events by now which the code of that edition cannot fold. One that stopped half-way is simply
+// repeated; a cutover that stopped half-way is undone.
 func (m *Editions) Rollback(ctx context.Context) ([]Flip, error) {
+	number, err := m.Standby(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("rollback: %w", err)
+	}
+	if err := m.mayServe(ctx, number); err != nil {
+		return nil, fmt.Errorf("rollback: %w", err)
+	}
 	return m.flipAll(ctx, reasonRollback, func(live db.ControlLive) (int64, error) {
-		if live.Previous == nil {
-			return 0, ErrNoStandby
+		if live.Edition == number {
+			return number, nil
 		}
-		if err := m.mayServe(ctx, *live.Previous); err != nil {
-			return 0, err
-		}
-		return *live.Previous, m.notProvenWrong(ctx, *live.Previous, live.Shard)
+		return number, m.notProvenWrong(ctx, number, live.Shard)
 	})
+}
+
+// Standby returns the edition that a rollback goes to: the one that was live before in all shards. While shards stand
+// on different editions, a flip has stopped half-way: a rollback is then finished, a cutover undone.
+func (m *Editions) Standby(ctx context.Context) (int64, error) {
+	pool, err := m.DB.Operator(ctx)
+	if err != nil {
+		return 0, err
+	}
+	q := db.New(pool)
+	all, err := q.LiveList(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("live editions: %w", err)
+	}
+	lives, previous := map[int64]bool{}, map[int64]bool{}
+	for _, l := range all {
+		if l.TenantID == "" && l.Previous != nil {
+			previous[*l.Previous] = true
+		}
+		if l.TenantID == "" {
+			lives[l.Edition] = true
+		}
+	}
+	if len(lives) == 1 {
+		for number := range previous {
+			if len(previous) == 1 {
+				return number, nil
+			}
+			return 0, fmt.Errorf("the shards did not stand on one edition before: cut over to one by its number: %w", ErrState)
+		}
+		return 0, ErrNoStandby
+	}
+	last, err := q.FlipLast(ctx)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows), err == nil && last.Previous == nil:
+		return 0, ErrNoStandby
+	case err != nil:
+		return 0, fmt.Errorf("last flip: %w", err)
+	case last.Reason == reasonRollback:
+		return last.Edition, nil
+	}
+	return *last.Previous, nil
 }
 
 // notProvenWrong refuses an edition whose newest verification was not clean.

@@ -2,7 +2,6 @@ package plane_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -12,7 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/refold-dev/refold/events"
 	"github.com/refold-dev/refold/internal/directory"
-	"github.com/refold-dev/refold/internal/edition"
+	"github.com/refold-dev/refold/internal/fold"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/reader"
 )
@@ -161,6 +160,9 @@ func TestOperatorsAtOnce(t *testing.T) {
 	for shard := range 2 {
 		mustBeClean(t, verifyShard(t, p, number, shard))
 	}
+	if _, err := p.Editions.Cutover(t.Context(), number); err != nil { // so that there is something to go back to
+		t.Fatal(err)
+	}
 	var operators sync.WaitGroup
 	rounds := 15
 	if long() {
@@ -169,7 +171,7 @@ func TestOperatorsAtOnce(t *testing.T) {
 	operate := func(do func() error) {
 		operators.Go(func() {
 			for range rounds {
-				if err := do(); err != nil && !errors.Is(err, edition.ErrNoStandby) {
+				if err := do(); err != nil {
 					t.Error(err)
 				}
 			}
@@ -202,4 +204,42 @@ func TestOperatorsAtOnce(t *testing.T) {
 		t.Fatalf("%d flips, %d of them do not begin where the one before ended, %d shards point elsewhere: %v", flips, broken, wrong, err)
 	}
 	t.Logf("%d flips", flips)
+}
+
+// TestARollbackThatStoppedHalfWay is repeated with the binary of the edition that it goes to.
+func TestARollbackThatStoppedHalfWay(t *testing.T) {
+	config := fresh(t, func(c *plane.Config) { c.Shards = 3 })
+	older := version(t, config, "older", fold.Apply)
+	deploy(t, older, auto)
+	ready(t, older)
+	newer := version(t, config, "newer", fold.Apply)
+	deploy(t, newer, auto)
+	live(t, newer, 2)
+	pool, err := older.DB.Owner(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	halfWay := func() { // the last shard did not flip
+		t.Helper()
+		_, err := pool.Exec(t.Context(), "UPDATE control.live SET edition = previous, previous = edition WHERE shard = 2; DELETE FROM control.flip WHERE id = (SELECT max(id) FROM control.flip)")
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	halfWay()
+	if flips, err := older.Editions.Rollback(t.Context()); err != nil || len(flips) != 2 { // undoes the cutover
+		t.Fatal(flips, err)
+	}
+	live(t, older, 1)
+	if _, err := newer.Editions.Cutover(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	if flips, err := older.Editions.Rollback(t.Context()); err != nil || len(flips) != 3 {
+		t.Fatal(flips, err)
+	}
+	halfWay()
+	if flips, err := older.Editions.Rollback(t.Context()); err != nil || len(flips) != 1 { // finishes the rollback
+		t.Fatal(flips, err)
+	}
+	live(t, older, 1)
 }

@@ -66,6 +66,28 @@ func (q *Queries) EditionDiffers(ctx context.Context, edition int64) (bool, erro
 	return exists, err
 }
 
+const flipLast = `-- name: FlipLast :one
+SELECT id, shard, tenant_id, edition, previous, seq, verified, reason, flipped_at FROM control.flip WHERE tenant_id = '' ORDER BY id DESC LIMIT 1
+`
+
+// The newest flip of a whole shard.
+func (q *Queries) FlipLast(ctx context.Context) (ControlFlip, error) {
+	row := q.db.QueryRow(ctx, flipLast)
+	var i ControlFlip
+	err := row.Scan(
+		&i.ID,
+		&i.Shard,
+		&i.TenantID,
+		&i.Edition,
+		&i.Previous,
+		&i.Seq,
+		&i.Verified,
+		&i.Reason,
+		&i.FlippedAt,
+	)
+	return i, err
+}
+
 const liveForgetPrevious = `-- name: LiveForgetPrevious :exec
 UPDATE control.live SET previous = NULL WHERE previous = $1::bigint
 `
