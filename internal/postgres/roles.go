@@ -19,7 +19,7 @@ func (d *DB) createRoles(ctx context.Context) error {
 		}
 		for _, role := range append([]Role{RoleSQL}, roles...) {
 			if err := createRole(ctx, tx, role); err != nil {
-				return fmt.Errorf("create role %s (the login needs CREATEROLE once): %w", role, err)
+				return fmt.Errorf("take on role %s (the login needs CREATEROLE, and the role WITH ADMIN OPTION where another login made it): %w", role, err)
 			}
 		}
 		return nil

@@ -86,7 +86,7 @@ func createReader(ctx context.Context, tx pgx.Tx, login, tenant, verifier string
 		return ErrLoginExists
 	}
 	if err != nil {
-		return fmt.Errorf("create role (the login of refold needs CREATEROLE): %w", err)
+		return fmt.Errorf("create role (the login of refold needs CREATEROLE, and refold_sql WITH ADMIN OPTION where another login made it): %w", err)
 	}
 	var database string
 	if err := tx.QueryRow(ctx, "SELECT quote_ident(current_database())").Scan(&database); err != nil {
@@ -216,16 +216,25 @@ func (d *DB) DropSQLReader(ctx context.Context, login string) error {
 }
 
 // endWait bounds the wait for each session to end, in milliseconds.
-const endWait = 5000
+const endWait = "5000"
 
 func dropReader(ctx context.Context, tx pgx.Tx, login string) error {
 	if err := lockReaders(ctx, tx); err != nil {
 		return err
 	}
+	// What a call returns says little: it is false for a session that ended by itself just before.
 	var left int
-	err := tx.QueryRow(ctx, "SELECT count(*) FILTER (WHERE NOT pg_terminate_backend(pid, $2)) FROM pg_stat_activity WHERE usename = $1", login, endWait).Scan(&left)
-	if err != nil {
-		return err
+	for _, ask := range []string{
+		"SELECT count(pg_terminate_backend(pid, " + endWait + ")) FROM pg_stat_activity WHERE usename = $1",
+		"SELECT count(*) FROM pg_stat_activity WHERE usename = $1",
+	} {
+		// Within a transaction the list of sessions stays as it was first seen, unless it is thrown away.
+		if _, err := tx.Exec(ctx, "SELECT pg_stat_clear_snapshot()"); err != nil {
+			return err
+		}
+		if err := tx.QueryRow(ctx, ask, login).Scan(&left); err != nil {
+			return err
+		}
 	}
 	if left > 0 {
 		return fmt.Errorf("%d of its sessions do not end: %w", left, ErrBusy)
@@ -233,7 +242,7 @@ func dropReader(ctx context.Context, tx pgx.Tx, login string) error {
 	if _, err := db.New(tx).SQLReaderDelete(ctx, login); err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, "DROP ROLE IF EXISTS "+pgx.Identifier{login}.Sanitize())
+	_, err := tx.Exec(ctx, "DROP ROLE IF EXISTS "+pgx.Identifier{login}.Sanitize())
 	return err
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/refold-dev/refold/internal/localstack"
 	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/testenv"
 )
@@ -396,25 +397,18 @@ func TestAuditFindsWhatASQLReaderMustNotDo(t *testing.T) {
 	}
 }
 
-// TestAnOwnerThatIsNoSuperuser does everything with a login that may make roles and owns the database, no more.
+// TestAnOwnerThatIsNoSuperuser does everything with a login that may make roles and owns the database, no more. It has
+// a cluster of its own, in which nobody has made the roles before.
 func TestAnOwnerThatIsNoSuperuser(t *testing.T) {
-	address := testenv.Postgres(t)
+	address := testenv.PostgresServer(t, localstack.PostgresOptions{Fast: true}).URL()
 	super := openURL(t, address)
-	owner := "o_" + strings.ToLower(postgres.NewPassword())[:12]
-	database := one[string](t, super, "SELECT quote_ident(current_database())")
-	exec(t, super, "CREATE ROLE "+owner+" LOGIN CREATEROLE PASSWORD '"+password+"'")
-	exec(t, super, "ALTER DATABASE "+database+" OWNER TO "+owner)
-	t.Cleanup(func() {
-		pool, err := super.Owner(context.Background())
-		must(t, err)
-		for _, sql := range []string{"ALTER DATABASE " + database + " OWNER TO CURRENT_USER", "DROP OWNED BY " + owner + " CASCADE", "DROP ROLE " + owner} {
-			if _, err := pool.Exec(context.Background(), sql); err != nil {
-				t.Errorf("%s: %v", sql, err)
-			}
-		}
-	})
-	d := openURL(t, loginURL(t, address, owner, password))
-	t.Cleanup(d.Close)
+	exec(t, super, "CREATE ROLE owner LOGIN CREATEROLE PASSWORD '"+password+"'")
+	exec(t, super, "CREATE DATABASE owned OWNER owner")
+	u, err := url.Parse(loginURL(t, address, "owner", password))
+	must(t, err)
+	u.Path = "/owned"
+	address = u.String()
+	d := openURL(t, address)
 	editions(t, d)
 	login, readerURL := reader(t, d, address, "acme")
 	for number := int64(1); number <= 2; number++ {
