@@ -9,6 +9,12 @@ import "embed"
 //go:embed control/*.sql
 var Control embed.FS
 
+// ControlColumns lists what the migrations in Control make, a line a column: "table.column type [not null]". A test
+// writes it anew from an empty database.
+//
+//go:embed control_columns.txt
+var ControlColumns string
+
 // Projection holds the goose files of one edition. Files below LoadedVersion make bare tables; those from it on
 // run after the load.
 //

@@ -371,7 +371,7 @@ func (c *change) try(ctx context.Context, tx pgx.Tx) (*Flip, error) {
 	if err := failpoint.Hit("edition.before-flip-commit"); err != nil {
 		return nil, err
 	}
-	return c.record(ctx, q, live.Edition, to, level.Seq, verified != nil)
+	return c.record(ctx, tx, live.Edition, to, level.Seq, verified != nil)
 }
 
 // proven refuses rows that were not verified, or too long ago. A rollback goes to rows that were live.
@@ -409,12 +409,16 @@ func (c *change) move(ctx context.Context, q *db.Queries, live db.ControlLive, t
 	return err
 }
 
-func (c *change) record(ctx context.Context, q *db.Queries, previous, to, seq int64, verified bool) (*Flip, error) {
+func (c *change) record(ctx context.Context, tx pgx.Tx, previous, to, seq int64, verified bool) (*Flip, error) {
+	q := db.New(tx)
 	if !verified && c.reason != reasonRollback {
 		err := q.SettingSet(ctx, db.SettingSetParams{Name: "unverified_cutover", Value: fmt.Sprintf("edition %d", to)})
 		if err != nil {
 			return nil, err
 		}
+	}
+	if err := postgres.FollowLive(ctx, tx); err != nil {
+		return nil, err
 	}
 	err := q.FlipInsert(ctx, db.FlipInsertParams{
 		Shard: c.shard, TenantID: c.tenant, Edition: to, Previous: &previous, Seq: seq, Verified: verified, Reason: c.reason,

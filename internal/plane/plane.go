@@ -91,7 +91,7 @@ func (p *Plane) open(ctx context.Context) (err error) {
 	if p.DB, err = postgres.Open(ctx, p.Stack.PostgresURL()); err != nil {
 		return err
 	}
-	if err = p.DB.Migrate(ctx); err != nil {
+	if err = p.DB.MigrateWith(ctx, postgres.MigrateOptions{Unverified: p.SkipVerifyMigrations, Logger: p.Logger}); err != nil {
 		return err
 	}
 	budget := p.BytesMax

@@ -7,74 +7,14 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io/fs"
+	"maps"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
 	"github.com/refold-dev/refold/schema"
 )
-
-// ErrNewerControl: the control tables were migrated by a newer refold. Use that binary, or a newer one.
-var ErrNewerControl = errors.New("the control tables are newer than this binary")
-
-// Migrate brings roles and control tables to what this binary needs. It is safe to run from several processes.
-func (d *DB) Migrate(ctx context.Context) error {
-	if err := d.createRoles(ctx); err != nil {
-		return err
-	}
-	conn := d.sqlDB("pg_catalog")
-	defer conn.Close()
-	if _, err := conn.ExecContext(ctx, "CREATE SCHEMA IF NOT EXISTS control"); err != nil && !isCode(err, "23505", "42P06") {
-		return fmt.Errorf("create schema control: %w", err)
-	}
-	files, err := fs.Sub(schema.Control, "control")
-	if err != nil {
-		return err
-	}
-	provider, err := newProvider(conn, files, "control.goose_db_version", "refold control")
-	if err != nil {
-		return fmt.Errorf("control migrations: %w", err)
-	}
-	current, target, err := provider.GetVersions(ctx)
-	if err == nil && current > target {
-		return fmt.Errorf("%w: they are at %d, this binary knows %d", ErrNewerControl, current, target)
-	}
-	if _, err := provider.Up(ctx); err != nil {
-		return fmt.Errorf("migrate control tables: %w", err)
-	}
-	return nil
-}
-
-// createRoles makes the roles, which belong to the whole cluster, and lets the login become them.
-func (d *DB) createRoles(ctx context.Context) error {
-	pool, err := d.Owner(ctx)
-	if err != nil {
-		return err
-	}
-	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-		// One process at a time, in whatever database of the cluster: roles are shared.
-		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", lockID("refold roles")); err != nil {
-			return err
-		}
-		for _, role := range roles {
-			_, err := tx.Exec(ctx, `DO $$ BEGIN
-				IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '`+string(role)+`') THEN
-					CREATE ROLE `+string(role)+` NOLOGIN;
-				END IF;
-				IF NOT pg_has_role(current_user, '`+string(role)+`', 'MEMBER') THEN
-					EXECUTE format('GRANT `+string(role)+` TO %I', current_user);
-				END IF;
-			EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
-			END $$`)
-			if err != nil {
-				return fmt.Errorf("create role %s (the login needs CREATEROLE once): %w", role, err)
-			}
-		}
-		return nil
-	})
-}
 
 // CreateEdition makes the schema of an edition with bare tables, ready to be loaded. It may be repeated.
 func (d *DB) CreateEdition(ctx context.Context, edition int64) error {
@@ -150,19 +90,15 @@ func (d *DB) withProjection(ctx context.Context, edition int64, run func(*goose.
 }
 
 func newProvider(conn *sql.DB, files fs.FS, table, lockName string) (*goose.Provider, error) {
-	locker, err := lock.NewPostgresSessionLocker(lock.WithLockID(lockID(lockName)))
-	if err != nil {
-		return nil, err
-	}
 	return goose.NewProvider(goose.DialectPostgres, conn, files, goose.WithTableName(table),
-		goose.WithSessionLocker(locker), goose.WithDisableGlobalRegistry(true))
+		goose.WithSessionLocker(&pollLocker{name: lockName}), goose.WithDisableGlobalRegistry(true))
 }
 
 // sqlDB is a database/sql handle as goose wants it, pinned to a schema.
-func (d *DB) sqlDB(searchPath string) *sql.DB {
+func (d *DB) sqlDB(searchPath string, settings ...map[string]string) *sql.DB {
 	config := d.config.ConnConfig.Copy()
-	for name, value := range sessionSettings(RoleOwner) {
-		config.RuntimeParams[name] = value
+	for _, all := range append([]map[string]string{sessionSettings(RoleOwner)}, settings...) {
+		maps.Copy(config.RuntimeParams, all)
 	}
 	config.RuntimeParams["search_path"] = searchPath
 	return stdlib.OpenDB(*config)

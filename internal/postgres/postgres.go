@@ -25,8 +25,11 @@ const (
 	RoleProjector Role = "refold_projector"
 	RoleReader    Role = "refold_reader"
 	RoleVerifier  Role = "refold_verifier"
+	// RoleSQL is the group of the logins that read by SQL. refold itself never takes it on.
+	RoleSQL Role = "refold_sql"
 )
 
+// roles are those that the login takes on.
 var roles = []Role{RoleOperator, RoleProjector, RoleReader, RoleVerifier}
 
 // DB is a Postgres that holds refold's control tables and editions. It is safe for concurrent use.

@@ -1,4 +1,5 @@
 -- The tables that outlive editions. They are altered in place, by migrations, and hold no tenant's data.
+-- refold: works with binaries from 00001
 
 -- +goose Up
 CREATE SCHEMA IF NOT EXISTS control;

@@ -1,4 +1,5 @@
 -- Which processes answer readers, and from which editions: what a flip waits for and what a retirement respects.
+-- refold: works with binaries from 00001
 
 -- +goose Up
 CREATE TABLE control.replica (

@@ -130,6 +130,13 @@ type ControlSetting struct {
 	ChangedAt time.Time
 }
 
+// Which tenant a login of the group refold_sql belongs to. Only the owner writes it.
+type ControlSqlReader struct {
+	Login     string
+	TenantID  string
+	CreatedAt time.Time
+}
+
 // The fold of the tenant events of every shard.
 type ControlTenant struct {
 	TenantID  string

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/refold-dev/refold/internal/command"
+	"github.com/refold-dev/refold/internal/plane"
+	"github.com/refold-dev/refold/internal/postgres"
+	"github.com/spf13/cobra"
+)
+
+type sqlReaderView struct {
+	Login    string `json:"login"`
+	Tenant   string `json:"tenant,omitempty"`
+	Password string `json:"password,omitempty"` // only when it was made here
+}
+
+func (c *cli) sqlReader() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "sql-reader", Short: "Let people read a tenant's rows by SQL",
+		Long: "A SQL reader is a login of the database that sees the rows of one tenant and can write nothing.\n" +
+			"New sessions read the live edition; an open one stays with its edition until that is retired.",
+	}
+	cmd.AddCommand(c.sqlReaderCreate(), c.sqlReaderList(), c.sqlReaderPassword(), c.sqlReaderDrop())
+	return group(cmd)
+}
+
+func (c *cli) sqlReaderCreate() *cobra.Command {
+	var tenant string
+	var stdin bool
+	cmd := &cobra.Command{
+		Use: "create LOGIN --tenant TENANT", Short: "Create a login that belongs to a tenant for ever", Args: exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if tenant == "" {
+				return usageError{errors.New("sql-reader create needs --tenant")}
+			}
+			password, view, err := choosePassword(cmd.InOrStdin(), stdin, sqlReaderView{Login: args[0], Tenant: tenant})
+			if err != nil {
+				return err
+			}
+			return c.with(cmd.Context(), func(p *plane.Plane) error {
+				if _, err := p.Directory.Tenant(cmd.Context(), tenant); err != nil {
+					return fmt.Errorf("tenant %s: %w", tenant, err)
+				}
+				if err := p.DB.CreateSQLReader(cmd.Context(), args[0], tenant, password); err != nil {
+					return readerRefusal(err)
+				}
+				return c.show(view, func(w *tabwriter.Writer) {
+					row(w, fmt.Sprintf("login %s reads the rows of tenant %s", view.Login, tenant))
+					passwordRow(w, view)
+				})
+			})
+		},
+	}
+	cmd.Flags().StringVar(&tenant, "tenant", env("REFOLD_TENANT", ""), "tenant the login belongs to (REFOLD_TENANT)")
+	passwordFlag(cmd, &stdin)
+	return cmd
+}
+
+func (c *cli) sqlReaderPassword() *cobra.Command {
+	var stdin bool
+	cmd := &cobra.Command{
+		Use: "password LOGIN", Short: "Give a login another password; open sessions stay", Args: exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			password, view, err := choosePassword(cmd.InOrStdin(), stdin, sqlReaderView{Login: args[0]})
+			if err != nil {
+				return err
+			}
+			return c.with(cmd.Context(), func(p *plane.Plane) error {
+				if err := p.DB.SetSQLReaderPassword(cmd.Context(), args[0], password); err != nil {
+					return readerRefusal(err)
+				}
+				return c.show(view, func(w *tabwriter.Writer) {
+					row(w, fmt.Sprintf("login %s has another password", view.Login))
+					passwordRow(w, view)
+				})
+			})
+		},
+	}
+	passwordFlag(cmd, &stdin)
+	return cmd
+}
+
+func (c *cli) sqlReaderDrop() *cobra.Command {
+	return &cobra.Command{
+		Use: "drop LOGIN", Short: "Remove a login and end its sessions", Args: exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.with(cmd.Context(), func(p *plane.Plane) error {
+				if err := p.DB.DropSQLReader(cmd.Context(), args[0]); err != nil {
+					return readerRefusal(err)
+				}
+				return c.show(sqlReaderView{Login: args[0]}, func(w *tabwriter.Writer) { row(w, fmt.Sprintf("login %s is gone", args[0])) })
+			})
+		},
+	}
+}
+
+func (c *cli) sqlReaderList() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the logins, their tenants and what new sessions read", Args: exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.with(cmd.Context(), func(p *plane.Plane) error {
+				all, err := p.DB.SQLReaders(cmd.Context())
+				if err != nil {
+					return err
+				}
+				return c.show(all, func(w *tabwriter.Writer) {
+					row(w, "LOGIN", "TENANT", "SCHEMA", "CREATED")
+					for _, r := range all {
+						row(w, r.Login, r.Tenant, r.Schema, r.Created.Format(time.RFC3339))
+					}
+				})
+			})
+		},
+	}
+}
+
+func passwordFlag(cmd *cobra.Command, stdin *bool) {
+	cmd.Flags().BoolVar(stdin, "password-stdin", false, "take the password from the first line of stdin instead of making one")
+}
+
+// choosePassword makes a password, to be shown once, or reads one, which is not shown.
+func choosePassword(in io.Reader, stdin bool, view sqlReaderView) (string, sqlReaderView, error) {
+	if !stdin {
+		view.Password = postgres.NewPassword()
+		return view.Password, view, nil
+	}
+	line, err := bufio.NewReader(in).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", view, fmt.Errorf("read the password: %w", err)
+	}
+	return strings.TrimRight(line, "\r\n"), view, nil
+}
+
+func passwordRow(w *tabwriter.Writer, v sqlReaderView) {
+	if v.Password != "" {
+		row(w, fmt.Sprintf("password %s (kept nowhere, shown this once)", v.Password))
+	}
+}
+
+// readerRefusal tells what is not allowed from what went wrong.
+func readerRefusal(err error) error {
+	for _, refusal := range []error{postgres.ErrLoginExists, postgres.ErrNoLogin, postgres.ErrLoginName, postgres.ErrPassword, postgres.ErrReaderRights} {
+		if errors.Is(err, refusal) {
+			return command.Refuse(command.Invalid, "%s", err)
+		}
+	}
+	return err
+}

@@ -1,0 +1,49 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// createRoles makes the roles, which belong to the whole cluster, and lets the login become them.
+func (d *DB) createRoles(ctx context.Context) error {
+	pool, err := d.Owner(ctx)
+	if err != nil {
+		return err
+	}
+	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", lockID("refold roles")); err != nil {
+			return err
+		}
+		for _, role := range append([]Role{RoleSQL}, roles...) {
+			if err := createRole(ctx, tx, role); err != nil {
+				return fmt.Errorf("take on role %s (the login needs CREATEROLE, and the role WITH ADMIN OPTION where another login made it): %w", role, err)
+			}
+		}
+		return nil
+	})
+}
+
+// createRole makes a role that is not there. The advisory lock knows one database only, so a process on another one of
+// the cluster may come first: then the role is there as well.
+func createRole(ctx context.Context, tx pgx.Tx, role Role) error {
+	_, err := tx.Exec(ctx, `DO $$ BEGIN
+		IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '`+string(role)+`') THEN
+			CREATE ROLE `+string(role)+` NOLOGIN;
+		END IF;
+	EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+	END $$`)
+	if err != nil || role == RoleSQL {
+		return err
+	}
+	// Since Postgres 16 whoever made a role is its member and yet may not become it.
+	_, err = tx.Exec(ctx, `DO $$ BEGIN
+		IF NOT pg_has_role(current_user, '`+string(role)+`', CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END) THEN
+			EXECUTE format('GRANT `+string(role)+` TO %I', current_user);
+		END IF;
+	EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+	END $$`)
+	return err
+}
