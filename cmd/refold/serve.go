@@ -56,8 +56,10 @@ func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, 
 	if err != nil {
 		return err
 	}
-	if err := p.Editions.Check(ctx); err != nil { // now, and not at the millionth event
-		return errors.Join(err, p.Close())
+	if !p.SkipVerifyMigrations {
+		if err := p.Editions.Check(ctx); err != nil { // now, and not at the millionth event
+			return errors.Join(err, p.Close())
+		}
 	}
 	bar := c.progress()
 	defer bar.end()

@@ -50,7 +50,7 @@ func (m *Editions) First(ctx context.Context, number int64) error {
 		return err
 	}
 	for _, shard := range m.Shards {
-		err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return m.first(ctx, db.New(tx), number, int32(shard.Number())) })
+		err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return m.first(ctx, tx, number, int32(shard.Number())) })
 		if err != nil {
 			return fmt.Errorf("make edition %d live in shard %d: %w", number, shard.Number(), err)
 		}
@@ -58,7 +58,8 @@ func (m *Editions) First(ctx context.Context, number int64) error {
 	return nil
 }
 
-func (m *Editions) first(ctx context.Context, q *db.Queries, number int64, shard int32) error {
+func (m *Editions) first(ctx context.Context, tx pgx.Tx, number int64, shard int32) error {
+	q := db.New(tx)
 	n, err := q.LiveInsert(ctx, db.LiveInsertParams{Shard: shard, TenantID: "", Edition: number})
 	if err != nil || n == 0 {
 		return err
@@ -70,7 +71,10 @@ func (m *Editions) first(ctx context.Context, q *db.Queries, number int64, shard
 	if err := q.FlipInsert(ctx, db.FlipInsertParams{Shard: shard, TenantID: "", Edition: number, Seq: cp.Seq, Reason: reasonFirst}); err != nil {
 		return err
 	}
-	return q.EditionShardCaughtUp(ctx, db.EditionShardCaughtUpParams{Edition: number, Shard: shard})
+	if err := q.EditionShardCaughtUp(ctx, db.EditionShardCaughtUpParams{Edition: number, Shard: shard}); err != nil {
+		return err
+	}
+	return postgres.FollowLive(ctx, tx)
 }
 
 // Cutover makes an edition live, each shard in a transaction of its own. It is refused (see the errors of this
@@ -417,13 +421,13 @@ func (c *change) record(ctx context.Context, tx pgx.Tx, previous, to, seq int64,
 			return nil, err
 		}
 	}
-	if err := postgres.FollowLive(ctx, tx); err != nil {
-		return nil, err
-	}
 	err := q.FlipInsert(ctx, db.FlipInsertParams{
 		Shard: c.shard, TenantID: c.tenant, Edition: to, Previous: &previous, Seq: seq, Verified: verified, Reason: c.reason,
 	})
-	return &Flip{Shard: int(c.shard), Tenant: c.tenant, Edition: to, Previous: previous, Seq: seq, Reason: c.reason}, err
+	if err != nil {
+		return nil, err
+	}
+	return &Flip{Shard: int(c.shard), Tenant: c.tenant, Edition: to, Previous: previous, Seq: seq, Reason: c.reason}, postgres.FollowLive(ctx, tx)
 }
 
 func (m *Editions) tailMax() int64 {

@@ -63,18 +63,6 @@ func remember(t *testing.T, p *plane.Plane, tenant directory.Tenant, content str
 	publish(t, p, tenant, "memory", uuid.New(), 1, 0, &events.MemoryAdded{UserID: uuid.New(), Private: events.MemoryPrivate{Content: content}})
 }
 
-// followLive does what a flip does in its transaction.
-func followLive(t *testing.T, p *plane.Plane) {
-	t.Helper()
-	pool, err := p.DB.Operator(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error { return postgres.FollowLive(t.Context(), tx) }); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestSQLReadersFollowCutovers(t *testing.T) {
 	p := open(t)
 	acme, blue := tenantFor(t, p, "acme"), tenantFor(t, p, "blue")
@@ -100,7 +88,6 @@ func TestSQLReadersFollowCutovers(t *testing.T) {
 	if _, err := p.Editions.Cutover(t.Context(), second); err != nil {
 		t.Fatal(err)
 	}
-	followLive(t, p)
 	remember(t, p, acme, "of acme, after the cutover")
 	settle(t, p, 1)
 	settle(t, p, second)
@@ -111,14 +98,12 @@ func TestSQLReadersFollowCutovers(t *testing.T) {
 	if _, err := p.Editions.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	followLive(t, p)
 	expect(sqlSession(t, reader), "edition_1", "of acme", "of acme, after the cutover")
 
 	shard := acme.Shard
 	if _, err := p.Editions.CutoverTenant(t.Context(), second, shard, "acme"); err != nil {
 		t.Fatal(err)
 	}
-	followLive(t, p)
 	expect(sqlSession(t, reader), "edition_2", "of acme", "of acme, after the cutover")
 	expect(sqlSession(t, sqlReader(t, p, "blue")), "edition_1", "of blue")
 }

@@ -84,6 +84,9 @@ func (p *Plane) Status(ctx context.Context) (*Status, error) {
 		return nil, err
 	}
 	for _, n := range settings {
+		if n.Name == "control_floor" {
+			continue // of no interest until a start is refused for it
+		}
 		s.Notes = append(s.Notes, n.Name+": "+n.Value)
 	}
 	s.Ready = len(s.Faults) == 0
