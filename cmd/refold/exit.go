@@ -54,7 +54,7 @@ func exitCode(err error) int {
 		return exitLocked
 	case errors.As(err, &refusal), errors.As(err, &file), refused(err):
 		return exitRefused
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, edition.ErrBehind):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, edition.ErrBehind), errors.Is(err, edition.ErrNeverLevel):
 		return exitTimeout
 	}
 	return exitError
@@ -63,7 +63,8 @@ func exitCode(err error) int {
 func refused(err error) bool {
 	for _, refusal := range []error{
 		edition.ErrNotVerified, edition.ErrTail, edition.ErrHoldsMore, edition.ErrShape, edition.ErrState, edition.ErrLive,
-		edition.ErrCursors, edition.ErrNoStandby, edition.ErrNoEdition, directory.ErrNoTenant, verify.ErrLiveMixed,
+		edition.ErrCursors, edition.ErrAnswering, edition.ErrDisk, edition.ErrWasLive, edition.ErrNoStandby, edition.ErrNoEdition, directory.ErrNoTenant,
+		verify.ErrLiveMixed,
 	} {
 		if errors.Is(err, refusal) {
 			return true

@@ -222,7 +222,7 @@ func (b *bench) rawCopy(ctx context.Context, p *plane.Plane, number int64, set s
 	if err != nil {
 		return err
 	}
-	if err := p.DB.FinishEdition(ctx, copyEdition); err != nil {
+	if err := p.DB.FinishEdition(ctx, copyEdition, false); err != nil {
 		return err
 	}
 	b.say("raw_copy_"+set, rate(b.events, started), "events/s")
