@@ -321,7 +321,10 @@ func (b *build) publish(ctx context.Context) error {
 		if err == nil && n != 1 {
 			err = ErrOvertaken
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return failpoint.Hit("edition.before-publish")
 	})
 }
 

@@ -1,6 +1,7 @@
 // Package failpoint lets tests end the process, or fail, at named steps. Nothing happens unless the environment
 // variable REFOLD_FAILPOINTS names the step: "edition.pass-committed=exit", "projector.before-commit=kill@3" (by
-// SIGKILL at the third hit), "edition.indexed=error". Steps that are named but never exist do nothing.
+// SIGKILL at the third hit), "edition.copying=stop" (by SIGSTOP, as a paused machine: it goes on with SIGCONT),
+// "edition.indexed=error". Steps that are named but never exist do nothing.
 package failpoint
 
 import (
@@ -51,6 +52,9 @@ func Hit(name string) error {
 	case "kill":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {} // the signal is on its way
+	case "stop":
+		fmt.Fprintln(os.Stderr, "failpoint", name, "stops the process")
+		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 	case "error":
 		return fmt.Errorf("failpoint %s", name)
 	}
