@@ -27,7 +27,7 @@ const (
 	// cutEvery lets a cut take effect before the next one.
 	cutEvery = 150 * time.Millisecond
 	// stalledAfter: a live edition that does not move at all is not helped by waiting.
-	stalledAfter = 10 * time.Second
+	stalledAfter = 3 * time.Second
 	// ageSmooth is the weight of a new sample of the age.
 	ageSmooth = 0.3
 )
