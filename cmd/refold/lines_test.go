@@ -58,7 +58,7 @@ func TestProgressWithoutATerminalIsPlainLines(t *testing.T) {
 	bar.tell("replay", 1, 10)
 	bar.tell("index", 1, 1)
 	bar.end()
-	if got := stderr.String(); !strings.HasPrefix(got, "replay: 1 of 10") || strings.Contains(got, "\x1b") {
+	if got := stderr.String(); !strings.HasPrefix(got, "replay: 1 of 10, 10 %") || strings.Contains(got, "\x1b") {
 		t.Errorf("got %q, want plain lines", got)
 	}
 	c.noProgress = true

@@ -35,8 +35,12 @@ type Progress struct {
 	Note     string        // what an operator should know; empty = nothing
 }
 
-// replayPull is how many events a replay asks for at once.
-const replayPull = 5000
+// replayPull is how many events a replay asks for at once, and gentlePull the same while it makes way for somebody: the
+// journal's server sends half of it at a stretch.
+const (
+	replayPull = 5000
+	gentlePull = 1000
+)
 
 // progressEvery is how often a running phase reports.
 const progressEvery = 200 * time.Millisecond
@@ -65,7 +69,7 @@ func (m *Editions) Build(ctx context.Context, progress func(Progress)) (int64, e
 		return 0, err
 	}
 	b := &build{Editions: m, number: number, epoch: epoch, throttle: newThrottle(m.Rate)}
-	b.track = tracker{report: progress, heldBack: b.throttle.waited.time, number: number, note: note}
+	b.track = tracker{report: progress, throttle: b.throttle, number: number, note: note}
 	if err := b.governed(ctx); err != nil {
 		return number, fmt.Errorf("build edition %d: %w", number, b.because(ctx, err))
 	}
@@ -77,8 +81,9 @@ func (b *build) governed(ctx context.Context) error {
 	governing, stop := context.WithCancel(ctx)
 	var governor sync.WaitGroup
 	if !b.NotHeldBack {
-		governor.Go(func() { b.govern(governing) })
+		b.throttle.setShare(shareFirst)
 	}
+	governor.Go(func() { b.govern(governing) })
 	defer governor.Wait()
 	defer stop()
 	return b.run(ctx)
@@ -461,6 +466,13 @@ func (p *pass) run(ctx context.Context, tx pgx.Tx) error {
 	return p.record(ctx, db.New(tx), loader.Rows())
 }
 
+func (p *pass) pull() int {
+	if p.throttle.free() {
+		return replayPull
+	}
+	return gentlePull
+}
+
 // record counts the pass as done, and adds what it took.
 func (p *pass) record(ctx context.Context, q *db.Queries, rows int64) error {
 	s := p.state
@@ -492,7 +504,7 @@ func (p *pass) fold(ctx context.Context, loader *rows.Loader) error {
 	set := rows.NewReplay(p.Schema, loader.Append)
 	p.history = History{Chained: p.state.PassesDone == 0}
 	passes, done, every := int(p.state.Passes), int(p.state.PassesDone), p.pacer.every()
-	err := Read(ctx, p.shard, 0, uint64(p.state.Head), func(e *envelope.Event) error {
+	err := read(ctx, p.shard, journal.FollowOptions{Pull: p.pull()}, uint64(p.state.Head), func(e *envelope.Event) error {
 		p.history.Add(e)
 		if e.Seq%every == 0 {
 			if err := p.pacer.pause(ctx, int(every)); err != nil {
@@ -542,16 +554,21 @@ func (h *History) Add(e *envelope.Event) {
 
 // Read hands over the events of a shard from after+1 to upto, in order, none left out.
 func Read(ctx context.Context, shard journal.Shard, after, upto uint64, each func(*envelope.Event) error) error {
+	return read(ctx, shard, journal.FollowOptions{After: after, Pull: replayPull}, upto, each)
+}
+
+func read(ctx context.Context, shard journal.Shard, options journal.FollowOptions, upto uint64, each func(*envelope.Event) error) error {
+	after := options.After
 	if after >= upto {
 		return nil
 	}
-	follower, err := shard.Follow(ctx, journal.FollowOptions{After: after, Pull: replayPull})
+	follower, err := shard.Follow(ctx, options)
 	if err != nil {
 		return fmt.Errorf("read shard %d from %d: %w", shard.Number(), after, err)
 	}
 	defer follower.Close()
 	for {
-		batch, err := follower.Next(ctx, replayPull, 0)
+		batch, err := follower.Next(ctx, options.Pull, 0)
 		if err != nil {
 			return fmt.Errorf("read shard %d: %w", shard.Number(), err)
 		}

@@ -80,7 +80,7 @@ func TestATrackerKnowsTheWholeBuild(t *testing.T) {
 	const end = 42 * time.Second
 	at := start
 	var reports []Progress
-	tr := &tracker{now: func() time.Time { return at }, report: func(p Progress) {
+	tr := &tracker{throttle: newThrottle(0), now: func() time.Time { return at }, report: func(p Progress) {
 		reports = append(reports, p)
 		passed := at.Sub(start)
 		want := end - passed
@@ -125,7 +125,7 @@ func TestATrackerKnowsTheWholeBuild(t *testing.T) {
 func TestABuildGoesOnWhereItWas(t *testing.T) {
 	at := start
 	var last Progress
-	tr := &tracker{now: func() time.Time { return at }, report: func(p Progress) { last = p }}
+	tr := &tracker{throttle: newThrottle(0), now: func() time.Time { return at }, report: func(p Progress) { last = p }}
 	s := db.ControlEditionShard{Head: 10_000, Passes: 4, PassesDone: 3}
 	tr.plan([]db.ControlEditionShard{s}, nil)
 	tr.pass(s)

@@ -50,7 +50,7 @@ func (m *Editions) lastFigures(ctx context.Context) (*db.ControlBuild, error) {
 // shards, plus what loading and indexes cost in the same measure. Reports come from one goroutine at a time.
 type tracker struct {
 	report   func(Progress)
-	heldBack func() time.Duration
+	throttle *throttle
 	number   int64
 	note     string
 	now      func() time.Time // nil = time.Now
@@ -196,6 +196,9 @@ func (t *tracker) say(units float64, must bool) {
 	if t.at.Phase == "replay" {
 		read += min(units, t.head)
 		p.Rate, _ = t.events.At(now, read, t.heads)
+		if writes := float64(t.throttle.writes.Load()); p.Rate > 0 && p.Rate < writes {
+			p.Note = fmt.Sprintf("slower than the writers: %.0f/s replayed, %.0f/s appended; what they add is left to catching up", p.Rate, writes)
+		}
 	}
 	_, p.Left = t.whole.At(now, t.done+units, t.total())
 	p.Part = min((t.done+units)/max(t.total(), 1), partMax)
@@ -205,8 +208,6 @@ func (t *tracker) say(units float64, must bool) {
 func (t *tracker) filled() Progress {
 	p := t.at
 	p.Edition, p.Note = t.number, t.note
-	if t.heldBack != nil {
-		p.HeldBack = t.heldBack()
-	}
+	p.HeldBack = t.throttle.waited.time()
 	return p
 }

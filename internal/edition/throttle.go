@@ -19,13 +19,17 @@ const (
 	lagMaxDefault = 500
 	// lagAgeMax is how old what is not projected yet may be. An idle live edition is a few ms behind.
 	lagAgeMax = 20 * time.Millisecond
-	// shareByAge is the least share because of age, shareMin the least of all: a build always gets on.
-	shareByAge = 0.3
+	// shareByAge is the least share because of age, shareMin the least of all: a build always gets on. It begins with
+	// shareFirst, as nobody knows yet what the machine can bear.
+	shareByAge = 0.15
 	shareMin   = 0.05
+	shareFirst = 0.2
 	shareCut   = 0.6
 	shareRise  = 0.01
 	// cutEvery lets a cut take effect before the next one.
 	cutEvery = 150 * time.Millisecond
+	// idleAfter: a live edition that is level, and to which nothing was added for so long, needs no room.
+	idleAfter = 200 * time.Millisecond
 	// stalledAfter: a live edition that does not move at all is not helped by waiting.
 	stalledAfter = 3 * time.Second
 	// ageSmooth is the weight of a new sample of the age.
@@ -44,6 +48,7 @@ const (
 type throttle struct {
 	rate   int          // events a second; 0 = no bound
 	share  atomic.Int64 // in millionths
+	writes atomic.Int64 // events a second that are appended
 	waited gauge        // for the live edition, not for the rate
 }
 
@@ -54,6 +59,9 @@ func newThrottle(rate int) *throttle {
 }
 
 func (t *throttle) setShare(share float64) { t.share.Store(int64(share * 1e6)) }
+
+// free: the build need not make way for anybody at the moment.
+func (t *throttle) free() bool { return t.share.Load() == 1e6 }
 
 // gauge adds up the time in which at least one goroutine waited.
 type gauge struct {
@@ -190,7 +198,7 @@ func newGovernor(lagMax int64) *governor {
 	if lagMax <= 0 {
 		lagMax = lagMaxDefault
 	}
-	return &governor{lagMax: lagMax, share: 1, shards: map[int]*lagging{}}
+	return &governor{lagMax: lagMax, share: shareFirst, shards: map[int]*lagging{}}
 }
 
 // liveAt is how far the live edition of a shard is.
@@ -201,7 +209,7 @@ type liveAt struct {
 
 // next returns the share from now on. Nothing live means no samples, and no reason to wait.
 func (g *governor) next(now time.Time, samples []liveAt) float64 {
-	events, age := int64(0), 0.0
+	events, age, idle := int64(0), 0.0, true
 	for _, s := range samples {
 		l := g.shards[s.shard]
 		if l == nil {
@@ -211,10 +219,13 @@ func (g *governor) next(now time.Time, samples []liveAt) float64 {
 		if behind := l.take(now, s); now.Sub(l.moved) < stalledAfter {
 			events, age = max(events, behind), max(age, l.age)
 		}
+		idle = idle && l.idle(now, s)
 	}
 	far := events > g.lagMax
 	late := age > lagAgeMax.Seconds() && g.share > shareByAge
 	switch {
+	case idle:
+		g.share = 1
 	case far || late:
 		if now.Sub(g.cut) < cutEvery {
 			break
@@ -224,10 +235,21 @@ func (g *governor) next(now time.Time, samples []liveAt) float64 {
 			least = shareMin
 		}
 		g.share, g.cut = max(g.share*shareCut, least), now
-	case age <= lagAgeMax.Seconds()/2 || len(samples) == 0 || g.share < shareByAge:
+	case age <= lagAgeMax.Seconds()/2 || g.share < shareByAge:
 		g.share = min(g.share+shareRise, 1)
 	}
 	return g.share
+}
+
+// appended returns how many events a second the writers add, in all shards that were asked for.
+func (g *governor) appended() (rate float64) {
+	for _, l := range g.shards {
+		first, last := l.heads[0], l.heads[len(l.heads)-1]
+		if passed := last.at.Sub(first.at); passed >= rateFirst {
+			rate += float64(last.head-min(first.head, last.head)) / passed.Seconds()
+		}
+	}
+	return rate
 }
 
 // take adds a sample and returns how many events are not projected.
@@ -245,6 +267,19 @@ func (l *lagging) take(now time.Time, s liveAt) int64 {
 		return 0
 	}
 	return int64(s.head - s.seq)
+}
+
+// idle: nobody has to be made way for, at least not yet.
+func (l *lagging) idle(now time.Time, s liveAt) bool {
+	if s.head > s.seq {
+		return false
+	}
+	for i := len(l.heads) - 1; i >= 0 && l.heads[i].head == s.head; i-- {
+		if now.Sub(l.heads[i].at) >= idleAfter {
+			return true
+		}
+	}
+	return false
 }
 
 // oldest estimates the age of the oldest event that is not projected. The samples give bounds; between them the
@@ -273,7 +308,12 @@ func (b *build) govern(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		if samples, err := b.liveLag(ctx); err == nil {
-			b.throttle.setShare(g.next(time.Now(), samples))
+			share := g.next(time.Now(), samples)
+			if b.NotHeldBack {
+				share = 1
+			}
+			b.throttle.setShare(share)
+			b.throttle.writes.Store(int64(g.appended()))
 		}
 		select {
 		case <-ctx.Done():

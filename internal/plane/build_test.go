@@ -260,20 +260,29 @@ func TestADiskThatFillsUpLeavesTheLiveEditionAlone(t *testing.T) {
 	mustBeClean(t, verifyEdition(t, p, number))
 }
 
-// TestABuildKeepsToItsRate measures a whole build; what is below the rate is not its fault.
+// TestABuildKeepsToItsRate measures a whole build, and wants it to say that the writers are quicker.
 func TestABuildKeepsToItsRate(t *testing.T) {
 	t.Parallel()
 	p := open(t)
-	write(t, p, 150, generators(t, p, seed(t), 2)...)
+	all := generators(t, p, seed(t), 2)
+	write(t, p, 150, all...)
 	facts, err := p.Journal.Shard(0).Facts(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	const rate = 100
-	p.Editions.Rate = rate
-	started := time.Now()
-	if _, err := p.Editions.Build(t.Context(), nil); err != nil {
+	p.Editions.Rate, p.Editions.NotHeldBack = rate, true
+	ctx, enough := context.WithCancel(t.Context())
+	writers := appendAll(ctx, t, p, all, 0)
+	started, said := time.Now(), ""
+	_, err = p.Editions.Build(t.Context(), func(at edition.Progress) { said += at.Note })
+	enough()
+	writers.Wait()
+	if err != nil {
 		t.Fatal(err)
+	}
+	if !strings.Contains(said, "slower than the writers") {
+		t.Errorf("it does not say that it is slower than the writers: %q", said)
 	}
 	if least := time.Duration(facts.LastSeq) * time.Second / rate; time.Since(started) < least-100*time.Millisecond {
 		t.Errorf("%d events took %s, at %d a second it has to be at least %s", facts.LastSeq, time.Since(started), rate, least)
