@@ -7,6 +7,7 @@ package failpoint
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"sync"
@@ -53,10 +54,19 @@ func Hit(name string) error {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {} // the signal is on its way
 	case "stop":
-		fmt.Fprintln(os.Stderr, "failpoint", name, "stops the process")
-		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		stop(name)
 	case "error":
 		return fmt.Errorf("failpoint %s", name)
 	}
 	return nil
+}
+
+// stop returns when the process goes on. The signal may hit another thread first: this one must not go on meanwhile.
+func stop(name string) {
+	goesOn := make(chan os.Signal, 1)
+	signal.Notify(goesOn, syscall.SIGCONT)
+	defer signal.Stop(goesOn)
+	fmt.Fprintln(os.Stderr, "failpoint", name, "stops the process")
+	_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	<-goesOn
 }
