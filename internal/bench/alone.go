@@ -40,6 +40,9 @@ func (b *bench) migrationAlone(ctx context.Context) error {
 		return err
 	}
 	err := b.migration(ctx)
+	if err == nil {
+		b.migrationRatios()
+	}
 	b.print()
 	return err
 }

@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	quietFor     = 8 * time.Second
+	quietFor     = 6 * time.Second
 	flips        = 20
 	flipEvery    = 200 * time.Millisecond
 	tokenReaders = 8
@@ -75,6 +75,14 @@ func (b *bench) underTraffic(ctx context.Context, p *plane.Plane, tenant directo
 	}
 	b.note("flips")
 	return b.flips(ctx, p, tenant)
+}
+
+// migrationRatios hold a migration against the same minutes without one.
+func (b *bench) migrationRatios() {
+	b.over("ratio.live_p99_beside_free_build_over_without", "live_at_500.free_build.p99", "live_at_500.without_build.p99")
+	b.over("ratio.live_p99_beside_held_back_build_over_without", "live_at_500.held_back_build.p99", "live_at_500.without_build.p99")
+	b.over("ratio.held_back_build_over_free_build", "held_back_build_under_load", "free_build_under_load")
+	b.over("ratio.token_wait_p99_around_flips_over_without", "token_wait.around_20_flips.p99", "token_wait.without_flips.p99")
 }
 
 // onlyLive gives up what earlier measures have built.

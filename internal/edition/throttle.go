@@ -18,14 +18,14 @@ const (
 	// lagMaxDefault is how many events the live edition may be behind before a build makes way.
 	lagMaxDefault = 500
 	// lagAgeMax is how old what is not projected yet may be. An idle live edition is a few ms behind.
-	lagAgeMax = 20 * time.Millisecond
+	lagAgeMax = 15 * time.Millisecond
 	// shareByAge is the least share because of age, shareMin the least of all: a build always gets on. It begins with
 	// shareFirst, as nobody knows yet what the machine can bear.
 	shareByAge = 0.15
 	shareMin   = 0.05
 	shareFirst = 0.2
 	shareCut   = 0.6
-	shareRise  = 0.01
+	shareRise  = 0.006
 	// cutEvery lets a cut take effect before the next one.
 	cutEvery = 150 * time.Millisecond
 	// idleAfter: a live edition that is level, and to which nothing was added for so long, needs no room.
