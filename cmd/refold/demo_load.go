@@ -37,7 +37,7 @@ func (s *story) importSample(ctx context.Context) error {
 		report, err := openmemory.Import(ctx, openmemory.Config{
 			File: bytes.NewReader(zip), Size: int64(len(zip)), Tenant: tenant, Shard: s.plane.Journal.Shard(tenant.Shard), Actor: "demo",
 			Progress: func(at openmemory.Progress) {
-				bar.at(fmt.Sprint("import ", tenant.ID, " ", at.Phase), at.Done, at.Total)
+				bar.tell(fmt.Sprint("import ", tenant.ID, " ", at.Phase), at.Done, at.Total)
 			},
 		})
 		bar.end()

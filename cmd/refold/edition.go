@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"text/tabwriter"
-	"time"
 
 	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/httpapi"
@@ -14,18 +13,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// build shows the progress of a build.
-func (p *progress) build(at edition.Progress) {
-	phase := at.Phase
-	if at.Phase == "replay" {
-		phase = fmt.Sprintf("replay shard %d pass %d of %d", at.Shard, at.Pass, at.Passes)
-	}
-	p.at(phase, int64(at.Done), int64(at.Total))
-}
-
 func (c *cli) edition() *cobra.Command {
-	cmd := &cobra.Command{Use: "edition", Short: "Build, verify, cut over, roll back and retire editions of the tables"}
-	cmd.AddCommand(c.editionList(), c.editionPlan(), c.editionBuild(), c.editionVerify(), c.editionCutover(), c.editionRollback(), c.editionRetire(), c.editionResume())
+	cmd := &cobra.Command{Use: "edition", Short: "Build, abort, verify, cut over, roll back and retire editions of the tables"}
+	cmd.AddCommand(c.editionList(), c.editionPlan(), c.editionBuild(), c.editionAbort(), c.editionVerify(), c.editionCutover(), c.editionRollback(), c.editionRetire(), c.editionResume())
 	return group(cmd)
 }
 
@@ -66,33 +56,6 @@ func editionTable(w *tabwriter.Writer, all []edition.Info) {
 			row(w, e.Number, e.State, "-", "", "begun", 0, "-", 0, e.Shape)
 		}
 	}
-}
-
-func (c *cli) editionBuild() *cobra.Command {
-	var wait time.Duration
-	cmd := &cobra.Command{
-		Use: "build", Short: "Build a new edition by replay, or go on with an unfinished one", Args: exactly(0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.with(cmd.Context(), func(p *plane.Plane) error {
-				bar := c.progress()
-				number, err := p.Editions.Build(cmd.Context(), bar.build)
-				if err == nil {
-					ctx, cancel := context.WithTimeout(cmd.Context(), wait)
-					defer cancel()
-					err = p.Editions.CatchUp(ctx, number, bar.build)
-				}
-				bar.end()
-				if err != nil {
-					return err
-				}
-				return c.show(map[string]int64{"edition": number}, func(w *tabwriter.Writer) {
-					row(w, fmt.Sprintf("edition %d is built and has caught up; next: refold edition verify %d", number, number))
-				})
-			})
-		},
-	}
-	cmd.Flags().DurationVar(&wait, "wait", 10*time.Minute, "how long to wait for it to catch up")
-	return cmd
 }
 
 func (c *cli) editionVerify() *cobra.Command {

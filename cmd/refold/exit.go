@@ -9,6 +9,8 @@ import (
 	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/localstack"
 	"github.com/refold-dev/refold/internal/openmemory"
+	"github.com/refold-dev/refold/internal/plane"
+	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/verify"
 	"github.com/spf13/cobra"
 )
@@ -54,7 +56,7 @@ func exitCode(err error) int {
 		return exitLocked
 	case errors.As(err, &refusal), errors.As(err, &file), refused(err):
 		return exitRefused
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, edition.ErrBehind):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, edition.ErrBehind), errors.Is(err, edition.ErrNeverLevel):
 		return exitTimeout
 	}
 	return exitError
@@ -63,7 +65,8 @@ func exitCode(err error) int {
 func refused(err error) bool {
 	for _, refusal := range []error{
 		edition.ErrNotVerified, edition.ErrTail, edition.ErrHoldsMore, edition.ErrShape, edition.ErrState, edition.ErrLive,
-		edition.ErrCursors, edition.ErrAnswering, edition.ErrNoStandby, edition.ErrNoEdition, directory.ErrNoTenant, verify.ErrLiveMixed,
+		edition.ErrCursors, edition.ErrAnswering, edition.ErrDisk, edition.ErrWasLive, edition.ErrNoStandby, edition.ErrNoEdition, directory.ErrNoTenant,
+		verify.ErrLiveMixed, postgres.ErrLoginExists, postgres.ErrNoLogin, plane.ErrJournalLost,
 	} {
 		if errors.Is(err, refusal) {
 			return true

@@ -46,7 +46,7 @@ func (c *cli) imports() *cobra.Command {
 					bar := c.progress()
 					report, err := openmemory.Import(cmd.Context(), openmemory.Config{
 						Path: file, Tenant: t, Shard: p.Journal.Shard(t.Shard), Mode: openmemory.Mode(mode), Subject: subject, Actor: operator(),
-						Partial: partial, Progress: func(at openmemory.Progress) { bar.at(fmt.Sprint(at.Phase), at.Done, at.Total) },
+						Partial: partial, Progress: func(at openmemory.Progress) { bar.tell(fmt.Sprint(at.Phase), at.Done, at.Total) },
 					})
 					bar.end()
 					v := importView{File: file, Report: report}

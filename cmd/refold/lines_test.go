@@ -55,16 +55,16 @@ func TestProgressWithoutATerminalIsPlainLines(t *testing.T) {
 	var stderr bytes.Buffer
 	c := newCLI(&bytes.Buffer{}, &stderr)
 	bar := c.progress()
-	bar.at("replay", 1, 10)
-	bar.at("index", 1, 1)
+	bar.tell("replay", 1, 10)
+	bar.tell("index", 1, 1)
 	bar.end()
-	if got := stderr.String(); !strings.HasPrefix(got, "replay: 1 of 10") || strings.Contains(got, "\x1b") {
+	if got := stderr.String(); !strings.HasPrefix(got, "replay: 1 of 10, 10 %") || strings.Contains(got, "\x1b") {
 		t.Errorf("got %q, want plain lines", got)
 	}
 	c.noProgress = true
 	stderr.Reset()
 	bar = c.progress()
-	bar.at("replay", 1, 10)
+	bar.tell("replay", 1, 10)
 	bar.end()
 	if stderr.Len() > 0 {
 		t.Errorf("got %q, want no progress", stderr.String())

@@ -48,6 +48,7 @@ func (c *cli) root() *cobra.Command {
 	f.StringVar(&c.config.Durability, "durability", env("REFOLD_DURABILITY", ""), "always (default): synced before the answer; relaxed: every 100 ms (REFOLD_DURABILITY)")
 	f.IntVar(&c.config.Shards, "shards", envInt("REFOLD_SHARDS"), "number of shards, for a new journal (REFOLD_SHARDS; default 1)")
 	f.IntVar(&c.config.Replicas, "replicas", envInt("REFOLD_REPLICAS"), "replicas of each stream, for a new journal (REFOLD_REPLICAS; default 1)")
+	f.Var((*byteSize)(&c.config.MemoryBytes), "memory", "memory for the rows of a build or a verification, such as 512MB (REFOLD_MEMORY; default 1GB)")
 	f.StringVarP(&c.format, "output", "o", env("REFOLD_OUTPUT", "table"), "table or json (REFOLD_OUTPUT)")
 	f.BoolVar(&c.noProgress, "no-progress", os.Getenv("REFOLD_NO_PROGRESS") != "", "no progress on stderr (REFOLD_NO_PROGRESS)")
 	f.BoolVarP(&c.verbose, "verbose", "v", os.Getenv("REFOLD_VERBOSE") != "", "log more (REFOLD_VERBOSE)")
@@ -70,6 +71,9 @@ func (c *cli) settle() error {
 			faults = append(faults, fmt.Errorf("VERIFY_MIGRATIONS is %q: use true or false", v))
 		}
 		c.config.SkipVerifyMigrations = !verify
+	}
+	if err := (*byteSize)(&c.config.MemoryBytes).fromEnv("REFOLD_MEMORY"); err != nil {
+		faults = append(faults, err)
 	}
 	level := slog.LevelWarn
 	if c.verbose {

@@ -62,7 +62,7 @@ func verifyAll(ctx context.Context, p *plane.Plane, number int64, bar *progress)
 		report, err := verify.Run(ctx, verify.Config{
 			DB: p.DB, Shard: shard, Edition: of, Schema: fold.Tables, Fold: fold.Apply, Shape: p.Shape, MemoryBytes: p.MemoryBytes,
 			Progress: func(at verify.Progress) {
-				bar.at(fmt.Sprintf("%s shard %d part %d of %d", at.Phase, shard.Number(), at.Part, at.Parts), int64(at.Done), int64(at.Total))
+				bar.tell(fmt.Sprintf("%s shard %d part %d of %d", at.Phase, shard.Number(), at.Part, at.Parts), int64(at.Done), int64(at.Total))
 			},
 		})
 		if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"runtime/pprof"
 
@@ -13,6 +14,9 @@ import (
 // alone measures one phase on the data set with history, under a CPU profile if asked for. The embedded server, which
 // a replay reads from, is in this process and so in the profile; Postgres is not.
 func (b *bench) alone(ctx context.Context) error {
+	if b.phase == "migration" {
+		return b.migrationAlone(ctx)
+	}
 	p, end, err := b.open(ctx, localstack.DurabilityRelaxed)
 	if err != nil {
 		return err
@@ -29,6 +33,32 @@ func (b *bench) alone(ctx context.Context) error {
 	}
 	b.print()
 	return err
+}
+
+func (b *bench) migrationAlone(ctx context.Context) error {
+	if err := b.liveWithHistory(ctx); err != nil {
+		return err
+	}
+	err := b.migration(ctx)
+	if err == nil {
+		b.migrationRatios()
+	}
+	b.print()
+	return err
+}
+
+// liveWithHistory makes a plane whose live edition has folded the data set with history.
+func (b *bench) liveWithHistory(ctx context.Context) error {
+	p, end, err := b.open(ctx, localstack.DurabilityRelaxed)
+	if err != nil {
+		return err
+	}
+	defer end()
+	if err := b.fill(ctx, p, true); err != nil {
+		return err
+	}
+	b.history = fmt.Sprintf("plane%d", b.planes)
+	return b.batched(ctx, p)
 }
 
 func (b *bench) verifyAlone(ctx context.Context, p *plane.Plane) error {

@@ -94,7 +94,7 @@ func (b *bench) percentiles(name string, took []time.Duration) {
 // paced sends 500 commands a second, whether those before were answered or not, and measures from each answer to the
 // commit of its row.
 func (b *bench) paced(ctx context.Context, p *plane.Plane, tenant directory.Tenant) error {
-	seen := &arrivals{accepted: map[uint64]time.Time{}, readable: map[uint64]time.Time{}}
+	seen := newArrivals()
 	p.OnBatch = func(_ int64, _ int, batch projector.Batch) { seen.commit(batch, time.Now()) }
 	running, stop := context.WithCancel(ctx)
 	defer stop()
@@ -144,6 +144,10 @@ type arrivals struct {
 	readable map[uint64]time.Time
 }
 
+func newArrivals() *arrivals {
+	return &arrivals{accepted: map[uint64]time.Time{}, readable: map[uint64]time.Time{}}
+}
+
 func (a *arrivals) accept(seq uint64, at time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -169,4 +173,38 @@ func (a *arrivals) took() ([]time.Duration, error) {
 		out = append(out, max(ready.Sub(at), 0))
 	}
 	return out, nil
+}
+
+// arriveMax bounds how long a row may take to become readable.
+const arriveMax = time.Minute
+
+// between waits for the rows of the commands that were accepted in a span of time, and returns their delays.
+func (a *arrivals) between(ctx context.Context, from, to time.Time) (out []time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, arriveMax)
+	defer cancel()
+	for {
+		out, missing := a.delays(from, to)
+		if missing == 0 {
+			return out, nil
+		}
+		if err := wait(ctx, 10*time.Millisecond); err != nil {
+			return nil, fmt.Errorf("the rows of %d commands do not become readable: %w", missing, err)
+		}
+	}
+}
+
+func (a *arrivals) delays(from, to time.Time) (out []time.Duration, missing int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for seq, at := range a.accepted {
+		if at.Before(from) || at.After(to) {
+			continue
+		}
+		if ready, ok := a.readable[seq]; ok {
+			out = append(out, max(ready.Sub(at), 0))
+		} else {
+			missing++
+		}
+	}
+	return out, missing
 }

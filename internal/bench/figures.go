@@ -97,6 +97,10 @@ var targets = []target{
 	{"ratio.rows_only_replay_wall_over_raw_copy_wall", 4, false},
 	{"ratio.verify_over_replay", 0.5, true},
 	{"accepted_to_readable_at_500.p99", 25, false},
+	{"ratio.live_p99_beside_held_back_build_over_without", 2, false},
+	{"ratio.held_back_build_over_free_build", 0.25, true}, // or the one above says nothing
+	{"ratio.token_wait_p99_around_flips_over_without", 3, false},
+	{"read_errors_around_20_flips", 0, false},
 }
 
 // ratios derives the ratios and prints the targets beside what was measured.
@@ -109,6 +113,8 @@ func (b *bench) ratios() (missed bool) {
 	b.over("ratio.verify_over_replay", "verify", "replay_with_history")
 	b.over("ratio.verify_over_bare_scan", "verify_rows", "bare_scan_rows")
 	b.over("ratio.replay_over_drain", "replay_with_history", "drain")
+	b.migrationRatios()
+	b.over("ratio.migration_under_load_over_replay", "migration_under_load", "replay_with_history")
 	b.print()
 	fmt.Printf("\n%-48s %14s %10s\n", "target", "", "measured")
 	for _, t := range targets {

@@ -41,7 +41,7 @@ func (b *bench) naive(ctx context.Context, p *plane.Plane, sample []envelope.Eve
 	if err := p.DB.CreateEdition(ctx, naiveEdition); err != nil {
 		return err
 	}
-	if err := p.DB.FinishEdition(ctx, naiveEdition); err != nil {
+	if err := p.DB.FinishEdition(ctx, naiveEdition, false); err != nil {
 		return err
 	}
 	pool, err := p.DB.OwnerOf(ctx, naiveEdition)

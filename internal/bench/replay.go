@@ -33,6 +33,7 @@ func (b *bench) withHistory(ctx context.Context) error {
 	if err := b.fill(ctx, p, true); err != nil {
 		return err
 	}
+	b.history = fmt.Sprintf("plane%d", b.planes)
 	sample, err := b.sample(ctx, p)
 	if err != nil {
 		return err
@@ -116,7 +117,7 @@ func (b *bench) replay(ctx context.Context, p *plane.Plane, set string) (int64, 
 		switch {
 		case at.Phase == "replay":
 			folded = time.Since(started)
-		case at.Done == 0:
+		case at.Phase == "load":
 			indexing = time.Since(started)
 		}
 	})
@@ -137,25 +138,29 @@ func (b *bench) verify(ctx context.Context, p *plane.Plane, number int64) error 
 	}
 	started := time.Now()
 	var folded time.Duration
-	report, err := verify.Run(ctx, verify.Config{
-		DB: p.DB, Shard: p.Journal.Shard(0), Edition: number, Schema: fold.Tables, Fold: fold.Apply, Shape: p.Shape,
-		Progress: func(at verify.Progress) {
-			if at.Phase == "compare" {
-				folded = time.Since(started)
-			}
-		},
+	report, err := runVerify(ctx, p, number, func(at verify.Progress) {
+		if at.Phase == "compare" {
+			folded = time.Since(started)
+		}
 	})
 	if err != nil {
 		return err
-	}
-	if !report.Clean {
-		return fmt.Errorf("edition %d is not clean: %+v", number, report.Differences)
 	}
 	b.say("verify", rate(b.events, started), "events/s")
 	b.say("verify_rows", rate(int(report.Rows), started), "rows/s")
 	b.say("verify.read_and_fold", folded.Seconds(), "s")
 	b.say("verify.compare", (time.Since(started) - folded).Seconds(), "s")
 	return nil
+}
+
+func runVerify(ctx context.Context, p *plane.Plane, number int64, progress func(verify.Progress)) (*verify.Report, error) {
+	report, err := verify.Run(ctx, verify.Config{
+		DB: p.DB, Shard: p.Journal.Shard(0), Edition: number, Schema: fold.Tables, Fold: fold.Apply, Shape: p.Shape, Progress: progress,
+	})
+	if err == nil && !report.Clean {
+		err = fmt.Errorf("edition %d is not clean: %+v", number, report.Differences)
+	}
+	return report, err
 }
 
 // bareScan reads the same rows out of the same tables and looks at nothing.
@@ -222,7 +227,7 @@ func (b *bench) rawCopy(ctx context.Context, p *plane.Plane, number int64, set s
 	if err != nil {
 		return err
 	}
-	if err := p.DB.FinishEdition(ctx, copyEdition); err != nil {
+	if err := p.DB.FinishEdition(ctx, copyEdition, false); err != nil {
 		return err
 	}
 	b.say("raw_copy_"+set, rate(b.events, started), "events/s")

@@ -22,6 +22,7 @@ type bench struct {
 	figures  []figure
 	postgres *localstack.Postgres
 	planes   int
+	history  string // plane of the data set with history, once it was measured
 	started  time.Time
 }
 
@@ -29,11 +30,19 @@ type bench struct {
 func (b *bench) open(ctx context.Context, durability string) (*plane.Plane, func(), error) {
 	b.planes++
 	name := fmt.Sprintf("plane%d", b.planes)
+	if err := b.exec(ctx, "CREATE DATABASE "+name); err != nil {
+		return nil, nil, err
+	}
+	return b.reopen(ctx, name, durability)
+}
+
+// reopen opens a plane again, perhaps with another durability.
+func (b *bench) reopen(ctx context.Context, name, durability string) (*plane.Plane, func(), error) {
 	server, err := localstack.StartNATS(ctx, localstack.NATSOptions{StoreDir: filepath.Join(b.dir, name), Durability: durability})
 	if err != nil {
 		return nil, nil, err
 	}
-	at, err := b.database(ctx, name)
+	at, err := b.databaseURL(name)
 	if err != nil {
 		server.Stop()
 		return nil, nil, err
@@ -43,6 +52,7 @@ func (b *bench) open(ctx context.Context, durability string) (*plane.Plane, func
 		server.Stop()
 		return nil, nil, err
 	}
+	p.Editions.NotHeldBack = true // what is measured alone has nobody to make way for
 	end := func() { _ = p.Close(); server.Stop() }
 	if err := p.EnsureLive(ctx, nil); err != nil {
 		end()
@@ -51,11 +61,7 @@ func (b *bench) open(ctx context.Context, durability string) (*plane.Plane, func
 	return p, end, nil
 }
 
-// database makes a database and returns its URL.
-func (b *bench) database(ctx context.Context, name string) (string, error) {
-	if err := b.exec(ctx, "CREATE DATABASE "+name); err != nil {
-		return "", err
-	}
+func (b *bench) databaseURL(name string) (string, error) {
 	at, err := url.Parse(b.postgres.URL())
 	if err != nil {
 		return "", err

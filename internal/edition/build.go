@@ -4,30 +4,43 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/failpoint"
 	"github.com/refold-dev/refold/internal/journal"
+	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/postgres/db"
 	"github.com/refold-dev/refold/internal/rows"
 )
 
-// Progress is where a build stands. Total is known from the start of a phase and never moves.
+// Progress is where a build stands. Done and Total are of the phase: Done is Total only once the phase is done for good.
 type Progress struct {
 	Edition int64
-	Phase   string // "replay", "index", "catch up"
+	Phase   string // "replay", "load", "index", "catch up"
 	Shard   int
 	Pass    int // 1..Passes
 	Passes  int
-	Done    uint64 // events read in this pass, or the checkpoint
-	Total   uint64 // the head captured at the start
+	Done    uint64 // events read in this pass, entities loaded, or the checkpoint
+	Total   uint64 // the head captured at the start, all entities of the pass, or the head of the journal now
 	Rows    int64  // rows handed to the database in this pass
+	// Part is how much of the whole build is done, or of what there was to catch up; 1 only when all of it is.
+	Part float64
+	Rate float64 // events a second, of late; 0 while it is not known
+	// Left is how long the rest of the build, or of catching up, will take; 0 while it is not known.
+	Left     time.Duration
+	HeldBack time.Duration // how long the build was made to wait for the live edition
+	Note     string        // what an operator should know; empty = nothing
 }
 
-// replayPull is how many events a replay asks for at once.
-const replayPull = 5000
+// replayPull is how many events a replay asks for at once, and gentlePull the same while it makes way for somebody: the
+// journal's server sends half of it at a stretch.
+const (
+	replayPull = 5000
+	gentlePull = 1000
+)
 
 // progressEvery is how often a running phase reports.
 const progressEvery = 200 * time.Millisecond
@@ -38,41 +51,78 @@ const eventBytesEstimate = 700
 // Build makes a new edition by replaying all shards, or goes on with the one that was begun and not finished. On
 // return it has keys, policies and a checkpoint at the head captured at the start, and is ready to be kept level by
 // projectors; it is not live. A build can be cancelled or killed at any point and repeated: whole passes are kept.
+// It makes way for the live edition (LagMax) and is refused before anything is made when the disk will not suffice
+// (ErrDisk). progress is called from one goroutine at a time.
 func (m *Editions) Build(ctx context.Context, progress func(Progress)) (int64, error) {
 	if progress == nil {
 		progress = func(Progress) {}
+	}
+	note, err := m.preflight(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("build an edition: %w", err)
+	}
+	if note != "" {
+		m.logger().Info(note)
 	}
 	number, epoch, err := m.begin(ctx)
 	if err != nil {
 		return 0, err
 	}
-	b := &build{Editions: m, number: number, epoch: epoch, progress: progress}
-	if err := b.run(ctx); err != nil {
+	b := &build{Editions: m, number: number, epoch: epoch, throttle: newThrottle(m.Rate)}
+	b.track = tracker{report: progress, throttle: b.throttle, number: number, note: note}
+	if err := b.governed(ctx); err != nil {
 		return number, fmt.Errorf("build edition %d: %w", number, b.because(ctx, err))
 	}
 	return number, nil
 }
 
+// governed runs the build, and beside it what holds it back.
+func (b *build) governed(ctx context.Context) error {
+	governing, stop := context.WithCancel(ctx)
+	var governor sync.WaitGroup
+	if !b.NotHeldBack {
+		b.throttle.setShare(shareFirst)
+	}
+	governor.Go(func() { b.govern(governing) })
+	defer governor.Wait()
+	defer stop()
+	return b.run(ctx)
+}
+
 // because finds the cause of a failure: a builder that was overtaken may stumble over its successor's work first.
 func (b *build) because(ctx context.Context, err error) error {
+	ctx = context.WithoutCancel(ctx)
+	if postgres.IsFull(err) {
+		err = fmt.Errorf("%w: %w", ErrDisk, err)
+		if reclaimErr := b.DB.Reclaim(ctx, b.number); reclaimErr != nil {
+			b.logger().Warn("cannot give back the space of what was rolled back", "edition", b.number, "error", reclaimErr)
+		}
+	}
 	pool, poolErr := b.DB.Operator(ctx)
-	if poolErr != nil || errors.Is(err, ErrOvertaken) {
+	if poolErr != nil {
 		return err
 	}
 	e, getErr := db.New(pool).EditionByNumber(ctx, b.number)
-	if getErr != nil || e.Epoch == b.epoch {
+	switch {
+	case getErr != nil || e.Epoch == b.epoch:
+		return err
+	case e.State == "retired":
+		// What this builder made behind the back of the one who gave the edition up, it takes away again.
+		if dropErr := b.DB.DropEdition(ctx, b.number); dropErr != nil {
+			b.logger().Warn("cannot remove what is left of an aborted edition: abort it again", "edition", b.number, "error", dropErr)
+		}
+		return fmt.Errorf("%w (%w)", ErrAborted, err)
+	case errors.Is(err, ErrOvertaken):
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrOvertaken, err)
 }
 
-// begin resumes the newest unfinished edition of our shape, or adds one.
+// begin resumes the newest unfinished edition of our shape, or adds one. Who worked on it before is fenced, and its
+// sessions are ended: frozen, they would hold locks that the keys have to wait for.
 func (m *Editions) begin(ctx context.Context) (number, epoch int64, err error) {
-	pool, err := m.DB.Operator(ctx)
-	if err != nil {
-		return 0, 0, err
-	}
-	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+	err = m.DB.Unblocked(ctx, func(tx pgx.Tx) error {
+		number = 0
 		q := db.New(tx)
 		if _, err := tx.Exec(ctx, "LOCK TABLE control.edition IN SHARE ROW EXCLUSIVE MODE"); err != nil {
 			return err
@@ -94,7 +144,11 @@ func (m *Editions) begin(ctx context.Context) (number, epoch int64, err error) {
 				return err
 			}
 		}
-		epoch, err = q.EditionClaim(ctx, number)
+		if epoch, err = q.EditionClaim(ctx, number); err != nil {
+			return err
+		}
+		// Before the commit: nobody else can have claimed it meanwhile, so nobody but predecessors is ended.
+		_, err = m.DB.Evict(ctx, number)
 		return err
 	})
 	if err != nil {
@@ -107,7 +161,9 @@ type build struct {
 	*Editions
 	number   int64
 	epoch    int64
-	progress func(Progress)
+	throttle *throttle
+	track    tracker
+	indexing time.Duration
 }
 
 func (b *build) run(ctx context.Context) error {
@@ -117,16 +173,18 @@ func (b *build) run(ctx context.Context) error {
 	if err := failpoint.Hit("edition.created"); err != nil {
 		return err
 	}
+	if err := b.plan(ctx); err != nil {
+		return err
+	}
 	for _, shard := range b.Shards {
 		if err := b.replay(ctx, shard); err != nil {
 			return fmt.Errorf("shard %d: %w", shard.Number(), err)
 		}
 	}
-	b.progress(Progress{Edition: b.number, Phase: "index"})
 	if err := failpoint.Hit("edition.loaded"); err != nil {
 		return err
 	}
-	if err := b.DB.FinishEdition(ctx, b.number); err != nil {
+	if err := b.index(ctx); err != nil {
 		return err
 	}
 	if err := failpoint.Hit("edition.indexed"); err != nil {
@@ -138,8 +196,67 @@ func (b *build) run(ctx context.Context) error {
 	if err := b.publish(ctx); err != nil {
 		return err
 	}
-	b.progress(Progress{Edition: b.number, Phase: "index", Done: 1, Total: 1})
+	b.track.finish()
 	return failpoint.Hit("edition.published")
+}
+
+// plan captures the heads of all shards, so that what there is to do is known from the start.
+func (b *build) plan(ctx context.Context) error {
+	var all []db.ControlEditionShard
+	for _, shard := range b.Shards {
+		state, err := b.shardState(ctx, shard)
+		if err != nil {
+			return fmt.Errorf("shard %d: %w", shard.Number(), err)
+		}
+		all = append(all, state)
+	}
+	last, err := b.lastFigures(ctx)
+	if err != nil {
+		return err
+	}
+	b.track.plan(all, last)
+	return nil
+}
+
+// indexAttempts bounds how often the keys are begun anew because somebody withheld a lock.
+const indexAttempts = 5
+
+// index makes keys, indexes and policies. A builder that was overtaken between two passes may hold locks once more.
+func (b *build) index(ctx context.Context) error {
+	live, err := b.isLive(ctx)
+	if err != nil {
+		return err
+	}
+	if err := b.owned(ctx); err != nil {
+		return err
+	}
+	started := time.Now()
+	stop := b.track.index()
+	defer stop()
+	for range indexAttempts {
+		err = b.DB.FinishEdition(ctx, b.number, live && !b.NotHeldBack)
+		if !postgres.IsLockTimeout(err) {
+			break
+		}
+		if _, err := b.DB.Evict(ctx, b.number); err != nil {
+			return err
+		}
+	}
+	b.indexing = time.Since(started)
+	return err
+}
+
+// owned returns ErrOvertaken when somebody else has claimed the edition.
+func (b *build) owned(ctx context.Context) error {
+	pool, err := b.DB.Operator(ctx)
+	if err != nil {
+		return err
+	}
+	e, err := db.New(pool).EditionByNumber(ctx, b.number)
+	if err == nil && e.Epoch != b.epoch {
+		err = ErrOvertaken
+	}
+	return err
 }
 
 // sound refuses an edition whose tables are not those of the code or not protected.
@@ -179,8 +296,15 @@ func (b *build) publish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	size, err := b.DB.Size(ctx, b.number)
+	if err != nil {
+		return err
+	}
 	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		q := db.New(tx)
+		if err := q.BuildFinish(ctx, db.BuildFinishParams{Edition: b.number, IndexMs: b.indexing.Milliseconds(), Bytes: size}); err != nil {
+			return err
+		}
 		loaded, err := q.EditionShardList(ctx, b.number)
 		if err != nil {
 			return err
@@ -202,7 +326,10 @@ func (b *build) publish(ctx context.Context) error {
 		if err == nil && n != 1 {
 			err = ErrOvertaken
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return failpoint.Hit("edition.before-publish")
 	})
 }
 
@@ -278,75 +405,135 @@ func (b *build) morePasses(ctx context.Context, s db.ControlEditionShard) error 
 		return err
 	}
 	if n != 1 {
+		if err := b.owned(ctx); err != nil {
+			return err
+		}
 		return fmt.Errorf("%w with %d passes, of which %d are loaded; raise the budget", errBudget, s.Passes, s.PassesDone)
 	}
+	b.track.replan(s, s.Passes*2)
 	b.logger().Info("rows do not fit into the memory budget, going on in more passes", "edition", b.number, "passes", s.Passes*2)
 	return nil
 }
 
 // pass folds one part of the key space from the first event to the head; its rows and its progress commit together.
 func (b *build) pass(ctx context.Context, shard journal.Shard, s db.ControlEditionShard) error {
+	if err := b.owned(ctx); err != nil {
+		return err
+	}
 	pool, err := b.DB.OwnerOf(ctx, b.number)
 	if err != nil {
 		return err
 	}
-	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-		loader := rows.NewLoader(ctx, b.Schema, tx)
-		digest, chain, err := b.foldPass(ctx, shard, s, loader)
-		if err != nil {
-			loader.Abort()
-			return err
-		}
-		if err := loader.Close(); err != nil {
-			return err
-		}
-		if err := failpoint.Hit("edition.pass-loaded"); err != nil {
-			return err
-		}
-		n, err := db.New(tx).EditionShardPassDone(ctx, db.EditionShardPassDoneParams{
-			EventDigest: digest, Chain: chain, Edition: b.number, Shard: s.Shard, PassesDone: s.PassesDone, Epoch: b.epoch,
-		})
-		if err == nil && n != 1 {
-			err = ErrOvertaken
-		}
-		return err
-	})
+	p := &pass{build: b, shard: shard, state: s, pacer: b.throttle.pacer(), started: time.Now(), waited: b.throttle.waited.time()}
+	b.track.pass(s)
+	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return p.run(ctx, tx) })
+	if err == nil {
+		b.track.passDone()
+	}
+	return err
 }
 
-// foldPass reads the journal up to the head. The first pass also computes the chain; later ones keep it.
-func (b *build) foldPass(ctx context.Context, shard journal.Shard, s db.ControlEditionShard, loader *rows.Loader) (digest, chain []byte, err error) {
-	set := rows.NewReplay(b.Schema, loader.Append)
-	history := History{Chained: s.PassesDone == 0}
-	report := Progress{Edition: b.number, Phase: "replay", Shard: shard.Number(), Pass: int(s.PassesDone) + 1, Passes: int(s.Passes), Total: uint64(s.Head)}
-	reported := time.Now()
-	err = Read(ctx, shard, 0, uint64(s.Head), func(e *envelope.Event) error {
-		history.Add(e)
-		if e.Seq%1024 == 0 {
-			if set.Bytes() > b.memoryBytes()+b.memoryBytes()/2 {
+// pass is one replay of a shard, for one part of the key space.
+type pass struct {
+	*build
+	shard   journal.Shard
+	state   db.ControlEditionShard
+	pacer   *pacer
+	history History
+	started time.Time
+	folded  time.Time
+	waited  time.Duration // before it
+}
+
+func (p *pass) run(ctx context.Context, tx pgx.Tx) error {
+	writing := p.throttle.pacer()
+	loader := rows.NewLoader(ctx, p.Schema, tx, func(ctx context.Context) error {
+		if err := failpoint.Hit("edition.copying"); err != nil {
+			return err
+		}
+		return writing.pause(ctx, 0)
+	})
+	if err := p.fold(ctx, loader); err != nil {
+		loader.Abort()
+		return err
+	}
+	if err := loader.Close(); err != nil {
+		return err
+	}
+	if err := failpoint.Hit("edition.pass-loaded"); err != nil {
+		return err
+	}
+	return p.record(ctx, db.New(tx), loader.Rows())
+}
+
+func (p *pass) pull() int {
+	if p.throttle.free() {
+		return replayPull
+	}
+	return gentlePull
+}
+
+// record counts the pass as done, and adds what it took.
+func (p *pass) record(ctx context.Context, q *db.Queries, rows int64) error {
+	s := p.state
+	if p.history.Chained {
+		s.EventDigest, s.Chain = p.history.Last[:], p.history.Chain[:]
+	}
+	n, err := q.EditionShardPassDone(ctx, db.EditionShardPassDoneParams{
+		EventDigest: s.EventDigest, Chain: s.Chain, Edition: p.number, Shard: s.Shard, PassesDone: s.PassesDone, Epoch: p.epoch,
+	})
+	if err == nil && n != 1 {
+		err = ErrOvertaken
+	}
+	if err != nil {
+		return err
+	}
+	took := db.BuildAddParams{
+		Edition: p.number, RowsLoaded: rows, ReplayMs: p.folded.Sub(p.started).Milliseconds(), LoadMs: time.Since(p.folded).Milliseconds(),
+		HeldBackMs: (p.throttle.waited.time() - p.waited).Milliseconds(),
+	}
+	if p.history.Chained {
+		took.Events = s.Head
+	}
+	return q.BuildAdd(ctx, took)
+}
+
+// fold reads the journal up to the head and hands all rows to the loader. The first pass also computes the chain; later
+// ones keep it.
+func (p *pass) fold(ctx context.Context, loader *rows.Loader) error {
+	set := rows.NewReplay(p.Schema, loader.Append)
+	p.history = History{Chained: p.state.PassesDone == 0}
+	passes, done, every := int(p.state.Passes), int(p.state.PassesDone), p.pacer.every()
+	err := read(ctx, p.shard, journal.FollowOptions{Pull: p.pull()}, uint64(p.state.Head), func(e *envelope.Event) error {
+		p.history.Add(e)
+		if e.Seq%every == 0 {
+			if err := p.pacer.pause(ctx, int(every)); err != nil {
+				return err
+			}
+			if set.Bytes() > p.memoryBytes()+p.memoryBytes()/2 {
 				return errBudget
 			}
-			if time.Since(reported) > progressEvery {
-				report.Done, report.Rows, reported = e.Seq, loader.Rows(), time.Now()
-				b.progress(report)
-			}
+			p.track.read(e.Seq, loader.Rows())
 		}
-		if s.Passes > 1 && Part(e.Key, int(s.Passes)) != int(s.PassesDone) {
+		if passes > 1 && Part(e.Key, passes) != done {
 			return nil
 		}
-		return set.Apply(e, b.Fold)
+		return set.Apply(e, p.Fold)
 	})
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	if err := loader.Copy(ctx, set); err != nil {
-		return nil, nil, err
-	}
-	report.Done, report.Rows = report.Total, loader.Rows()
-	b.progress(report)
-	if !history.Chained {
-		return s.EventDigest, s.Chain, nil
-	}
-	return history.Last[:], history.Chain[:], nil
+	p.folded = time.Now()
+	p.track.load()
+	p.pacer.begin()
+	loaded := loader.Rows()
+	return loader.Copy(ctx, set, func(entities, total int) error {
+		now := loader.Rows()
+		err := p.pacer.pause(ctx, int(now-loaded))
+		loaded = now
+		p.track.loading(entities, total, loaded)
+		return err
+	})
 }
 
 // History is the digest of the events read so far.
@@ -367,16 +554,21 @@ func (h *History) Add(e *envelope.Event) {
 
 // Read hands over the events of a shard from after+1 to upto, in order, none left out.
 func Read(ctx context.Context, shard journal.Shard, after, upto uint64, each func(*envelope.Event) error) error {
+	return read(ctx, shard, journal.FollowOptions{After: after, Pull: replayPull}, upto, each)
+}
+
+func read(ctx context.Context, shard journal.Shard, options journal.FollowOptions, upto uint64, each func(*envelope.Event) error) error {
+	after := options.After
 	if after >= upto {
 		return nil
 	}
-	follower, err := shard.Follow(ctx, journal.FollowOptions{After: after, Pull: replayPull})
+	follower, err := shard.Follow(ctx, options)
 	if err != nil {
 		return fmt.Errorf("read shard %d from %d: %w", shard.Number(), after, err)
 	}
 	defer follower.Close()
 	for {
-		batch, err := follower.Next(ctx, replayPull, 0)
+		batch, err := follower.Next(ctx, options.Pull, 0)
 		if err != nil {
 			return fmt.Errorf("read shard %d: %w", shard.Number(), err)
 		}

@@ -42,6 +42,16 @@ var (
 	ErrAnswering = errors.New("a process still answers readers from this edition: end it first")
 	// ErrOvertaken: another builder has claimed the edition.
 	ErrOvertaken = errors.New("another builder has taken over this edition")
+	// ErrAborted: the edition was given up, or retired, while it was being built. It is ErrOvertaken as well.
+	ErrAborted = fmt.Errorf("the edition was given up meanwhile, by `refold edition abort` or `retire`: %w", ErrOvertaken)
+	// ErrWasLive: an edition that is or was live is retired, not aborted.
+	ErrWasLive = errors.New("the edition is or was live: use `refold edition retire`")
+	// ErrDisk: the disk of the database has not enough space for a build; a *DiskError says how much is missing. What is
+	// live is untouched: free space and repeat the build, which goes on where it was, or abort it.
+	ErrDisk = errors.New("not enough disk for a build")
+	// ErrNeverLevel: the edition does not come level because events are appended faster than they are folded; a
+	// *NeverLevelError has both rates. Write more slowly for a while, or give the machine more.
+	ErrNeverLevel = errors.New("the edition will never come level")
 	// ErrNoStandby: there is nothing to roll back to.
 	ErrNoStandby = errors.New("there is no previous edition to roll back to")
 	// ErrNoEdition: no edition has this number.
@@ -58,6 +68,18 @@ type Editions struct {
 	Logger *slog.Logger
 	// MemoryBytes bounds the working set of a build; 0 = 1 GiB.
 	MemoryBytes int
+	// Rate bounds how many events a second a build reads, and rows it loads; 0 = as many as it can.
+	Rate int
+	// LagMax is how many events the live edition may be behind before a build makes way for it; 0 = 500.
+	LagMax int64
+	// NotHeldBack lets builds run freely, whatever becomes of the live edition.
+	NotHeldBack bool
+	// FreeBytes returns what is free on the disk of a folder; nil = builds cannot check it.
+	FreeBytes func(folder string) (int64, error)
+	// SkipDiskCheck builds although the disk may not suffice.
+	SkipDiskCheck bool
+	// Patience is how long CatchUp watches an edition fall behind until it gives up; 0 = 1 min.
+	Patience time.Duration
 	// TailMax bounds how many events may follow the verified position at a cutover; 0 = 1,000,000.
 	TailMax int64
 	// HoldMore allows a flip to an edition that holds back more entities than the live one; that is recorded.
@@ -95,6 +117,19 @@ type Info struct {
 	Ours    bool      `json:"shape_of_this_binary"`
 	Created time.Time `json:"created"`
 	Shards  []Shard   `json:"shards"`
+	Build   *Figures  `json:"build,omitempty"`
+}
+
+// Figures are what a build took, over all builders that worked on it.
+type Figures struct {
+	Events     int64      `json:"events"`
+	Rows       int64      `json:"rows"`
+	ReplayMs   int64      `json:"replay_ms"` // reading and folding
+	LoadMs     int64      `json:"load_ms"`   // what loading took behind the last event of each pass
+	IndexMs    int64      `json:"index_ms"`
+	HeldBackMs int64      `json:"held_back_ms"` // how much of all that was waiting
+	Bytes      int64      `json:"bytes"`        // tables and indexes, when it was finished
+	Finished   *time.Time `json:"finished,omitempty"`
 }
 
 // List describes all editions, oldest first.
@@ -116,6 +151,10 @@ func (m *Editions) List(ctx context.Context) ([]Info, error) {
 	if err != nil {
 		return nil, fmt.Errorf("checkpoints: %w", err)
 	}
+	builds, err := q.BuildList(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("builds: %w", err)
+	}
 	var out []Info
 	for _, e := range editions {
 		info := Info{Number: e.Number, State: e.State, Shape: e.Shape, Ours: e.Shape == m.Shape, Created: e.CreatedAt.UTC()}
@@ -125,6 +164,11 @@ func (m *Editions) List(ctx context.Context) ([]Info, error) {
 		}
 		for _, s := range shards {
 			info.Shards = append(info.Shards, describe(s, lives, checkpoints))
+		}
+		for _, b := range builds {
+			if b.Edition == e.Number {
+				info.Build = figuresOf(b)
+			}
 		}
 		if err := m.countHeld(ctx, &info); err != nil {
 			return nil, err
@@ -150,6 +194,13 @@ func describe(s db.ControlEditionShard, lives []db.ControlLive, checkpoints []db
 		}
 	}
 	return out
+}
+
+func figuresOf(b db.ControlBuild) *Figures {
+	return &Figures{
+		Events: b.Events, Rows: b.RowsLoaded, ReplayMs: b.ReplayMs, LoadMs: b.LoadMs, IndexMs: b.IndexMs, HeldBackMs: b.HeldBackMs,
+		Bytes: b.Bytes, Finished: b.FinishedAt,
+	}
 }
 
 // countHeld counts quarantined entities; they are not kept by shard, so an edition's count stands at its first.

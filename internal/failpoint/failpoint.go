@@ -1,11 +1,13 @@
 // Package failpoint lets tests end the process, or fail, at named steps. Nothing happens unless the environment
 // variable REFOLD_FAILPOINTS names the step: "edition.pass-committed=exit", "projector.before-commit=kill@3" (by
-// SIGKILL at the third hit), "edition.indexed=error". Steps that are named but never exist do nothing.
+// SIGKILL at the third hit), "edition.copying=stop" (by SIGSTOP, as a paused machine: it goes on with SIGCONT),
+// "edition.indexed=error". Steps that are named but never exist do nothing.
 package failpoint
 
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"sync"
@@ -51,8 +53,20 @@ func Hit(name string) error {
 	case "kill":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {} // the signal is on its way
+	case "stop":
+		stop(name)
 	case "error":
 		return fmt.Errorf("failpoint %s", name)
 	}
 	return nil
+}
+
+// stop returns when the process goes on. The signal may hit another thread first: this one must not go on meanwhile.
+func stop(name string) {
+	goesOn := make(chan os.Signal, 1)
+	signal.Notify(goesOn, syscall.SIGCONT)
+	defer signal.Stop(goesOn)
+	fmt.Fprintln(os.Stderr, "failpoint", name, "stops the process")
+	_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	<-goesOn
 }

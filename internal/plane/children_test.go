@@ -2,6 +2,7 @@ package plane_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -22,6 +23,7 @@ import (
 var children = testenv.Children{
 	"projector": projectorChild,
 	"build":     buildChild,
+	"abort":     abortChild,
 	"frozen":    frozenChild,
 	"deploy":    deployChild,
 }
@@ -102,6 +104,20 @@ func auditBatch(ctx context.Context, tx pgx.Tx, batch []envelope.Event) error {
 	}
 	_, err = tx.Exec(ctx, "SELECT pg_sleep($1)", rand.Float64()/100)
 	return err
+}
+
+// childOf does one thing with the plane of the environment.
+func childOf(do func(context.Context, *plane.Plane) error) int {
+	ctx := context.Background()
+	p, err := plane.Open(ctx, childConfig())
+	if err == nil {
+		err = errors.Join(do(ctx, p), p.Close())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
 }
 
 // buildChild builds an edition and cuts over to it, unless a failpoint ends it first.

@@ -566,8 +566,6 @@ func TestAPlanTakesThePaceOfABuild(t *testing.T) {
 		t.Errorf("without a build of any size: %+v", r.Build)
 	}
 	for _, sql := range []string{
-		`CREATE TABLE IF NOT EXISTS control.build (edition bigint PRIMARY KEY, events bigint, rows_loaded bigint, replay_ms bigint, load_ms bigint, index_ms bigint,
-			held_back_ms bigint, bytes bigint, finished_at timestamptz)`,
 		`INSERT INTO control.build (edition, events, rows_loaded, replay_ms, load_ms, index_ms, held_back_ms, bytes, finished_at)
 			VALUES (1, 1, 50000, 1, 500, 2000, 0, 1, clock_timestamp())
 			ON CONFLICT (edition) DO UPDATE SET rows_loaded = excluded.rows_loaded, load_ms = excluded.load_ms, index_ms = excluded.index_ms`,

@@ -111,7 +111,7 @@ func (p *Plane) open(ctx context.Context) (err error) {
 	p.Directory = &directory.Directory{DB: p.DB, Shards: p.Journal.Shards, Fold: tenantOf, Logger: p.Logger}
 	p.Editions = &edition.Editions{
 		DB: p.DB, Shards: p.Journal.Shards, Schema: fold.Tables, Fold: p.Fold, Shape: p.Shape, Logger: p.Logger,
-		MemoryBytes: p.MemoryBytes, VerifyMigrations: !p.SkipVerifyMigrations,
+		MemoryBytes: p.MemoryBytes, FreeBytes: freeBytes, VerifyMigrations: !p.SkipVerifyMigrations,
 	}
 	return p.Live.Refresh(ctx, p.DB)
 }

@@ -32,12 +32,14 @@ func (d *DB) CreateEdition(ctx context.Context, edition int64) error {
 	})
 }
 
-// FinishEdition gives a loaded edition its keys, indexes and policies, and fresh statistics. It may be repeated.
-func (d *DB) FinishEdition(ctx context.Context, edition int64) error {
+// FinishEdition gives a loaded edition its keys, indexes and policies, and fresh statistics. It may be repeated. gently
+// leaves processors and memory to those who use the database meanwhile; it takes longer.
+func (d *DB) FinishEdition(ctx context.Context, edition int64, gently bool) error {
+	settings := finishSettings(gently)
 	err := d.withProjection(ctx, edition, func(p *goose.Provider) error {
 		_, err := p.Up(ctx)
 		return err
-	})
+	}, settings)
 	if err != nil {
 		return err
 	}
@@ -57,23 +59,25 @@ func (d *DB) FinishEdition(ctx context.Context, edition int64) error {
 	return nil
 }
 
-// DropEdition removes the schema of an edition with all rows. It may be repeated.
+// DropEdition removes the schema of an edition with all rows. Sessions of refold that do not let go of it are ended. It
+// may be repeated.
 func (d *DB) DropEdition(ctx context.Context, edition int64) error {
 	d.Forget(edition)
-	pool, err := d.Owner(ctx)
-	if err != nil {
-		return err
+	for range dropsMax {
+		err := d.dropSchema(ctx, SchemaName(edition))
+		if err == nil || !IsLockTimeout(err) {
+			return err
+		}
+		if _, err := d.Evict(ctx, edition); err != nil {
+			return err
+		}
 	}
-	_, err = pool.Exec(ctx, "DROP SCHEMA IF EXISTS "+pgx.Identifier{SchemaName(edition)}.Sanitize()+" CASCADE")
-	if err != nil {
-		return fmt.Errorf("drop schema of edition %d: %w", edition, err)
-	}
-	return nil
+	return fmt.Errorf("drop schema of edition %d: a session that is not refold's holds it, see pg_locks", edition)
 }
 
-func (d *DB) withProjection(ctx context.Context, edition int64, run func(*goose.Provider) error) error {
+func (d *DB) withProjection(ctx context.Context, edition int64, run func(*goose.Provider) error, settings ...map[string]string) error {
 	name := SchemaName(edition)
-	conn := d.sqlDB(name)
+	conn := d.sqlDB(name, settings...)
 	defer conn.Close()
 	files, err := fs.Sub(schema.Projection, "projection")
 	if err != nil {

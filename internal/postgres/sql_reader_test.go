@@ -34,7 +34,7 @@ func editions(t testing.TB, d *postgres.DB) {
 		_, err = pool.Exec(t.Context(), `INSERT INTO category (tenant_id, id, version, name, created_at, updated_at)
 			SELECT t, gen_random_uuid(), 1, t || ' of edition ' || $1::bigint, now(), now() FROM unnest(ARRAY['acme', 'blue']) AS t`, number)
 		must(t, err)
-		must(t, d.FinishEdition(t.Context(), number))
+		must(t, d.FinishEdition(t.Context(), number, false))
 		exec(t, d, `INSERT INTO control.edition (number, schema_name, shape, state, epoch, created_at) VALUES ($1, $2, 'x', 'serving', 1, now())`,
 			number, postgres.SchemaName(number))
 	}

@@ -44,7 +44,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	for _, edition := range []int64{1, 2} {
-		if err := errors.Join(b.db.CreateEdition(ctx, edition), b.db.FinishEdition(ctx, edition)); err != nil {
+		if err := errors.Join(b.db.CreateEdition(ctx, edition), b.db.FinishEdition(ctx, edition, false)); err != nil {
 			t.Fatal(err)
 		}
 		b.exec(t, `INSERT INTO control.edition VALUES ($1, $2, 'shape', 'serving', 1, clock_timestamp(), NULL)`, edition, postgres.SchemaName(edition))

@@ -30,17 +30,25 @@ type Loader struct {
 	done   chan error
 	cancel context.CancelFunc
 	rows   int64
+	pause  func(context.Context) error
 }
+
+// pieceBytes is how much is written between two calls of pause.
+const pieceBytes = 64 << 10
+
+// copyEvery is how many entities are handed over between two calls of Copy's each.
+const copyEvery = 16
 
 type chunk struct {
 	table *Description
 	rows  *bytes.Buffer
 }
 
-// NewLoader starts a loader in tx. tx must not be used by anyone else until Close.
-func NewLoader(ctx context.Context, s *Schema, tx pgx.Tx) *Loader {
+// NewLoader starts a loader in tx. tx must not be used by anyone else until Close. pause is called before each small
+// piece that is written and may wait, so that the database is not kept busy at a stretch; an error of it ends the load.
+func NewLoader(ctx context.Context, s *Schema, tx pgx.Tx, pause func(context.Context) error) *Loader {
 	ctx, cancel := context.WithCancel(ctx)
-	l := &Loader{schema: s, full: make([]*bytes.Buffer, len(s.all)), queue: make(chan chunk, 2), done: make(chan error, 1), cancel: cancel}
+	l := &Loader{schema: s, full: make([]*bytes.Buffer, len(s.all)), queue: make(chan chunk, 2), done: make(chan error, 1), cancel: cancel, pause: pause}
 	go func() { l.done <- l.run(ctx, tx) }()
 	return l
 }
@@ -51,12 +59,26 @@ func (l *Loader) run(ctx context.Context, tx pgx.Tx) (err error) {
 			continue // drain, so that nobody waits for ever
 		}
 		sql := "COPY " + c.table.Name + " (" + c.table.columnNames(c.table.Columns) + ") FROM STDIN (FORMAT binary)"
-		body := io.MultiReader(bytes.NewReader(copyHeader), c.rows, bytes.NewReader(copyTrailer))
+		body := io.MultiReader(bytes.NewReader(copyHeader), pieces{ctx, c.rows, l.pause}, bytes.NewReader(copyTrailer))
 		if _, err = tx.Conn().PgConn().CopyFrom(ctx, body, sql); err != nil {
 			err = fmt.Errorf("copy into table %s: %w", c.table.Name, err)
 		}
 	}
 	return err
+}
+
+// pieces reads in small pieces, with a pause before each.
+type pieces struct {
+	ctx   context.Context
+	rows  *bytes.Buffer
+	pause func(context.Context) error
+}
+
+func (p pieces) Read(into []byte) (int, error) {
+	if err := p.pause(p.ctx); err != nil {
+		return 0, err
+	}
+	return p.rows.Read(into[:min(len(into), pieceBytes)])
 }
 
 // Append takes one row of an append-only table; it is what NewReplay hands rows to.
@@ -82,16 +104,19 @@ func (l *Loader) send(d *Description) {
 	}
 }
 
-// Copy hands over all rows of the set, ordered by entity, which makes the keys that are built later cheaper.
-func (l *Loader) Copy(ctx context.Context, w *Set) error {
+// Copy hands over all rows of the set, ordered by entity, which makes the keys that are built later cheaper. each is told
+// now and then how many entities of how many are handed over, and may wait; an error of it ends the load.
+func (l *Loader) Copy(ctx context.Context, w *Set, each func(done, total int) error) error {
 	keys := make([]envelope.Key, 0, len(w.entities))
 	for key := range w.entities {
 		keys = append(keys, key)
 	}
 	slices.SortFunc(keys, compareKeys)
 	for i, key := range keys {
-		if i%4096 == 0 && ctx.Err() != nil {
-			return ctx.Err()
+		if i%copyEvery == 0 {
+			if err := cmp.Or(ctx.Err(), each(i, len(keys))); err != nil {
+				return err
+			}
 		}
 		ent := w.entities[key]
 		for slot, r := range ent.tables {

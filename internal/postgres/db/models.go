@@ -44,6 +44,24 @@ type Category struct {
 	UpdatedAt   time.Time
 }
 
+// One row per edition that was built, by one builder or by several after each other: each pass adds what it took.
+type ControlBuild struct {
+	Edition    int64
+	Events     int64
+	RowsLoaded int64
+	// Reading and folding, over all passes.
+	ReplayMs int64
+	// What COPY and commit took behind the last event of each pass.
+	LoadMs int64
+	// Keys, indexes, policies and statistics.
+	IndexMs int64
+	// How much of all that was waiting for the live edition.
+	HeldBackMs int64
+	// Tables and indexes on disk at the end.
+	Bytes      int64
+	FinishedAt *time.Time
+}
+
 type ControlCheckpoint struct {
 	Edition     int64
 	Shard       int32
