@@ -47,8 +47,8 @@ func deployChild() int {
 // version answers on as if nothing had happened, and the next process of the new version finishes the work.
 func TestADeploymentThatCrashes(t *testing.T) {
 	points := []string{
-		"edition.begun", "edition.created", "edition.pass-loaded", "edition.pass-loaded@2", "edition.pass-loaded@3", "edition.loaded", "edition.indexed",
-		"edition.published", "edition.caught-up", "verify.before-record", "verify.recorded", "verify.before-record@2",
+		"edition.begun", "edition.created", "edition.copying", "edition.pass-loaded", "edition.pass-loaded@2", "edition.pass-loaded@3", "edition.loaded", "edition.indexed",
+		"edition.before-publish", "edition.published", "edition.caught-up", "verify.before-record", "verify.recorded", "verify.before-record@2",
 		"edition.before-flip-commit", "edition.flipped", "edition.before-flip-commit@2", "edition.flipped@2",
 	}
 	seeds := 1
