@@ -152,6 +152,9 @@ func (s *story) under(ctx context.Context, what string) error {
 // noFailure is the promise.
 func (s *story) noFailure() error {
 	t, failures := s.load.account.sum()
+	if again := s.proxy.again.Load(); again > 0 {
+		return fmt.Errorf("%d requests had to be sent twice: a process closed connections before it was drained", again)
+	}
 	if t.failed == 0 {
 		return nil
 	}
