@@ -7,13 +7,16 @@ TEST_FLAGS ?=
 DEMO_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test race chaos generate verify bench up down stores build
+.PHONY: help demo demo-upgrade test race chaos generate verify bench up down stores build
 
 help: ## print this help
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: stores ## run the story of refold on sample data (DEMO_FLAGS=--keep leaves it serving)
 	$(GO) run ./cmd/refold demo $(DEMO_FLAGS)
+
+demo-upgrade: stores ## upgrade, roll back and upgrade again with two real binaries under load (DEMO_FLAGS=-help)
+	$(GO) run ./internal/upgrade $(DEMO_FLAGS)
 
 test: stores ## run all tests against a real Postgres and a real JetStream
 	$(GO) test -timeout 40m $(TEST_FLAGS) ./...
@@ -26,10 +29,11 @@ chaos: stores ## the long fault campaign: a million events, a hundred and more k
 
 generate: ## generate queries and the HTTP server anew (commit the result alone)
 	$(TOOL) sqlc generate
+	$(GO) run ./internal/upgrade -generate "env $(TOOL) sqlc"
 	cd internal/httpapi && CGO_ENABLED=0 $(GO) tool -modfile=../../tools/go.mod oapi-codegen -config oapi.yaml openapi.yaml
 
 verify: generate ## fail when generated code, formatting, vet or lint is not as it should be
-	@git diff --exit-code -- internal/postgres/db internal/httpapi/api || { echo "generated code is not up to date: run 'make generate' and commit"; exit 1; }
+	@git diff --exit-code -- internal/postgres/db internal/httpapi/api examples/upgrade/internal/postgres/db || { echo "generated code is not up to date: run 'make generate' and commit"; exit 1; }
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt"; exit 1; }
 	$(GO) vet ./...
 	cd tools/lint && CGO_ENABLED=0 $(GO) build -o ../../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint

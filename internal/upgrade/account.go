@@ -101,16 +101,23 @@ func (a *account) sum() (tally, []string) {
 
 // String is one line.
 func (t tally) String() string {
-	span := time.Since(t.began).Seconds()
-	return fmt.Sprintf("%d commands (%.0f/s, p50 %s, p99 %s), %d reads (%.0f/s, p50 %s, p99 %s), %d failed; longest gap without an answer %s",
-		len(t.commands), float64(len(t.commands))/span, percentile(t.commands, 50), percentile(t.commands, 99),
-		len(t.reads), float64(len(t.reads))/span, percentile(t.reads, 50), percentile(t.reads, 99), t.failed, t.gap.Round(time.Millisecond))
+	span := time.Since(t.began)
+	return fmt.Sprintf("%s   %s   %d failed   longest gap between answers %s",
+		figures(t.commands, "commands", span), figures(t.reads, "reads", span), t.failed, t.gap.Round(time.Millisecond))
 }
 
-func percentile(all []time.Duration, p int) time.Duration {
-	if len(all) == 0 {
+func figures(took []time.Duration, what string, span time.Duration) string {
+	sorted := slices.Sorted(slices.Values(took))
+	return fmt.Sprintf("%5d %s %4.0f/s p50 %s p99 %s", len(took), what, float64(len(took))/span.Seconds(), percentile(sorted, 50), percentile(sorted, 99))
+}
+
+func percentile(sorted []time.Duration, p int) time.Duration {
+	if len(sorted) == 0 {
 		return 0
 	}
-	sorted := slices.Sorted(slices.Values(all))
-	return sorted[(len(sorted)-1)*p/100].Round(100 * time.Microsecond)
+	took := sorted[(len(sorted)-1)*p/100]
+	if took < 10*time.Millisecond {
+		return took.Round(100 * time.Microsecond)
+	}
+	return took.Round(time.Millisecond)
 }

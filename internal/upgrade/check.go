@@ -88,6 +88,28 @@ func (s *story) awaitLive(ctx context.Context, number int64) error {
 	return eventually(ctx, flipMax, func() error { return s.mustBeLive(ctx, number) })
 }
 
+// mustHaveFlipped fails unless edition 2 is live everywhere, and came to be so in these steps and no others.
+func (s *story) mustHaveFlipped(ctx context.Context, reasons string) error {
+	if err := s.mustBeLive(ctx, 2); err != nil {
+		return err
+	}
+	pool, err := s.plane.DB.Owner(ctx)
+	if err != nil {
+		return err
+	}
+	for shard := range s.plane.Journal.Shards {
+		var got string
+		err := pool.QueryRow(ctx, "SELECT string_agg(reason, ' ' ORDER BY id) FROM control.flip WHERE shard = $1", shard).Scan(&got)
+		if err == nil && got != reasons {
+			err = fmt.Errorf("the flips of shard %d are %q, want %q", shard, got, reasons)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func eventually(ctx context.Context, limit time.Duration, holds func() error) error {
 	deadline := time.Now().Add(limit)
 	for {

@@ -44,10 +44,10 @@ func (s *story) newLoad() (*load, error) {
 	l := &load{
 		account: newAccount(), url: s.proxy.url, key: key, sealer: sealer, end: func() {},
 		http:   &http.Client{Transport: &http.Transport{MaxIdleConns: 512, MaxIdleConnsPerHost: 512}},
-		period: time.Duration(float64(s.config.clients) / float64(s.commands) * float64(time.Second)),
+		period: time.Duration(float64(s.clients) / float64(s.commands) * float64(time.Second)),
 		reads:  s.reads / s.commands,
 	}
-	for i := range s.config.clients {
+	for i := range s.clients {
 		c, err := l.client(tenants[i%len(tenants)], fmt.Sprintf("client-%d", i))
 		if err != nil {
 			return nil, err

@@ -24,7 +24,7 @@ func main() {
 	flag.IntVar(&c.reads, "reads", 1000, "reads a second; a multiple of the commands")
 	flag.IntVar(&c.clients, "clients", 64, "clients")
 	flag.IntVar(&c.shards, "shards", 1, "shards of the journal")
-	flag.DurationVar(&c.pause, "pause", 3*time.Second, "how long each state of the deployment is under load")
+	flag.DurationVar(&c.pause, "pause", 2*time.Second, "how long each state of the deployment is under load")
 	sqlc := flag.String("generate", "", "write the generated files of the overlay anew with this sqlc command, and do nothing else")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

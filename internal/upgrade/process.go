@@ -141,29 +141,7 @@ func (p program) serve(ctx context.Context, flags ...string) (*process, error) {
 	return nil, errors.Join(fmt.Errorf("%s does not listen\n%s", p.name, running.log), running.kill())
 }
 
-// awaitReady waits until /readyz says yes.
-func (p *process) awaitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readyMax)
-	defer cancel()
-	why := ""
-	for {
-		status, body := ask(ctx, p.url+"/readyz")
-		if status == http.StatusOK {
-			return nil
-		}
-		if body != "" {
-			why = body
-		}
-		select {
-		case <-p.child.Done():
-			return fmt.Errorf("%s has ended: %w\n%s", p.name, p.child.Err(), p.log)
-		case <-ctx.Done():
-			return fmt.Errorf("%s is not ready within %s: %s\n%s", p.name, readyMax, why, p.log)
-		case <-time.After(pollWait):
-		}
-	}
-}
-
+// ask returns status 0 when there is no answer.
 func ask(ctx context.Context, url string) (status int, body string) {
 	ctx, cancel := context.WithTimeout(ctx, askMax)
 	defer cancel()

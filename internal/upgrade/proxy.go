@@ -7,6 +7,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/http/httputil"
 	"net/url"
 	"strings"
@@ -20,11 +21,13 @@ const (
 	askMax    = 2 * time.Second
 )
 
-// proxy is a load balancer as deployments have one: it asks /readyz of every backend, sends requests in turn to those
-// that say yes, and tries nothing twice.
+// proxy is a load balancer as deployments have one: it asks /readyz of every backend and sends requests in turn to those
+// that say yes. It tries nothing twice; what the standard library does try again, because a connection broke before it
+// was used, is counted.
 type proxy struct {
 	server *http.Server
 	url    string
+	again  atomic.Int64 // requests that were sent twice
 
 	mu       sync.RWMutex
 	backends []*backend
@@ -75,7 +78,15 @@ func (p *proxy) add(process *process) (*backend, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	b := &backend{process: process, stop: stop, done: make(chan struct{})}
 	b.forward = &httputil.ReverseProxy{
-		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			connections := 0
+			r.Out = r.Out.WithContext(httptrace.WithClientTrace(r.Out.Context(), &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
+				if connections++; connections > 1 {
+					p.again.Add(1)
+				}
+			}}))
+		},
 		Transport: &http.Transport{MaxIdleConns: 512, MaxIdleConnsPerHost: 512},
 		ErrorLog:  log.New(discard{}, "", 0),
 		ModifyResponse: func(r *http.Response) error {

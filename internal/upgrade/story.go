@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -23,6 +22,13 @@ type config struct {
 	out             io.Writer
 }
 
+func (c config) validate() error {
+	if c.commands < 1 || c.reads < c.commands || c.reads%c.commands != 0 || c.clients < len(tenants) || c.shards < 1 {
+		return fmt.Errorf("give at least 1 command a second, reads that are a multiple of the commands, %d clients and 1 shard", len(tenants))
+	}
+	return nil
+}
+
 func (c config) say(format string, args ...any) { fmt.Fprintf(c.out, format+"\n", args...) }
 
 // story is a plane that is taken from one version to the next, back, and forward again.
@@ -38,20 +44,18 @@ type story struct {
 	witness        *client // its memory shows the mended fold
 }
 
-// running is a process behind the proxy.
-type running struct {
-	*process
-	*backend
-}
-
 const (
 	drain      = "2s"
-	exitRefuse = 6 // of refold, see `refold help exit-codes`
+	lateMax    = time.Second // of a client behind its pace
+	exitRefuse = 6           // of refold, see `refold help exit-codes`
 )
 
 var tenants = []string{"acme", "blue", "cyan"}
 
 func (c config) tell(ctx context.Context, dir string, programs binaries) (err error) {
+	if err := c.validate(); err != nil {
+		return err
+	}
 	s := &story{config: c}
 	defer func() { err = errors.Join(err, s.close()) }()
 	if err := s.open(ctx, dir, programs); err != nil {
@@ -61,100 +65,13 @@ func (c config) tell(ctx context.Context, dir string, programs binaries) (err er
 		s.begin, s.forward, s.oldEnds, s.back, s.newEnds, s.again, s.gate, s.retire, s.finish,
 	} {
 		if err := step(ctx); err != nil {
-			return err
+			return errors.Join(err, s.noFailure())
 		}
 		if err := s.noFailure(); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// open starts the stores and the load balancer, and two machines without anything on them.
-func (s *story) open(ctx context.Context, dir string, programs binaries) (err error) {
-	if s.stores, err = startStores(ctx, dir, s.postgres); err != nil {
-		return err
-	}
-	first, err := newMachine(filepath.Join(dir, "machine-1"), "", s.stores)
-	if err != nil {
-		return err
-	}
-	second, err := newMachine(filepath.Join(dir, "machine-2"), first.dir, s.stores)
-	if err != nil {
-		return err
-	}
-	s.old = program{"old", programs.old, first, s.shards}
-	s.new = program{"new", programs.new, second, s.shards}
-	s.proxy, err = startProxy()
-	return err
-}
-
-func (s *story) close() error {
-	var faults []error
-	if s.load != nil {
-		s.load.stop()
-	}
-	if s.proxy != nil {
-		faults = append(faults, s.proxy.close())
-	}
-	for _, r := range []*running{s.oldRun, s.newRun} {
-		if r != nil {
-			faults = append(faults, r.kill())
-		}
-	}
-	if s.plane != nil {
-		faults = append(faults, s.plane.Close())
-	}
-	if s.stores != nil {
-		faults = append(faults, s.stores.stop())
-	}
-	return errors.Join(faults...)
-}
-
-// start runs a program behind the proxy and waits until requests reach it.
-func (s *story) start(ctx context.Context, p program, flags ...string) (*running, error) {
-	process, err := p.serve(ctx, append([]string{"--drain", drain}, flags...)...)
-	if err != nil {
-		return nil, err
-	}
-	r := &running{process: process}
-	if r.backend, err = s.proxy.add(process); err != nil {
-		return nil, errors.Join(err, process.kill())
-	}
-	return r, nil
-}
-
-// end is SIGTERM for a process: it says that it is not ready, answers on, and ends.
-func (s *story) end(ctx context.Context, r **running) error {
-	began := time.Now()
-	if err := (*r).process.stop(ctx); err != nil {
-		return err
-	}
-	s.proxy.remove((*r).backend)
-	s.say("   %s is gone, %s after SIGTERM; it had answered %d requests", (*r).name, time.Since(began).Round(10*time.Millisecond), (*r).served.Load())
-	*r = nil
-	return nil
-}
-
-// under lets the load go on for a while and says what the clients saw since the last time.
-func (s *story) under(ctx context.Context, what string) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(s.pause):
-	}
-	t := s.load.account.lap()
-	s.say("   %s: %s", what, t)
-	return nil
-}
-
-// noFailure is the promise.
-func (s *story) noFailure() error {
-	t, failures := s.load.account.sum()
-	if t.failed == 0 {
-		return nil
-	}
-	return fmt.Errorf("the clients noticed the upgrade %d times:\n%s", t.failed, strings.Join(failures, "\n"))
 }
 
 func (s *story) begin(ctx context.Context) (err error) {
@@ -196,6 +113,9 @@ func (s *story) begin(ctx context.Context) (err error) {
 
 func (s *story) forward(ctx context.Context) (err error) {
 	s.say("\n2. The new binary is deployed beside it: other tables, another fold, one more kind of event")
+	if err := s.plan(ctx); err != nil {
+		return err
+	}
 	began := time.Now()
 	if s.newRun, err = s.start(ctx, s.new); err != nil {
 		return err
@@ -209,6 +129,22 @@ func (s *story) forward(ctx context.Context) (err error) {
 	}
 	s.say("   edition 2 is live; nobody was told to do anything")
 	return s.under(ctx, "both")
+}
+
+// plan asks the new binary what it would change.
+func (s *story) plan(ctx context.Context) error {
+	output, err := s.new.must(ctx, "edition", "plan")
+	if err != nil {
+		return err
+	}
+	tables, _, _ := strings.Cut(output, "\nTENANT")
+	s.quote("refold-new edition plan", tables+"... and the same by tenant, with examples and an estimate")
+	for _, change := range []string{"words", "confirmed_at", "memory_revision", "updated_at"} {
+		if !strings.Contains(output, change) {
+			return fmt.Errorf("the plan says nothing of %s", change)
+		}
+	}
+	return nil
 }
 
 func (s *story) oldEnds(ctx context.Context) error {
@@ -339,23 +275,16 @@ func (s *story) finish(ctx context.Context) error {
 		return err
 	}
 	s.quote("refold-new verify", output)
-	if err := s.mustBeLive(ctx, 2); err != nil {
+	if err := s.mustHaveFlipped(ctx, "first cutover rollback cutover"); err != nil {
 		return err
 	}
 	t, _ := s.load.account.sum()
-	s.say("   all in all: %s", t)
+	s.say("   all in all %s", t)
 	s.say("   %d reads asked for a position and waited for it; none was older. Of those that did not ask, %d were older than an earlier answer", t.waited, t.older)
 	s.say("   %d lists were read to their end, each of one edition; %d began again after a 410", t.scans, t.restarts)
-	if lagging := t.behind; lagging > time.Second {
-		s.say("   this machine did not keep the pace: a client was %s late", lagging.Round(time.Millisecond))
+	if t.behind > lateMax {
+		s.say("   asked for were %d commands/s and %d reads/s: this machine does not sustain that beside everything else it runs here,", s.commands, s.reads)
+		s.say("   so the clients sent one request after another, as fast as they were answered")
 	}
 	return s.end(ctx, &s.newRun)
-}
-
-// quote shows a command and what it printed.
-func (s *story) quote(command, output string) {
-	s.say("   $ %s", command)
-	for line := range strings.Lines(strings.TrimSpace(output)) {
-		s.say("     %s", strings.TrimRight(line, "\n"))
-	}
 }

@@ -12,7 +12,7 @@ import (
 // TestUpgrade takes a plane from one version to the next, back, and forward again, with two real binaries and without
 // an answer that a client could complain about. REFOLD_UPGRADE=full does it for longer and at full rates.
 func TestUpgrade(t *testing.T) {
-	c := config{commands: 60, reads: 120, clients: 24, pause: time.Second}
+	c := config{commands: 60, reads: 120, clients: 24, pause: 700 * time.Millisecond}
 	if os.Getenv("REFOLD_UPGRADE") == "full" {
 		c = config{commands: 500, reads: 1000, clients: 64, pause: 10 * time.Second}
 	}
