@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"runtime/pprof"
 
@@ -36,29 +35,12 @@ func (b *bench) alone(ctx context.Context) error {
 }
 
 func (b *bench) migrationAlone(ctx context.Context) error {
-	if err := b.liveWithHistory(ctx); err != nil {
-		return err
-	}
 	err := b.migration(ctx)
 	if err == nil {
 		b.migrationRatios()
 	}
 	b.print()
 	return err
-}
-
-// liveWithHistory makes a plane whose live edition has folded the data set with history.
-func (b *bench) liveWithHistory(ctx context.Context) error {
-	p, end, err := b.open(ctx, localstack.DurabilityRelaxed)
-	if err != nil {
-		return err
-	}
-	defer end()
-	if err := b.fill(ctx, p, true); err != nil {
-		return err
-	}
-	b.history = fmt.Sprintf("plane%d", b.planes)
-	return b.batched(ctx, p)
 }
 
 func (b *bench) verifyAlone(ctx context.Context, p *plane.Plane) error {

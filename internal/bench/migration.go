@@ -26,29 +26,52 @@ const (
 	tokenWait    = 20 * time.Second
 )
 
-// migration measures what the live edition's readers and writers notice of a migration, on the journal of the data set
-// with history: 500 commands a second go on all the time, and every command is durable before it is answered.
+// migration measures what the live edition's readers and writers notice of a migration, on a journal with half as many
+// events with history: 500 commands a second go on all the time, and every command is durable before it is answered.
 func (b *bench) migration(ctx context.Context) error {
 	b.note("migrations under load")
-	p, end, err := b.reopen(ctx, b.history, localstack.DurabilityAlways)
+	live, err := b.liveWithHistory(ctx)
+	if err != nil {
+		return err
+	}
+	p, end, err := b.reopen(ctx, fmt.Sprintf("plane%d", b.planes), localstack.DurabilityAlways)
 	if err != nil {
 		return err
 	}
 	defer end()
-	if err := b.onlyLive(ctx, p); err != nil {
-		return err
-	}
 	tenant, _, err := p.CreateTenant(ctx, "live", "", "bench")
 	if err != nil {
 		return err
 	}
-	t := b.traffic(ctx, p, tenant)
-	err = b.underTraffic(ctx, p, tenant, t)
+	t := b.traffic(ctx, p, tenant, live)
+	err = b.underTraffic(ctx, p, tenant, t, live)
 	return errors.Join(err, t.end())
 }
 
-func (b *bench) underTraffic(ctx context.Context, p *plane.Plane, tenant directory.Tenant, t *traffic) error {
-	if err := p.Editions.CatchUp(ctx, 1, nil); err != nil {
+// liveWithHistory makes a plane whose live edition has folded a journal with history, and leaves it.
+func (b *bench) liveWithHistory(ctx context.Context) (live int64, err error) {
+	p, end, err := b.open(ctx, localstack.DurabilityRelaxed)
+	if err != nil {
+		return 0, err
+	}
+	defer end()
+	half := *b
+	half.events = max(b.events/2, eventsMin)
+	if err := half.fill(ctx, p, true); err != nil {
+		return 0, err
+	}
+	if live, err = p.Editions.Build(ctx, nil); err != nil {
+		return 0, err
+	}
+	p.Editions.VerifyMigrations = false
+	if _, err := p.Editions.Cutover(ctx, live); err != nil {
+		return 0, err
+	}
+	return live, p.Editions.Retire(ctx, 1, 0)
+}
+
+func (b *bench) underTraffic(ctx context.Context, p *plane.Plane, tenant directory.Tenant, t *traffic, live int64) error {
+	if err := p.Editions.CatchUp(ctx, live, nil); err != nil {
 		return err
 	}
 	if err := b.calm(ctx); err != nil {
@@ -73,6 +96,9 @@ func (b *bench) underTraffic(ctx context.Context, p *plane.Plane, tenant directo
 	if err := b.migrate(ctx, p, t); err != nil {
 		return err
 	}
+	if err := b.calm(ctx); err != nil {
+		return err
+	}
 	b.note("flips")
 	return b.flips(ctx, p, tenant)
 }
@@ -83,22 +109,6 @@ func (b *bench) migrationRatios() {
 	b.over("ratio.live_p99_beside_held_back_build_over_without", "live_at_500.held_back_build.p99", "live_at_500.without_build.p99")
 	b.over("ratio.held_back_build_over_free_build", "held_back_build_under_load", "free_build_under_load")
 	b.over("ratio.token_wait_p99_around_flips_over_without", "token_wait.around_20_flips.p99", "token_wait.without_flips.p99")
-}
-
-// onlyLive gives up what earlier measures have built.
-func (b *bench) onlyLive(ctx context.Context, p *plane.Plane) error {
-	all, err := p.Editions.List(ctx)
-	if err != nil {
-		return err
-	}
-	for _, e := range all {
-		if e.State != "retired" && e.Number != 1 {
-			if err := p.Editions.Abort(ctx, e.Number); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 func wait(ctx context.Context, d time.Duration) error {
@@ -264,9 +274,9 @@ func (l *liveEdition) is(number int64) bool {
 }
 
 // traffic begins; end must be called.
-func (b *bench) traffic(ctx context.Context, p *plane.Plane, tenant directory.Tenant) *traffic {
+func (b *bench) traffic(ctx context.Context, p *plane.Plane, tenant directory.Tenant, live int64) *traffic {
 	t := &traffic{seen: newArrivals(), clients: &errgroup.Group{}, plane: &errgroup.Group{}}
-	t.live.Store(1)
+	t.live.Store(live)
 	p.OnBatch = func(number int64, _ int, batch projector.Batch) {
 		if t.live.is(number) {
 			t.seen.commit(batch, time.Now())

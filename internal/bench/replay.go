@@ -33,7 +33,6 @@ func (b *bench) withHistory(ctx context.Context) error {
 	if err := b.fill(ctx, p, true); err != nil {
 		return err
 	}
-	b.history = fmt.Sprintf("plane%d", b.planes)
 	sample, err := b.sample(ctx, p)
 	if err != nil {
 		return err

@@ -22,7 +22,6 @@ type bench struct {
 	figures  []figure
 	postgres *localstack.Postgres
 	planes   int
-	history  string // plane of the data set with history, once it was measured
 	started  time.Time
 }
 
