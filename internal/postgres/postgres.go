@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -175,19 +176,32 @@ func WithTenant(ctx context.Context, pool *pgxpool.Pool, tenant string, fn func(
 	if tenant == "" {
 		return ErrNoTenant
 	}
-	tx, err := pool.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly, IsoLevel: pgx.RepeatableRead})
+	conn, err := pool.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("begin for tenant: %w", err)
 	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	if _, err := tx.Exec(ctx, "SELECT set_config('app.tenant', $1, true)", tenant); err != nil {
-		return fmt.Errorf("bind tenant: %w", err)
+	defer conn.Release() // which closes it when the transaction is not over
+	// One round trip: apart, these two cost more than most questions.
+	var begin pgx.Batch
+	begin.Queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+	begin.Queue("SELECT set_config('app.tenant', $1, true)", tenant)
+	if err := conn.SendBatch(ctx, &begin).Close(); err != nil {
+		return fmt.Errorf("begin for tenant: %w", err)
 	}
-	if err := fn(db.New(tx)); err != nil {
+	if err := fn(db.New(conn)); err != nil {
+		rollback, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackMax)
+		defer cancel()
+		_, _ = conn.Exec(rollback, "ROLLBACK")
 		return err
 	}
-	return tx.Commit(ctx)
+	if _, err := conn.Exec(ctx, "COMMIT"); err != nil {
+		return fmt.Errorf("end for tenant: %w", err)
+	}
+	return nil
 }
+
+// rollbackMax bounds the end of a transaction that failed.
+const rollbackMax = 5 * time.Second
 
 // connectionsMax bounds the connections of one pool, unless the URL asks for more (pool_max_conns).
 const connectionsMax = 16

@@ -95,10 +95,21 @@ func (s *watch) latest() (known *Position, gone bool, changed <-chan struct{}) {
 	return s.known, s.gone, s.changed
 }
 
+// askMax bounds one question for a checkpoint.
+const askMax = 5 * time.Second
+
+// ask does not end with ctx: a query that is cut off costs its connection, and the last waiter often leaves just when the
+// next question is under way.
+func ask(ctx context.Context, pool *pgxpool.Pool, of db.CheckpointGetParams) (db.ControlCheckpoint, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askMax)
+	defer cancel()
+	return db.New(pool).CheckpointGet(ctx, of)
+}
+
 func (s *watch) poll(ctx context.Context, at place, pool *pgxpool.Pool) {
 	pause := pollMin
 	for ctx.Err() == nil {
-		checkpoint, err := db.New(pool).CheckpointGet(ctx, db.CheckpointGetParams{Edition: at.edition, Shard: int32(at.shard)})
+		checkpoint, err := ask(ctx, pool, db.CheckpointGetParams{Edition: at.edition, Shard: int32(at.shard)})
 		// While the database does not answer there is nothing to tell; whoever waits has a deadline.
 		if err == nil && s.tell(positionOf(checkpoint)) {
 			pause = pollMin

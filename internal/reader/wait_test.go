@@ -142,3 +142,30 @@ func TestGateFollowsTheCheckpoint(t *testing.T) {
 		t.Errorf("gate of a stopped shard: %v", err)
 	}
 }
+
+// TestWaitingCostsNoConnections lets many wait for a position that is reached at once. A question that is cut off when
+// the last waiter leaves would cost its connection each time.
+func TestWaitingCostsNoConnections(t *testing.T) {
+	b := newBench(t)
+	r := New(fixed{1}, b.db)
+	pool, err := b.db.Reader(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reached := Freshness{Least: &Position{JournalID: "j", Incarnation: 1, Seq: 10}, Wait: 20 * time.Second}
+	var readers sync.WaitGroup
+	for range 8 {
+		readers.Go(func() {
+			for range 100 {
+				if _, _, _, err := r.Memories(t.Context(), Caller{Tenant: "a"}, reached, MemoryFilter{}, nil, 1); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	readers.Wait()
+	if made := pool.Stat().NewConnsCount(); made > 16 {
+		t.Errorf("800 questions that waited made %d connections", made)
+	}
+}
