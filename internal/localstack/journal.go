@@ -28,9 +28,13 @@ func readLogin(dataDir string) (login, error) {
 	return l, err
 }
 
+// shortQueues bounds what a subscription sets aside: each reading of an entity's history makes one, and the library's 65,536
+// places are half a megabyte. The longest answer, a page of a history, has 500 messages.
+var shortQueues = nats.SyncQueueLen(2048)
+
 func (s *Stack) startJournal(ctx context.Context, config Config) error {
 	if config.NATSURL != "" {
-		conn, err := nats.Connect(config.NATSURL, nats.Name("refold"), nats.MaxReconnects(-1))
+		conn, err := nats.Connect(config.NATSURL, nats.Name("refold"), nats.MaxReconnects(-1), shortQueues)
 		if err != nil {
 			return fmt.Errorf("connect to the NATS server that was named: %w", err)
 		}

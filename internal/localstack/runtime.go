@@ -70,7 +70,7 @@ func connectNoted(dataDir string) (*Stack, error) {
 	if err := readJSON(notePath(dataDir), &n); err != nil {
 		return nil, err
 	}
-	conn, err := nats.Connect(n.NATSURL, nats.UserInfo(n.NATSUser, n.NATSPassword), nats.Name("refold"), nats.MaxReconnects(-1))
+	conn, err := nats.Connect(n.NATSURL, nats.UserInfo(n.NATSUser, n.NATSPassword), nats.Name("refold"), nats.MaxReconnects(-1), shortQueues)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the journal of process %d: %w", n.PID, err)
 	}
