@@ -49,6 +49,8 @@ func (c *cli) verifyEdition(ctx context.Context, p *plane.Plane, number int64) e
 }
 
 func verifyAll(ctx context.Context, p *plane.Plane, number int64, bar *progress) ([]*verify.Report, error) {
+	pause, end := p.Editions.MakeWay(ctx)
+	defer end()
 	var reports []*verify.Report
 	for _, shard := range p.Journal.Shards {
 		of := number
@@ -60,7 +62,7 @@ func verifyAll(ctx context.Context, p *plane.Plane, number int64, bar *progress)
 			of = live
 		}
 		report, err := verify.Run(ctx, verify.Config{
-			DB: p.DB, Shard: shard, Edition: of, Schema: fold.Tables, Fold: fold.Apply, Shape: p.Shape, MemoryBytes: p.MemoryBytes,
+			DB: p.DB, Shard: shard, Edition: of, Schema: fold.Tables, Fold: fold.Apply, Shape: p.Shape, MemoryBytes: p.MemoryBytes, Pause: pause,
 			Progress: func(at verify.Progress) {
 				bar.tell(fmt.Sprintf("%s shard %d part %d of %d", at.Phase, shard.Number(), at.Part, at.Parts), int64(at.Done), int64(at.Total))
 			},

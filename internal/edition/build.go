@@ -83,7 +83,7 @@ func (b *build) governed(ctx context.Context) error {
 	if !b.NotHeldBack {
 		b.throttle.setShare(shareFirst)
 	}
-	governor.Go(func() { b.govern(governing) })
+	governor.Go(func() { b.govern(governing, b.throttle) })
 	defer governor.Wait()
 	defer stop()
 	return b.run(ctx)

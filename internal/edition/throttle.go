@@ -301,19 +301,29 @@ func (l *lagging) oldest(now time.Time, s liveAt) float64 {
 	return math.Max(least, math.Min(most, float64(s.head-s.seq)/max(rate, 1e-3)))
 }
 
-// govern keeps the share of a build up to date until ctx ends. While the stores do not answer, the last one stands.
-func (b *build) govern(ctx context.Context) {
-	g := newGovernor(b.LagMax)
+// MakeWay is for other long work beside the live edition. pause is to be called between small pieces of the work, by one
+// goroutine: it waits for as long as the live edition needs. end must be called when the work is over.
+func (m *Editions) MakeWay(ctx context.Context) (pause func(context.Context) error, end func()) {
+	if m.NotHeldBack {
+		return func(context.Context) error { return nil }, func() {}
+	}
+	t := newThrottle(0)
+	governing, stop := context.WithCancel(ctx)
+	var governor sync.WaitGroup
+	governor.Go(func() { m.govern(governing, t) })
+	p := t.pacer()
+	return func(ctx context.Context) error { return p.pause(ctx, 0) }, func() { stop(); governor.Wait() }
+}
+
+// govern keeps the share of a throttle up to date until ctx ends. While the stores do not answer, the last one stands.
+func (m *Editions) govern(ctx context.Context, t *throttle) {
+	g := newGovernor(m.LagMax)
 	tick := time.NewTicker(governEvery)
 	defer tick.Stop()
 	for {
-		if samples, err := b.liveLag(ctx); err == nil {
-			share := g.next(time.Now(), samples)
-			if b.NotHeldBack {
-				share = 1
-			}
-			b.throttle.setShare(share)
-			b.throttle.writes.Store(int64(g.appended()))
+		if samples, err := m.liveLag(ctx); err == nil {
+			t.setShare(g.next(time.Now(), samples))
+			t.writes.Store(int64(g.appended()))
 		}
 		select {
 		case <-ctx.Done():
@@ -324,8 +334,8 @@ func (b *build) govern(ctx context.Context) {
 }
 
 // liveLag reads how far the live editions are, and how far they should be.
-func (b *build) liveLag(ctx context.Context) ([]liveAt, error) {
-	pool, err := b.DB.Operator(ctx)
+func (m *Editions) liveLag(ctx context.Context) ([]liveAt, error) {
+	pool, err := m.DB.Operator(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -335,10 +345,10 @@ func (b *build) liveLag(ctx context.Context) ([]liveAt, error) {
 	}
 	var out []liveAt
 	for _, live := range lives {
-		if int(live.Shard) >= len(b.Shards) {
+		if int(live.Shard) >= len(m.Shards) {
 			continue
 		}
-		facts, err := b.Shards[live.Shard].Facts(ctx)
+		facts, err := m.Shards[live.Shard].Facts(ctx)
 		if err != nil {
 			return nil, err
 		}

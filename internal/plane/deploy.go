@@ -256,9 +256,11 @@ func (d *deployer) make(ctx context.Context) error {
 
 // prove verifies all shards of an edition.
 func (d *deployer) prove(ctx context.Context, number int64) error {
+	pause, end := d.Editions.MakeWay(ctx)
+	defer end()
 	for _, shard := range d.Journal.Shards {
 		report, err := verify.Run(ctx, verify.Config{
-			DB: d.DB, Shard: shard, Edition: number, Schema: fold.Tables, Fold: d.Fold, Shape: d.Shape, MemoryBytes: d.MemoryBytes,
+			DB: d.DB, Shard: shard, Edition: number, Schema: fold.Tables, Fold: d.Fold, Shape: d.Shape, MemoryBytes: d.MemoryBytes, Pause: pause,
 			Progress: func(at verify.Progress) {
 				if d.Progress != nil {
 					d.Progress(edition.Progress{Edition: number, Phase: "verify: " + at.Phase, Shard: shard.Number(), Pass: at.Part, Passes: at.Parts, Done: at.Done, Total: at.Total})

@@ -55,12 +55,14 @@ func TestADeploymentThatCrashes(t *testing.T) {
 	if long() {
 		seeds = 20
 	}
-	for range seeds {
-		crash := newCrash(t)
-		for _, point := range points {
-			name, hit := cutHit(point)
-			crash.at(point, "REFOLD_FAILPOINTS="+name+"=kill"+hit)
-		}
+	for i := range seeds {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			crash := newCrash(t)
+			for _, point := range points {
+				name, hit := cutHit(point)
+				crash.at(point, "REFOLD_FAILPOINTS="+name+"=kill"+hit)
+			}
+		})
 	}
 }
 
@@ -165,6 +167,9 @@ func (c *crash) recovers(point string) {
 	}
 	if err != nil || schemas != 1 || checkpoints != 2 {
 		c.Fatalf("%s: %d schemas and %d checkpoints are left, want 1 and 2: %v", point, schemas, checkpoints, err)
+	}
+	if err := c.older.Close(); err != nil { // there are many of them
+		c.Fatal(err)
 	}
 	c.older, c.stop = next, stop
 }

@@ -64,6 +64,8 @@ type Comparison struct {
 	Differences []Difference
 	Total       int // of differences, described or not
 	Rows        int64
+	// Pause is called between small pieces of Compare and may wait; nil = never.
+	Pause func(context.Context) error
 
 	part     func(envelope.Key) bool
 	key      tallyKey
@@ -127,6 +129,9 @@ func (c *Comparison) Compare(ctx context.Context, tx pgx.Tx) error {
 	for _, t := range c.schema.all {
 		d := t.describe()
 		scan := &tableScan{row: func(f Fields, tuple []byte) { c.compareRow(t, d, f, tuple, hashers) }}
+		if c.Pause != nil {
+			scan.pause = func() error { return c.Pause(ctx) }
+		}
 		sql := "COPY (SELECT " + d.columnNames(d.Columns) + " FROM " + d.Name + ") TO STDOUT (FORMAT binary)"
 		if _, err := tx.Conn().PgConn().CopyTo(ctx, scan, sql); err != nil {
 			return fmt.Errorf("read table %s: %w", d.Name, err)
@@ -244,6 +249,7 @@ func (c *Comparison) Doubtful() map[string][]string {
 // tableScan cuts the stream of a binary COPY into tuples.
 type tableScan struct {
 	row    func(f Fields, tuple []byte)
+	pause  func() error // before each piece; nil = none
 	fields Fields
 	left   []byte
 	header bool
@@ -251,6 +257,11 @@ type tableScan struct {
 }
 
 func (s *tableScan) Write(p []byte) (int, error) {
+	if s.pause != nil {
+		if err := s.pause(); err != nil {
+			return 0, err
+		}
+	}
 	b := p
 	if len(s.left) > 0 {
 		s.left = append(s.left, p...)

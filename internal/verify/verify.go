@@ -34,7 +34,12 @@ type Config struct {
 	// MemoryBytes bounds the working set; beyond it the key space is folded in parts. 0 = 1 GiB.
 	MemoryBytes int
 	Progress    func(Progress)
+	// Pause is called between small pieces of the work and may wait, to make way for others; nil = never.
+	Pause func(context.Context) error
 }
+
+// pauseEvery is how many events are a small piece of work.
+const pauseEvery = 64
 
 // Progress is where a verification stands.
 type Progress struct {
@@ -93,6 +98,9 @@ const (
 func Run(ctx context.Context, c Config) (*Report, error) {
 	if c.Progress == nil {
 		c.Progress = func(Progress) {}
+	}
+	if c.Pause == nil {
+		c.Pause = func(context.Context) error { return nil }
 	}
 	if c.MemoryBytes == 0 {
 		c.MemoryBytes = memoryBytesDefault
@@ -190,7 +198,8 @@ func (v *verification) part(ctx context.Context, part int, facts journal.Facts) 
 		inPart = func(key envelope.Key) bool { return edition.Part(key, v.parts) == part }
 	}
 	c := rows.NewComparison(v.Schema, func(key envelope.Key) bool { return v.mine(key.Tenant) && (inPart == nil || inPart(key)) }, v.digests)
-	each := func(e *envelope.Event) error { return v.fold(c, e, part, inPart) }
+	each := func(e *envelope.Event) error { return v.fold(ctx, c, e, part, inPart) }
+	c.Pause = v.Pause
 	near := uint64(0)
 	if v.tx == nil {
 		// Only as far as the edition is already: the snapshot may not be behind what was folded.
@@ -228,7 +237,7 @@ func (v *verification) part(ctx context.Context, part int, facts journal.Facts) 
 	return nil
 }
 
-func (v *verification) fold(c *rows.Comparison, e *envelope.Event, part int, inPart func(envelope.Key) bool) error {
+func (v *verification) fold(ctx context.Context, c *rows.Comparison, e *envelope.Event, part int, inPart func(envelope.Key) bool) error {
 	if part == 0 {
 		v.history.Add(e)
 		v.tenants[e.Tenant]++
@@ -236,6 +245,11 @@ func (v *verification) fold(c *rows.Comparison, e *envelope.Event, part int, inP
 	if e.Seq%1024 == 0 && time.Since(v.reported) > progressEvery {
 		v.Progress(Progress{Phase: "fold", Part: part + 1, Parts: v.parts, Done: e.Seq, Total: max(e.Seq, uint64(v.cp.Seq))})
 		v.reported = time.Now()
+	}
+	if e.Seq%pauseEvery == 0 {
+		if err := v.Pause(ctx); err != nil {
+			return err
+		}
 	}
 	if inPart != nil && !inPart(e.Key) {
 		return nil
