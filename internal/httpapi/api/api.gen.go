@@ -219,7 +219,7 @@ type ListMemoriesParams struct {
 	// To Created at this time or earlier.
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 
-	// Cursor `next_cursor` of the page before, with the same filter.
+	// Cursor `next_cursor` of the page before, with the same filter. All pages come from the edition of the first; once that is gone the answer is 410 `edition_gone`: begin again.
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 	Limit  *int    `form:"limit,omitempty" json:"limit,omitempty"`
 
