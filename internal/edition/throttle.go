@@ -322,7 +322,11 @@ func (m *Editions) govern(ctx context.Context, t *throttle) {
 	defer tick.Stop()
 	for {
 		if samples, err := m.liveLag(ctx); err == nil {
-			t.setShare(g.next(time.Now(), samples))
+			share := g.next(time.Now(), samples)
+			if m.NotHeldBack {
+				share = 1
+			}
+			t.setShare(share)
 			t.writes.Store(int64(g.appended()))
 		}
 		select {

@@ -415,3 +415,24 @@ func TestCatchingUpFollowsTheWriters(t *testing.T) {
 	settle(t, p, number)
 	mustBeClean(t, verifyEdition(t, p, number))
 }
+
+// TestAnUnthrottledBuildIsNotHeldBack builds while writers keep the live edition behind.
+func TestAnUnthrottledBuildIsNotHeldBack(t *testing.T) {
+	p := open(t)
+	all := generators(t, p, seed(t), 4)
+	write(t, p, 500, all...)
+	ctx, enough := context.WithCancel(t.Context())
+	writers := appendAll(ctx, t, p, all, 0)
+	defer writers.Wait()
+	defer enough()
+	for _, freely := range []bool{true, false} {
+		p.Editions.NotHeldBack, p.Editions.MemoryBytes = freely, 1_000_000
+		var held time.Duration
+		if _, err := p.Editions.Build(t.Context(), func(at edition.Progress) { held = at.HeldBack }); err != nil {
+			t.Fatal(err)
+		}
+		if freely != (held == 0) {
+			t.Errorf("unthrottled %v: held back for %s", freely, held)
+		}
+	}
+}
