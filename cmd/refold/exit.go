@@ -29,14 +29,14 @@ const (
 const exitCodesHelp = `0  done
 1  failed; the message says what and what next
 2  the command line is wrong
-3  a verification found rows that are not what the journal says
+3  a check found something that is not as it must be: rows, a report, a backup
 4  lag or time-out: it may be done later
 5  the data directory is in use by another process, or nothing runs where something must
 6  refused: a rule says no, and nothing was changed
 `
 
 // errMismatch ends a verification that found differences; they have been printed.
-var errMismatch = errors.New("rows differ from the journal")
+var errMismatch = errors.New("not as it must be")
 
 // usageError is about the command line.
 type usageError struct{ error }

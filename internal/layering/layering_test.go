@@ -21,7 +21,7 @@ var meaning = []string{"events", "internal/memory", "internal/app", "internal/us
 // machinery does not change with the business: it is handed functions and never imports meaning.
 var machinery = []string{
 	"events/envelope", "internal/journal", "internal/command", "internal/rows", "internal/projector", "internal/edition", "internal/verify",
-	"internal/postgres", "internal/directory", "internal/failpoint", "internal/localstack", "internal/jsonb", "internal/storable",
+	"internal/report", "internal/postgres", "internal/directory", "internal/failpoint", "internal/localstack", "internal/jsonb", "internal/storable",
 }
 
 // pure packages read no clock, network, file or database.
@@ -46,9 +46,10 @@ var owners = map[string][]string{
 	"pgregory.net/rapid":                          {},
 	"github.com/google/go-cmp":                    {"internal/journal/journaltest"},
 	"github.com/testcontainers/testcontainers-go": {"internal/testenv/container"},
+	"github.com/gowebpki/jcs":                     {"internal/report"},
 	"github.com/jackc/pgx/v5": {
 		"internal/postgres", "internal/postgres/db", "internal/rows", "internal/projector", "internal/edition", "internal/verify",
-		"internal/directory", "internal/reader", "internal/localstack", "internal/testenv", "internal/bench", "internal/plane", "internal/upgrade",
+		"internal/directory", "internal/reader", "internal/localstack", "internal/testenv", "internal/bench", "internal/plane", "internal/upgrade", "internal/report",
 	},
 }
 

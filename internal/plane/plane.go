@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/refold-dev/refold/events/envelope"
+	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/fold"
@@ -21,6 +22,7 @@ import (
 	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/postgres/db"
 	"github.com/refold-dev/refold/internal/projector"
+	"github.com/refold-dev/refold/internal/report"
 	"github.com/refold-dev/refold/internal/rows"
 	"golang.org/x/sync/errgroup"
 )
@@ -54,6 +56,7 @@ type Plane struct {
 	Directory *directory.Directory
 	Editions  *edition.Editions
 	Live      *edition.Live
+	Reports   *report.Log
 	// Fold and Shape are those of this binary.
 	Fold  rows.Fold
 	Shape string
@@ -91,6 +94,9 @@ func (p *Plane) open(ctx context.Context) (err error) {
 	if p.DB, err = postgres.Open(ctx, p.Stack.PostgresURL()); err != nil {
 		return err
 	}
+	if err = p.sign(); err != nil {
+		return err
+	}
 	if err = p.DB.MigrateWith(ctx, postgres.MigrateOptions{Unverified: p.SkipVerifyMigrations, Logger: p.Logger}); err != nil {
 		return err
 	}
@@ -114,6 +120,22 @@ func (p *Plane) open(ctx context.Context) (err error) {
 		MemoryBytes: p.MemoryBytes, FreeBytes: freeBytes, VerifyMigrations: !p.SkipVerifyMigrations,
 	}
 	return p.Live.Refresh(ctx, p.DB)
+}
+
+// reportKeyFile holds the secret that reports are signed with; processes of one plane share it.
+const reportKeyFile = "report.key"
+
+func (p *Plane) sign() error {
+	seed, err := auth.Secret(p.DataDir, reportKeyFile)
+	if err != nil {
+		return err
+	}
+	signer, err := report.NewSigner(seed)
+	if err != nil {
+		return err
+	}
+	p.Reports = &report.Log{DB: p.DB, Signer: signer}
+	return nil
 }
 
 // ErrJournalLost: the database has editions of a journal that is not on this NATS server.

@@ -120,6 +120,20 @@ type ControlFlip struct {
 	FlippedAt time.Time
 }
 
+// What each event of the journal looked like when it was first read: a changed, lost or moved one is found and named.
+type ControlJournalPage struct {
+	JournalID   string
+	Incarnation int64
+	Shard       int32
+	FirstSeq    int64
+	LastSeq     int64
+	// The first 16 bytes of the digest of each event, first_seq to last_seq.
+	EventDigests []byte
+	// The chain of all events up to last_seq.
+	Chain  []byte
+	ReadAt time.Time
+}
+
 type ControlLive struct {
 	Shard int32
 	// Empty for the default of the shard; a row with a tenant overrides it.
@@ -139,6 +153,15 @@ type ControlReplica struct {
 	Ready     bool
 	StartedAt time.Time
 	SeenAt    time.Time
+}
+
+// Documents that prove themselves; each names the digest of the one before.
+type ControlReport struct {
+	Number   int64
+	Kind     string
+	Digest   string
+	Document []byte
+	MadeAt   time.Time
 }
 
 // Facts about this plane that outlive a process, such as migrations that ran unverified.
