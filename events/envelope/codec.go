@@ -47,9 +47,20 @@ func (e *Event) Headers() map[string]string {
 	return h
 }
 
+// OwnHeader reports whether a header is one of an event's. Others than these and the broker's have no place in a
+// journal: the digest of an event would not cover them.
+func OwnHeader(name string) bool {
+	switch name {
+	case headerSpecVersion, headerID, headerKind, headerSource, headerTime, headerVersion, headerActor, headerCommand, headerTrace:
+		return true
+	}
+	return false
+}
+
 // FromHeaders fills all that headers carry, by asking get for one header after another (empty = absent).
-// It fails with ErrEnvelope when one that must be there is missing or malformed; the fields that could be
-// read are set all the same, so that even a broken event can be named.
+// It fails with ErrEnvelope when one that must be there is missing or malformed, or written in another way than
+// Headers writes it, so that no two messages have the same digest; the fields that could be read are set all the same,
+// so that even a broken event can be named.
 func (e *Event) FromHeaders(get func(name string) string) error {
 	e.EventID = get(headerID)
 	e.Kind = get(headerKind)
@@ -63,14 +74,25 @@ func (e *Event) FromHeaders(get func(name string) string) error {
 	switch {
 	case get(headerSpecVersion) != specVersion:
 		return fmt.Errorf("%w: %s is %q, want %q", ErrEnvelope, headerSpecVersion, get(headerSpecVersion), specVersion)
+	case get(headerSource) != source:
+		return fmt.Errorf("%w: %s is %q, want %q", ErrEnvelope, headerSource, get(headerSource), source)
 	case e.EventID == "" || e.Kind == "" || e.CommandID == "":
 		return fmt.Errorf("%w: id, type or command id is missing", ErrEnvelope)
 	case errVersion != nil || e.Version == 0:
 		return fmt.Errorf("%w: %s is %q, want a number from 1", ErrEnvelope, headerVersion, get(headerVersion))
 	case errTime != nil:
 		return fmt.Errorf("%w: %s is %q, want RFC 3339", ErrEnvelope, headerTime, get(headerTime))
+	case !e.written(get(headerVersion), get(headerTime)):
+		return fmt.Errorf("%w: %s %q or %s %q are not in the form they are written in", ErrEnvelope, headerVersion, get(headerVersion), headerTime, get(headerTime))
 	}
 	return nil
+}
+
+// written reports whether version and time read as they are written.
+func (e *Event) written(version, at string) bool {
+	var buffer [len(time.RFC3339Nano)]byte
+	return string(strconv.AppendUint(buffer[:0], e.Version, 10)) == version &&
+		e.Time.Nanosecond()%1000 == 0 && string(e.Time.AppendFormat(buffer[:0], time.RFC3339Nano)) == at
 }
 
 // Compose builds the payload of an event from its two halves, both JSON objects: what is public, and what is

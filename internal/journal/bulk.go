@@ -352,7 +352,7 @@ func (d *bulkDecoder) decode(subject string, seq uint64, header, data []byte) en
 	headersErr := e.FromHeaders(d.value)
 	number, key, subjectErr := envelope.ParseSubject(subject)
 	e.Key = key
-	if headersErr != nil || subjectErr != nil || number != d.shard {
+	if headersErr != nil || subjectErr != nil || number != d.shard || !d.onlyOwn() {
 		e.Kind = MalformedKind
 	}
 	e.Tenant, e.Entity, e.Kind = d.intern(e.Tenant), d.intern(e.Entity), d.intern(e.Kind)
@@ -373,6 +373,25 @@ func (d *bulkDecoder) split(header []byte) {
 		}
 		at += end + 1
 	}
+}
+
+// onlyOwn reports whether every header is one of the event's, once, or one of the broker's.
+func (d *bulkDecoder) onlyOwn() bool {
+	for i := range d.fields {
+		name := d.fields[i][0]
+		if bytes.HasPrefix(name, []byte(brokerPrefix)) {
+			continue
+		}
+		if !envelope.OwnHeader(string(name)) {
+			return false
+		}
+		for j := range i {
+			if bytes.Equal(d.fields[j][0], name) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // value returns the first value of a header; names are compared as they stand, ours are in lower case.

@@ -1,6 +1,8 @@
 package journal
 
 import (
+	"strings"
+
 	"github.com/nats-io/nats.go"
 
 	"github.com/refold-dev/refold/events/envelope"
@@ -22,11 +24,24 @@ func decode(shard int, subject string, seq uint64, h nats.Header, data []byte) e
 	})
 	number, key, subjectErr := envelope.ParseSubject(subject)
 	e.Key = key
-	if headersErr != nil || subjectErr != nil || number != shard {
+	if headersErr != nil || subjectErr != nil || number != shard || !onlyOwn(h) {
 		e.Kind = MalformedKind
 	}
 	return e
 }
+
+// onlyOwn reports whether every header is one of the event's, once, or one of the broker's.
+func onlyOwn(h nats.Header) bool {
+	for name, values := range h {
+		if !strings.HasPrefix(name, brokerPrefix) && (!envelope.OwnHeader(name) || len(values) != 1) {
+			return false
+		}
+	}
+	return true
+}
+
+// brokerPrefix begins the names of the headers that the broker and its clients add; they are no part of an event.
+const brokerPrefix = "Nats-"
 
 // decoder decodes many messages and keeps one copy of the names that nearly all of them share.
 // It belongs to one goroutine.
