@@ -21,7 +21,7 @@ var meaning = []string{"events", "internal/memory", "internal/app", "internal/us
 // machinery does not change with the business: it is handed functions and never imports meaning.
 var machinery = []string{
 	"events/envelope", "internal/journal", "internal/command", "internal/rows", "internal/projector", "internal/edition", "internal/verify",
-	"internal/report", "internal/postgres", "internal/directory", "internal/failpoint", "internal/localstack", "internal/jsonb", "internal/storable",
+	"internal/report", "internal/witness", "internal/postgres", "internal/directory", "internal/failpoint", "internal/localstack", "internal/jsonb", "internal/storable",
 }
 
 // pure packages read no clock, network, file or database.

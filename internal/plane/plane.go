@@ -24,6 +24,7 @@ import (
 	"github.com/refold-dev/refold/internal/projector"
 	"github.com/refold-dev/refold/internal/report"
 	"github.com/refold-dev/refold/internal/rows"
+	"github.com/refold-dev/refold/internal/witness"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -57,6 +58,7 @@ type Plane struct {
 	Editions  *edition.Editions
 	Live      *edition.Live
 	Reports   *report.Log
+	Witness   *witness.Witness
 	// Fold and Shape are those of this binary.
 	Fold  rows.Fold
 	Shape string
@@ -119,8 +121,14 @@ func (p *Plane) open(ctx context.Context) (err error) {
 		DB: p.DB, Shards: p.Journal.Shards, Schema: fold.Tables, Fold: p.Fold, Shape: p.Shape, Logger: p.Logger,
 		MemoryBytes: p.MemoryBytes, FreeBytes: freeBytes, VerifyMigrations: !p.SkipVerifyMigrations,
 	}
+	p.Witness = &witness.Witness{
+		DB: p.DB, Shards: p.Journal.Shards, Reports: p.Reports, Logger: p.Logger, HeadsDir: filepath.Join(p.DataDir, headsFolder),
+	}
 	return p.Live.Refresh(ctx, p.DB)
 }
+
+// headsFolder, in the data folder, takes a copy of each signed head of the journal, for keeping elsewhere.
+const headsFolder = "heads"
 
 // reportKeyFile holds the secret that reports are signed with; processes of one plane share it.
 const reportKeyFile = "report.key"
@@ -185,7 +193,8 @@ func (p *Plane) Close() error {
 	return nil
 }
 
-// Run keeps the plane going until ctx ends: projectors of all serving editions, tenants, live pointers.
+// Run keeps the plane going until ctx ends: projectors of all serving editions, tenants, live pointers, the witness of the
+// journal.
 func (p *Plane) Run(ctx context.Context) error {
 	supervisor := &projector.Supervisor{
 		DB: p.DB, Shards: p.Journal.Shards, Schema: fold.Tables, Fold: p.Fold, Shape: p.Shape, Logger: p.Logger, OnBatch: p.OnBatch,
@@ -195,6 +204,7 @@ func (p *Plane) Run(ctx context.Context) error {
 	group.Go(func() error { return supervisor.Run(ctx) })
 	group.Go(func() error { return p.Directory.Run(ctx) })
 	group.Go(func() error { return p.Live.Run(ctx, p.DB, p.Logger) })
+	group.Go(func() error { return p.Witness.Run(ctx) })
 	return group.Wait()
 }
 

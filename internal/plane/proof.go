@@ -1,0 +1,57 @@
+package plane
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/refold-dev/refold/internal/report"
+	"github.com/refold-dev/refold/internal/witness"
+)
+
+// The kinds of reports of a plane, beside those that their packages name.
+const journalCheckKind = "journal-check"
+
+// Heads returns every signed head of the series of reports, and those of further documents, after checking that this
+// plane's key has signed them.
+func (p *Plane) Heads(ctx context.Context, documents ...[]byte) ([]witness.Head, error) {
+	var heads []witness.Head
+	add := func(document []byte) error {
+		r, err := report.Check(document, p.Reports.Signer.Public())
+		if err != nil {
+			return fmt.Errorf("signed head: %w", err)
+		}
+		if r.Kind != witness.HeadKind {
+			return fmt.Errorf("report %d is of kind %s, not %s", r.Number, r.Kind, witness.HeadKind)
+		}
+		var head witness.Head
+		err = r.Read(&head)
+		heads = append(heads, head)
+		return err
+	}
+	for _, document := range documents {
+		if err := add(document); err != nil {
+			return nil, err
+		}
+	}
+	err := p.Reports.From(ctx, 1, witness.HeadKind, func(r report.Recorded) error { return add(r.Document) })
+	return heads, err
+}
+
+// CheckJournal reads the whole journal and compares it with the digests and the signed heads that were kept, and with
+// further heads. The result is recorded as a signed report.
+func (p *Plane) CheckJournal(ctx context.Context, heads [][]byte, progress func(shard int, done, total uint64)) ([]*witness.Result, error) {
+	known, err := p.Heads(ctx, heads...)
+	if err != nil {
+		return nil, err
+	}
+	var results []*witness.Result
+	for _, shard := range p.Journal.Shards {
+		result, err := witness.Check(ctx, p.DB, shard, known, func(done, total uint64) { progress(shard.Number(), done, total) })
+		if err != nil {
+			return nil, fmt.Errorf("check the journal, shard %d: %w", shard.Number(), err)
+		}
+		results = append(results, result)
+	}
+	_, err = p.Reports.Append(ctx, journalCheckKind, results)
+	return results, err
+}
