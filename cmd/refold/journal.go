@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"os"
 	"text/tabwriter"
@@ -25,18 +26,27 @@ func (c *cli) journal() *cobra.Command {
 
 func (c *cli) journalCheck() *cobra.Command {
 	var files []string
+	var keyFile string
 	cmd := &cobra.Command{
 		Use: "check", Short: "Read the whole journal and name every event that was changed, lost or moved; exit code 3 if one was", Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.with(cmd.Context(), func(p *plane.Plane) error { return c.checkJournal(cmd.Context(), p, files) })
+			return c.with(cmd.Context(), func(p *plane.Plane) error { return c.checkJournal(cmd.Context(), p, files, keyFile) })
 		},
 	}
 	cmd.Flags().StringArrayVar(&files, "head", nil, "signed head to compare with, beside those in the database; may be repeated")
+	cmd.Flags().StringVar(&keyFile, "key", "", "file with further public keys that signed heads, when the plane's own was replaced")
 	return cmd
 }
 
-func (c *cli) checkJournal(ctx context.Context, p *plane.Plane, files []string) error {
+func (c *cli) checkJournal(ctx context.Context, p *plane.Plane, files []string, keyFile string) error {
 	var more [][]byte
+	var keys []ed25519.PublicKey
+	if keyFile != "" {
+		var err error
+		if keys, err = readKeys(keyFile); err != nil {
+			return err
+		}
+	}
 	for _, name := range files {
 		document, err := os.ReadFile(name)
 		if err != nil {
@@ -45,7 +55,7 @@ func (c *cli) checkJournal(ctx context.Context, p *plane.Plane, files []string) 
 		more = append(more, document)
 	}
 	bar := c.progress()
-	results, err := p.CheckJournal(ctx, more, func(shard int, done, total uint64) {
+	results, err := p.CheckJournal(ctx, more, keys, func(shard int, done, total uint64) {
 		bar.tell(fmt.Sprintf("read shard %d", shard), int64(done), int64(total))
 	})
 	bar.end()
@@ -94,4 +104,3 @@ func (c *cli) journalHead() *cobra.Command {
 		},
 	}
 }
-

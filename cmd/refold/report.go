@@ -161,13 +161,9 @@ func (c *cli) reportCheck() *cobra.Command {
 }
 
 func (c *cli) checkReports(files []string, keyFile string) error {
-	pem, err := os.ReadFile(keyFile)
+	keys, err := readKeys(keyFile)
 	if err != nil {
 		return err
-	}
-	keys, err := report.ParseKeys(pem)
-	if err != nil {
-		return fmt.Errorf("%s: %w", keyFile, err)
 	}
 	checked := []checkedView{}
 	for _, name := range files {
@@ -184,6 +180,18 @@ func (c *cli) checkReports(files []string, keyFile string) error {
 		}
 		row(w, fmt.Sprintf("%d reports are as they were signed", len(checked)))
 	})
+}
+
+func readKeys(name string) ([]ed25519.PublicKey, error) {
+	pem, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := report.ParseKeys(pem)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return keys, nil
 }
 
 func checkFile(name string, keys []ed25519.PublicKey) ([]checkedView, error) {

@@ -10,9 +10,9 @@ import (
 
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/httpapi"
-	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/reader"
+	"github.com/refold-dev/refold/internal/writer"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 )
@@ -96,9 +96,9 @@ func edge(p *plane.Plane) (*http.Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	rows := reader.New(p.Live, p.DB)
 	return httpapi.Server(httpapi.Config{
-		Verifier: verifier, Tenants: p.Directory, Shard: func(number int) journal.Shard { return p.Journal.Shard(number) },
-		Reader: reader.New(p.Live, p.DB), Sealer: sealer, Health: p, Limits: limits, Logger: p.Logger,
+		Verifier: verifier, Writer: writer.New(p.Directory, p.Journal.Shard, rows), Reader: rows, Sealer: sealer, Health: p, Limits: limits, Logger: p.Logger,
 	}), nil
 }
 

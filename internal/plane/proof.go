@@ -2,7 +2,9 @@ package plane
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
+	"slices"
 
 	"github.com/refold-dev/refold/internal/report"
 	"github.com/refold-dev/refold/internal/witness"
@@ -12,11 +14,12 @@ import (
 const journalCheckKind = "journal-check"
 
 // Heads returns every signed head of the series of reports, and those of further documents, after checking that this
-// plane's key has signed them.
-func (p *Plane) Heads(ctx context.Context, documents ...[]byte) ([]witness.Head, error) {
+// plane, or one of the further keys, has signed them.
+func (p *Plane) Heads(ctx context.Context, documents [][]byte, keys []ed25519.PublicKey) ([]witness.Head, error) {
 	var heads []witness.Head
+	keys = append(slices.Clone(keys), p.Reports.Signer.Public())
 	add := func(document []byte) error {
-		r, err := report.Check(document, p.Reports.Signer.Public())
+		r, err := report.Check(document, keys...)
 		if err != nil {
 			return fmt.Errorf("signed head: %w", err)
 		}
@@ -38,9 +41,9 @@ func (p *Plane) Heads(ctx context.Context, documents ...[]byte) ([]witness.Head,
 }
 
 // CheckJournal reads the whole journal and compares it with the digests and the signed heads that were kept, and with
-// further heads. The result is recorded as a signed report.
-func (p *Plane) CheckJournal(ctx context.Context, heads [][]byte, progress func(shard int, done, total uint64)) ([]*witness.Result, error) {
-	known, err := p.Heads(ctx, heads...)
+// further heads (see Heads). The result is recorded as a signed report.
+func (p *Plane) CheckJournal(ctx context.Context, heads [][]byte, keys []ed25519.PublicKey, progress func(shard int, done, total uint64)) ([]*witness.Result, error) {
+	known, err := p.Heads(ctx, heads, keys)
 	if err != nil {
 		return nil, err
 	}

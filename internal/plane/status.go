@@ -38,6 +38,8 @@ type ShardStatus struct {
 	Lag      int64     `json:"lag_events"`
 	Moved    time.Time `json:"checkpoint_moved"`
 	Stopped  string    `json:"stopped,omitempty"`
+	// Witnessed is up to where digests of the events are kept outside the journal.
+	Witnessed uint64 `json:"witnessed"`
 }
 
 // stuckAfter is how long a lag may stand still before it is a fault.
@@ -62,6 +64,11 @@ func (p *Plane) Status(ctx context.Context) (*Status, error) {
 		one.Answers, _ = p.Live.Edition(shard.Number(), "")
 		if fault != nil {
 			s.Faults = append(s.Faults, fault.Error())
+		}
+		if standing, err := p.Witness.Standing(ctx, shard); err != nil {
+			s.Faults = append(s.Faults, notReady("shard %d: witness of the journal: %v", shard.Number(), err).Error())
+		} else {
+			one.Witnessed = standing.Seq
 		}
 		if one.Live != one.Answers {
 			s.Notes = append(s.Notes, standingBy(one))

@@ -132,7 +132,11 @@ func (w *Witness) turn(ctx context.Context) error {
 func (w *Witness) Advance(ctx context.Context) error {
 	var faults []error
 	for _, shard := range w.Shards {
-		if err := w.advance(ctx, shard); err != nil {
+		err := w.advance(ctx, shard)
+		for errors.Is(err, errQuicker) && ctx.Err() == nil {
+			err = w.advance(ctx, shard)
+		}
+		if err != nil {
 			faults = append(faults, fmt.Errorf("shard %d: %w", shard.Number(), err))
 		}
 	}
@@ -146,6 +150,7 @@ type page struct {
 	last  uint64 // of what is in the database; first-1 = nothing
 	chain envelope.Digest
 	more  []byte // digests behind last
+	read  time.Time
 }
 
 func (w *Witness) advance(ctx context.Context, shard journal.Shard) error {
@@ -198,7 +203,7 @@ func (w *Witness) lastPage(ctx context.Context, shard journal.Shard, facts journ
 	if err := sound(row); err != nil {
 		return nil, err
 	}
-	p := &page{facts: facts, first: uint64(row.FirstSeq), last: uint64(row.LastSeq), chain: envelope.Digest(row.Chain)}
+	p := &page{facts: facts, first: uint64(row.FirstSeq), last: uint64(row.LastSeq), chain: envelope.Digest(row.Chain), read: row.ReadAt.UTC()}
 	if facts.LastSeq < p.last {
 		return nil, fmt.Errorf("%w: it ends at %d, events up to %d have been read", ErrChanged, facts.LastSeq, p.last)
 	}
@@ -230,6 +235,9 @@ func sound(row db.ControlJournalPage) error {
 // ErrPages: what was kept about the journal is damaged itself. `refold journal check` says where.
 var ErrPages = errors.New("the kept digests are damaged")
 
+// errQuicker: somebody else has kept the same events meanwhile.
+var errQuicker = errors.New("another process was quicker")
+
 func (w *Witness) keep(ctx context.Context, p *page, seq uint64) error {
 	pool, err := w.DB.Operator(ctx)
 	if err != nil {
@@ -249,7 +257,7 @@ func (w *Witness) keep(ctx context.Context, p *page, seq uint64) error {
 		})
 	}
 	if err == nil && n != 1 {
-		err = errors.New("another process was quicker")
+		err = errQuicker
 	}
 	if err != nil {
 		return fmt.Errorf("keep digests up to event %d: %w", seq, err)
@@ -314,30 +322,20 @@ type Standing struct {
 	Read  *time.Time `json:"read,omitempty"`
 }
 
-// Standings tells how far each shard has been read.
-func (w *Witness) Standings(ctx context.Context) ([]Standing, error) {
-	pool, err := w.DB.Operator(ctx)
+// Standing tells how far a shard has been read. It fails with ErrChanged when the journal does not continue that.
+func (w *Witness) Standing(ctx context.Context, shard journal.Shard) (Standing, error) {
+	s := Standing{Shard: shard.Number()}
+	facts, err := shard.Facts(ctx)
 	if err != nil {
-		return nil, err
+		return s, err
 	}
-	out := []Standing{}
-	for _, shard := range w.Shards {
-		facts, err := shard.Facts(ctx)
-		if err != nil {
-			return nil, err
-		}
-		pages, err := db.New(pool).JournalPageLast(ctx, db.JournalPageLastParams{
-			JournalID: facts.JournalID, Incarnation: int64(facts.Incarnation), Shard: int32(facts.Shard),
-		})
-		if err != nil {
-			return nil, err
-		}
-		s := Standing{Shard: shard.Number()}
-		if len(pages) > 0 {
-			read := pages[0].ReadAt.UTC()
-			s.Seq, s.Read = uint64(pages[0].LastSeq), &read
-		}
-		out = append(out, s)
+	p, err := w.lastPage(ctx, shard, facts)
+	if err != nil {
+		return s, err
 	}
-	return out, nil
+	s.Seq = p.last
+	if !p.read.IsZero() {
+		s.Read = &p.read
+	}
+	return s, nil
 }
