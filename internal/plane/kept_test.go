@@ -2,6 +2,7 @@ package plane_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
@@ -338,4 +340,198 @@ func TestQuickGivesNoFalseAlarms(t *testing.T) {
 		t.Fatalf("only %d of %d verifications saw new events", moved, count)
 	}
 	t.Logf("%d verifications, %d of them at a new position, the last one at %d", count, moved, at)
+}
+
+// TestTheScrubberFindsDamageAndTakesItBack tampers with rows under a running plane and puts them right again.
+func TestTheScrubberFindsDamageAndTakesItBack(t *testing.T) {
+	p := open(t)
+	all := generators(t, p, seed(t), 4)
+	all[0].poison = 20
+	write(t, p, 60, all...)
+	settle(t, p, 1)
+	scrub := &verify.Scrubber{DB: p.DB, Shape: p.Shape, Rate: 1_000_000, MakeWay: p.Editions.MakeWay, Logger: p.Logger}
+	round := func() *verify.ScrubState {
+		t.Helper()
+		if err := scrub.Round(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		status, err := p.Status(t.Context())
+		if err != nil || len(status.Scrubbed) != 1 {
+			t.Fatalf("%+v %v", status, err)
+		}
+		if !status.Ready || status.Damaged() != (len(status.Faults) > 0) {
+			t.Fatalf("damage must be a fault, and what is whole go on being served: %+v", status)
+		}
+		return &status.Scrubbed[0]
+	}
+	before, err := verify.ReadScrub(t.Context(), p.DB, 1)
+	if err != nil || before.Never != 5 || before.Digests != "kept" || before.Oldest[0].At != nil {
+		t.Fatalf("%+v %v", before, err)
+	}
+	s := round()
+	if s.Never != 0 || len(s.Damaged) != 0 || s.Tenants != 5 || len(s.Oldest) != 5 || s.Oldest[0].At == nil { // the plane itself is one
+		t.Fatalf("after a round: %+v", s)
+	}
+	first := *s.Oldest[0].At
+	pool := ownerOf(t, p, 1)
+	exec := func(sql string) {
+		t.Helper()
+		if _, err := pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec("CREATE SCHEMA untouched")
+	exec("CREATE TABLE untouched.memory AS TABLE memory")
+	exec("UPDATE memory SET content = content || '!' WHERE tenant_id = 'tenant-2'")
+	exec("UPDATE memory SET tenant_id = 'no''bo\\dy' WHERE id = (SELECT id FROM memory WHERE tenant_id = 'tenant-3' LIMIT 1)")
+	want := []string{`no'bo\dy [memory]`, "tenant-2 [memory]", "tenant-3 [memory]"}
+	for range 2 {
+		var got []string
+		for _, d := range round().Damaged {
+			got = append(got, fmt.Sprintf("%s %v", d.Tenant, d.Tables))
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("damage (-want +got):\n%s", diff)
+		}
+	}
+	write(t, p, 20, all[0], all[1]) // life goes on
+	settle(t, p, 1)
+	s = round()
+	if len(s.Damaged) != 3 || !s.Oldest[0].At.Before(*s.Oldest[4].At) {
+		t.Fatalf("damage is gone without a repair: %+v", s)
+	}
+	exec("DELETE FROM memory WHERE tenant_id = 'no''bo\\dy'")
+	exec("INSERT INTO memory SELECT u.* FROM untouched.memory u WHERE NOT EXISTS (SELECT FROM memory m WHERE m.tenant_id = u.tenant_id AND m.id = u.id)")
+	exec("UPDATE memory m SET content = u.content FROM untouched.memory u WHERE u.tenant_id = m.tenant_id AND u.id = m.id AND m.content = u.content || '!'")
+	mustBeClean(t, verifyEdition(t, p, 1))
+	if s = round(); len(s.Damaged) != 0 {
+		t.Fatalf("damage that is repaired stays: %+v", s)
+	}
+	if s.Oldest[0].At != nil && !s.Oldest[0].At.After(first) {
+		t.Fatalf("no tenant was proven anew: %+v", s)
+	}
+}
+
+// TestAPlaneScrubsByItself runs the scrubber as serve does, under load, with two processes' worth of it.
+func TestAPlaneScrubsByItself(t *testing.T) {
+	p := openWith(t, fresh(t, func(c *plane.Config) { c.ScrubRate = 0 }))
+	run(t, p)
+	all := generators(t, p, seed(t), 3)
+	ctx, cancel := context.WithCancel(t.Context())
+	writers := appendAll(ctx, t, p, all, 0)
+	defer writers.Wait()
+	defer cancel()
+	second := &verify.Scrubber{DB: p.DB, Shape: p.Shape, RoundMin: time.Millisecond, Logger: p.Logger}
+	done := make(chan error, 1)
+	scrubbing, stop := context.WithCancel(t.Context())
+	go func() { done <- second.Run(scrubbing) }()
+	for range 3 {
+		var since time.Time
+		if err := ownerOf(t, p, 1).QueryRow(t.Context(), "SELECT clock_timestamp()").Scan(&since); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "all tenants are proven once more", func() bool {
+			s, err := verify.ReadScrub(t.Context(), p.DB, 1)
+			if err != nil || len(s.Damaged) > 0 {
+				t.Fatalf("a false alarm: %+v %v", s, err)
+			}
+			return s.Tenants == 4 && s.Never == 0 && s.Oldest[0].At.After(since)
+		})
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestEditionsAreComparedByDigestsAlone compares editions of one plane, and of another.
+func TestEditionsAreComparedByDigestsAlone(t *testing.T) {
+	p := open(t)
+	random := seed(t)
+	all := generators(t, p, random, 3)
+	all[0].poison = 30
+	write(t, p, 80, all...)
+	settle(t, p, 1)
+	second, err := p.Editions.Build(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settle(t, p, second)
+	digests := func(p *plane.Plane, number int64) *verify.Digests {
+		t.Helper()
+		d, err := verify.Scan(t.Context(), verify.QuickConfig{DB: p.DB, Edition: number})
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := json.Marshal(d) // as it goes from one deployment to another
+		if err == nil {
+			d, err = verify.ParseDigests(file)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	keptOnly := func(number int64) *verify.Digests {
+		t.Helper()
+		var d *verify.Digests
+		err := pgx.BeginTxFunc(t.Context(), ownerOf(t, p, number), pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) (err error) {
+			d, err = verify.ReadKept(t.Context(), p.DB, tx, number)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	a := digests(p, 1)
+	for what, b := range map[string]*verify.Digests{"scanned": digests(p, second), "kept": keptOnly(second)} {
+		if r := verify.CompareDigests(a, b); !r.Equal || r.Same == 0 {
+			t.Fatalf("%s: editions of one journal are not equal: %+v", what, r)
+		}
+	}
+	exec := ownerOf(t, p, second)
+	if _, err := exec.Exec(t.Context(), "UPDATE memory SET content = content || '!' WHERE tenant_id = 'tenant-1'"); err != nil {
+		t.Fatal(err)
+	}
+	r := verify.CompareDigests(a, digests(p, second))
+	if r.Equal || r.Different != 1 || len(different(r)) != 1 || different(r)[0] != "tenant-1 memory" {
+		t.Fatalf("got %v of %+v", different(r), r)
+	}
+	write(t, p, 5, all[2])
+	settle(t, p, 1)
+	settle(t, p, second)
+	r = verify.CompareDigests(a, digests(p, second))
+	if r.NotComparable != 1 || r.Different != 1 || r.Equal {
+		t.Fatalf("another position is not told from other rows: %+v", r)
+	}
+	// The same events of another plane: what was written there is keyed otherwise and has another history.
+	other := open(t)
+	write(t, other, 80, generators(t, other, random, 3)...)
+	settle(t, other, 1)
+	if r := verify.CompareDigests(a, digests(other, 1)); r.Equal || r.Same != 0 || r.Different != 0 || r.NotComparable == 0 {
+		t.Fatalf("two planes are compared: %+v", r)
+	}
+	some, err := verify.Scan(t.Context(), verify.QuickConfig{DB: p.DB, Edition: 1, Tenants: []string{"tenant-0"}, Tables: []string{"memory"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := verify.CompareDigests(a, some); r.Equal || r.Same != 1 || r.Different != 0 || len(r.TablesNotCompared) != len(layouts)-1 {
+		t.Fatalf("parts are compared wrongly: %+v", r)
+	}
+	a.Tables[0].Fingerprint = strings.Repeat("00", 32)
+	if r := verify.CompareDigests(a, digests(p, 1)); r.Equal || len(r.TablesNotCompared) != 1 || r.TablesNotCompared[0].Table != a.Tables[0].Table {
+		t.Fatalf("a table of another form is compared: %+v", r)
+	}
+}
+
+func different(r *verify.DigestComparison) (out []string) {
+	for _, tenant := range r.Tenants {
+		for _, table := range tenant.Tables {
+			if table.Verdict == verify.DigestsDifferent {
+				out = append(out, tenant.Tenant+" "+table.Table)
+			}
+		}
+	}
+	return out
 }

@@ -22,10 +22,12 @@ type Digests struct {
 	// KeyID tells whose kept digests these are: two of different keys cannot be compared. Empty: none are kept.
 	KeyID string `json:"key_id,omitempty"`
 	// Scanned says that the tables were read: rows and lthash are there.
-	Scanned   bool            `json:"scanned"`
-	Positions []Position      `json:"positions"` // by shard
-	Tables    []TableForm     `json:"tables"`    // those that were looked at
-	Tenants   []TenantDigests `json:"tenants"`   // in order; a tenant without events and rows is left out
+	Scanned   bool        `json:"scanned"`
+	Positions []Position  `json:"positions"` // by shard
+	Tables    []TableForm `json:"tables"`    // those that were looked at
+	// OnlyTenants are those that were looked at; empty = all.
+	OnlyTenants []string        `json:"only_tenants"`
+	Tenants     []TenantDigests `json:"tenants"` // in order; a tenant without events and rows is left out
 }
 
 // Position is how far an edition has folded a shard.
@@ -75,6 +77,9 @@ func (d *Digests) Kept() bool {
 // ErrNoDigests: the edition has no kept digests, or they are void. Such an edition was built, or projected since, by a
 // binary that knows none: run `refold verify`, or build a new edition.
 var ErrNoDigests = errors.New("the edition keeps no digests: run `refold verify` without --quick, or build a new edition")
+
+// ErrNotBuilt: the edition has no checkpoint.
+var ErrNotBuilt = errors.New("the edition is not built, or was retired")
 
 // ReadKept reads all kept digests of an edition in tx, which must be one snapshot (REPEATABLE READ) of a role that sees the
 // control tables, such as the verifier or the owner. It reads no rows of tenants. Where none are kept, or they are void,
@@ -167,7 +172,7 @@ func readPositions(ctx context.Context, q *db.Queries, edition int64) ([]Positio
 		return nil, fmt.Errorf("positions of edition %d: %w", edition, err)
 	}
 	if len(list) == 0 {
-		return nil, fmt.Errorf("edition %d has no checkpoint, it is not built or was retired", edition)
+		return nil, fmt.Errorf("edition %d: %w", edition, ErrNotBuilt)
 	}
 	var out []Position
 	for _, p := range list {
@@ -180,7 +185,7 @@ func readPositions(ctx context.Context, q *db.Queries, edition int64) ([]Positio
 }
 
 func (k *kept) digests(tables []*rows.Description) *Digests {
-	out := &Digests{Edition: k.edition.Number, Shape: k.edition.Shape, Positions: k.positions, Tables: []TableForm{}, Tenants: []TenantDigests{}}
+	out := &Digests{Edition: k.edition.Number, Shape: k.edition.Shape, Positions: k.positions, Tables: []TableForm{}, OnlyTenants: []string{}, Tenants: []TenantDigests{}}
 	if k.key != nil {
 		out.KeyID = k.key.ID()
 	}
@@ -245,7 +250,7 @@ func tablesOf(ctx context.Context, d *postgres.DB, edition int64) ([]*rows.Descr
 		out = append(out, table)
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("edition %d has no tables", edition)
+		return nil, fmt.Errorf("edition %d: %w", edition, ErrNotBuilt)
 	}
 	return out, nil
 }

@@ -41,17 +41,15 @@ type QuickReport struct {
 	Digests
 	Clean bool `json:"clean"`
 	// Rows counts the rows that were held against digests.
-	Rows        int64             `json:"rows"`
-	Differences []QuickDifference `json:"differences"`
-	Total       int               `json:"differences_total"` // described or not
-	// OnlyTenants are those that were looked at; empty = all. TablesNotChecked were left out.
-	OnlyTenants      []string  `json:"only_tenants"`
-	TablesNotChecked []string  `json:"tables_not_checked"`
-	Proves           string    `json:"proves"`
-	ProvesNot        string    `json:"proves_not"`
-	Isolation        string    `json:"isolation"`
-	Started          time.Time `json:"started"`
-	DurationMs       int64     `json:"duration_ms"`
+	Rows             int64             `json:"rows"`
+	Differences      []QuickDifference `json:"differences"`
+	Total            int               `json:"differences_total"` // described or not
+	TablesNotChecked []string          `json:"tables_not_checked"`
+	Proves           string            `json:"proves"`
+	ProvesNot        string            `json:"proves_not"`
+	Isolation        string            `json:"isolation"`
+	Started          time.Time         `json:"started"`
+	DurationMs       int64             `json:"duration_ms"`
 }
 
 // QuickKind is the kind of a signed report of a quick verification.
@@ -105,7 +103,7 @@ func Quick(ctx context.Context, c QuickConfig) (*QuickReport, error) {
 		return nil, fmt.Errorf("quick verification of edition %d: %w", c.Edition, err)
 	}
 	r := &QuickReport{
-		Digests: *s.digests(), Differences: []QuickDifference{}, OnlyTenants: append([]string{}, c.Tenants...), TablesNotChecked: s.left,
+		Digests: *s.digests(), Differences: []QuickDifference{}, TablesNotChecked: s.left,
 		Proves: quickProves, ProvesNot: quickProvesNot, Isolation: isolation, Started: started.UTC(), Rows: s.rows,
 	}
 	s.differences(func(d QuickDifference) {
@@ -236,7 +234,7 @@ func (s *scanned) rounds(ctx context.Context, r *readers, d *rows.Description, r
 
 func (s *scanned) digests() *Digests {
 	out := s.kept.digests(s.tables)
-	out.Scanned = true
+	out.Scanned, out.OnlyTenants = true, append(out.OnlyTenants, s.Tenants...)
 	for _, tenant := range s.tenants() {
 		found := s.found[tenant]
 		if found == nil {
