@@ -26,6 +26,7 @@ var children = testenv.Children{
 	"abort":     abortChild,
 	"frozen":    frozenChild,
 	"deploy":    deployChild,
+	"reconcile": reconcileChild,
 }
 
 // Variables that tell a child where its plane is.

@@ -164,8 +164,9 @@ func (l *look) open() *db.ControlReconciliation {
 
 // withoutJournal is the finding when the streams are gone or incomplete.
 func (l *look) withoutJournal() (*Finding, error) {
-	if !errors.Is(l.NoJournal, journal.ErrNoJournal) && !errors.Is(l.NoJournal, journal.ErrIncomplete) && !errors.Is(l.NoJournal, journal.ErrForeign) && !errors.Is(l.NoJournal, journal.ErrDrift) {
-		return nil, l.NoJournal
+	known := []error{journal.ErrNoJournal, journal.ErrIncomplete, journal.ErrForeign, journal.ErrDrift, journal.ErrNoEvent}
+	if !slices.ContainsFunc(known, func(err error) bool { return errors.Is(l.NoJournal, err) }) {
+		return nil, l.NoJournal // it could not be asked
 	}
 	f := &l.finding
 	f.Verdict = Restore
