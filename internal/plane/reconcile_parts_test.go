@@ -508,7 +508,7 @@ func TestJournalThatLostEventsInItsMiddle(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			swapWithoutFlags(t, js, lose)
+			swapWithoutFlags(t, js, func(*jetstream.RawStreamMsg) {}, lose)
 			f := a.look(plane.ReconcileOptions{})
 			if f.Verdict != reconcile.Restore || len(f.Notes) == 0 {
 				t.Fatalf("finding: %+v", f)
@@ -537,9 +537,9 @@ func TestJournalThatLostEventsInItsMiddle(t *testing.T) {
 	}
 }
 
-// swapWithoutFlags makes the journal's stream anew under its own name (D17: with the same metadata, too), fills in its
-// messages, loses some, and ends with the configuration it had.
-func swapWithoutFlags(t *testing.T, js jetstream.JetStream, lose func(context.Context, jetstream.Stream) error) {
+// swapWithoutFlags makes the journal's stream anew under its own name and with its metadata, fills in its messages, which
+// may be altered, loses some, and ends with the configuration it had.
+func swapWithoutFlags(t *testing.T, js jetstream.JetStream, alter func(*jetstream.RawStreamMsg), lose func(context.Context, jetstream.Stream) error) {
 	t.Helper()
 	names := js.StreamNames(t.Context())
 	name := <-names.Name()
@@ -565,6 +565,7 @@ func swapWithoutFlags(t *testing.T, js jetstream.JetStream, lose func(context.Co
 		t.Fatal(err)
 	}
 	for _, m := range messages {
+		alter(m)
 		if _, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: m.Subject, Header: plain(m.Header), Data: m.Data}); err != nil {
 			t.Fatal(err)
 		}
