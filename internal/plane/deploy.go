@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/refold-dev/refold/internal/failpoint"
 	"github.com/refold-dev/refold/internal/fold"
 	"github.com/refold-dev/refold/internal/postgres/db"
+	"github.com/refold-dev/refold/internal/projector"
 	"github.com/refold-dev/refold/internal/verify"
 	"golang.org/x/sync/errgroup"
 )
@@ -287,9 +289,16 @@ func (d *deployer) unproven(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	stopped, err := db.New(pool).CheckpointList(ctx)
+	if err != nil {
+		return 0, err
+	}
 	number := int64(0)
 	for _, e := range all {
-		if e.State == "serving" && e.Shape == d.Shape {
+		givenUp := slices.ContainsFunc(stopped, func(cp db.ControlCheckpoint) bool {
+			return cp.Edition == e.Number && cp.Stopped != nil && *cp.Stopped == string(projector.GivenUp)
+		})
+		if e.State == "serving" && e.Shape == d.Shape && !givenUp {
 			number = e.Number
 		}
 	}

@@ -376,6 +376,72 @@ func TestHeadsKeptElsewhere(t *testing.T) {
 	if f := a.look(plane.ReconcileOptions{}); f.Verdict != reconcile.Fine || f.Incarnation != 3 {
 		t.Fatalf("afterwards: %+v", f)
 	}
+	// The database is restored to before that: nothing is lost, and no incarnation is needed that is not there.
+	a.with(func(*plane.Plane) {})
+	p, err = plane.Open(t.Context(), a.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool, err := p.DB.Owner(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sql := range []string{"UPDATE control.checkpoint SET incarnation = 2", "DELETE FROM control.reconciliation WHERE incarnation = 3"} {
+		if _, err := pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustClose(t, p)
+	if got := a.continuity(); got != projector.Replaced {
+		t.Fatalf("a projector finds %q, want %s", got, projector.Replaced)
+	}
+	f = a.look(plane.ReconcileOptions{})
+	if f.Verdict != reconcile.Needed || f.Target != 3 || len(f.Reasons) != 0 {
+		t.Fatalf("an older database: %+v", f)
+	}
+	if applied := a.apply(plane.ReconcileOptions{}, f.Hash); applied.Adopted != 1 {
+		t.Fatalf("applied: %+v", applied)
+	}
+	if got := a.continuity(); got != "" {
+		t.Fatalf("a projector finds %q", got)
+	}
+}
+
+// TestAnotherJournal is never gone on with, nor made.
+func TestAnotherJournal(t *testing.T) {
+	t.Parallel()
+	a := newAged(t)
+	a.with(func(p *plane.Plane) { write(t, p, 10, generators(t, p, seed(t), 1)...) })
+	nc := a.server.Connect(t)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(t.Context(), <-js.StreamNames(t.Context()).Name()); err != nil {
+		t.Fatal(err)
+	}
+	refusedToGoOn := func(what string) {
+		t.Helper()
+		f := a.look(plane.ReconcileOptions{})
+		if f.Verdict != reconcile.Restore || len(f.Lost()) != 0 {
+			t.Fatalf("%s: %+v", what, f)
+		}
+		a.examine(func(p *plane.Plane) {
+			if _, err := p.ApplyReconciliation(t.Context(), plane.ReconcileOptions{}, f.Hash); !errors.Is(err, reconcile.ErrRestore) {
+				t.Fatalf("%s: apply: %v, want %v", what, err, reconcile.ErrRestore)
+			}
+		})
+	}
+	refusedToGoOn("no journal")
+	if _, err := journal.Examine(t.Context(), nc); !errors.Is(err, journal.ErrNoJournal) {
+		t.Fatalf("a journal was made: %v", err)
+	}
+	other, err := journal.Create(t.Context(), nc, journal.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.Close()
+	refusedToGoOn("another journal")
 }
 
 // TestRestoredToBeforeAReconciliation: incarnations that were handed out are never handed out again.

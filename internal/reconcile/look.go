@@ -199,6 +199,11 @@ func (l *look) shards(ctx context.Context, q *db.Queries) error {
 		if err != nil {
 			return err
 		}
+		for _, p := range points[i] {
+			if !p.build && !p.of(facts) {
+				p.cursor = nil // what it names is of another journal
+			}
+		}
 		s := &scan{look: l, shard: shard, facts: facts, points: points[i], lost: map[lostKey]lostEntry{}, related: map[[2]*point]bool{}, proofs: map[proof]*point{}}
 		for _, h := range l.Heads {
 			if h.Shard == i {
@@ -359,6 +364,9 @@ func (l *look) judge() {
 		f.Verdict = worse(f.Verdict, Needed)
 	}
 	l.actions()
+	if f.Verdict == Restore { // what else there is to say holds of the journal that is to come back
+		f.Reasons, f.Tenants, f.Builds, f.Target = []string{}, []TenantFinding{}, []BuildFinding{}, f.Incarnation
+	}
 }
 
 func (l *look) judgeShard(s ShardFinding) {
