@@ -69,7 +69,7 @@ func TestKeptDigestsAreThoseOfTheRows(t *testing.T) {
 		}
 		report := quickly(t, p, built)
 		mustBeQuicklyClean(t, report)
-		if diff := cmp.Diff(live.Digests.Tenants, report.Digests.Tenants); diff != "" {
+		if diff := cmp.Diff(live.Tenants, report.Tenants); diff != "" {
 			t.Fatalf("what a build keeps is not what a projector keeps (-live +built):\n%s", diff)
 		}
 		if err := p.Editions.Abort(t.Context(), built); err != nil {
@@ -306,7 +306,7 @@ func TestQuickVerificationInPieces(t *testing.T) {
 		c.Tenants, c.Tables = []string{"tenant-3", "tenant-5"}, []string{"memory", "memory_status"}
 	})
 	mustBeQuicklyClean(t, some)
-	if len(some.Digests.Tenants) != 2 || len(some.Digests.Tables) != 2 || len(some.TablesNotChecked) != len(layouts)-2 || len(some.OnlyTenants) != 2 {
+	if len(some.Tenants) != 2 || len(some.Tables) != 2 || len(some.TablesNotChecked) != len(layouts)-2 || len(some.OnlyTenants) != 2 {
 		t.Fatalf("what was not checked is not said: %+v", some)
 	}
 	if _, err := verify.Quick(t.Context(), verify.QuickConfig{DB: p.DB, Edition: 1, Tables: []string{"nonsense"}}); !errors.Is(err, verify.ErrNoTable) {
