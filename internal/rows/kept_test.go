@@ -57,7 +57,7 @@ func TestTheSameTupleInAnotherTableIsAnotherRow(t *testing.T) {
 		"another type":      {Name: "item", Columns: append(slices.Clone(itemColumns[:3]), Column{"content", "bytea", true})},
 		"a column for NULL": {Name: "item", Columns: append(slices.Clone(itemColumns[:3]), Column{"content", "text", false})},
 	} {
-		d.fingerprint = d.fingerprintOf()
+		d.bind()
 		for i, sum := range digestsOf(t, d, tuples) {
 			if sum == left[i] {
 				t.Errorf("%s: digest %d is the same", what, i)
@@ -97,7 +97,7 @@ func digestsOf(t *testing.T, d *Description, tuples [][]byte) []string {
 	var element []byte
 	for _, tuple := range tuples {
 		element = d.element(element, tuple)
-		lt.Add(element)
+		lt.addRow(d, element)
 		once.add(&key, element)
 		h := kept.hash(tenant, d, tuple)
 		sum.put(&h)

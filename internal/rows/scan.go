@@ -15,7 +15,7 @@ func Describe(table string, columns []Column) (*Description, error) {
 		return nil, fmt.Errorf("table %s does not begin with the tenant", table)
 	}
 	d := &Description{Name: table, Columns: columns}
-	d.fingerprint = d.fingerprintOf()
+	d.bind()
 	return d, nil
 }
 
@@ -87,7 +87,7 @@ func (s *TableSums) add(f Fields, tuple []byte) {
 	}
 	s.element = s.Table.element(s.element, tuple)
 	if s.LtHash {
-		sums.LtHash.Add(s.element)
+		sums.LtHash.addRow(s.Table, s.element)
 	}
 	if s.Key != nil {
 		sums.add(&sums.key, s.element)
