@@ -42,6 +42,9 @@ func (c *cli) verifyQuick(ctx context.Context, p *plane.Plane, number int64, o q
 		config, end := c.quickConfig(ctx, p, of, o, bar)
 		report, err := verify.Quick(ctx, config)
 		end()
+		if err == nil {
+			_, err = p.Reports.Append(ctx, verify.QuickKind, report)
+		}
 		if err != nil {
 			bar.end()
 			return err
