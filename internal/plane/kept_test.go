@@ -415,6 +415,34 @@ func TestTheScrubberFindsDamageAndTakesItBack(t *testing.T) {
 	}
 }
 
+// TestAPageThatCannotBeReadIsDamage lets the database say so of the rows of one tenant.
+func TestAPageThatCannotBeReadIsDamage(t *testing.T) {
+	p := open(t)
+	write(t, p, 40, generators(t, p, seed(t), 3)...)
+	settle(t, p, 1)
+	for _, sql := range []string{
+		`CREATE FUNCTION public.unreadable(tenant text) RETURNS boolean LANGUAGE plpgsql AS $$
+			BEGIN IF tenant = 'tenant-1' THEN RAISE EXCEPTION 'invalid page in block 7' USING ERRCODE = 'XX001'; END IF; RETURN true; END $$`,
+		`ALTER POLICY verifier ON memory USING (public.unreadable(tenant_id))`,
+	} {
+		if _, err := ownerOf(t, p, 1).Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	scrub := &verify.Scrubber{DB: p.DB, Shape: p.Shape, Logger: p.Logger}
+	if err := scrub.Round(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	s, err := verify.ReadScrub(t.Context(), p.DB, 1)
+	if err != nil || len(s.Damaged) != 1 || s.Damaged[0].Tenant != "tenant-1" || fmt.Sprint(s.Damaged[0].Tables) != "[memory]" || s.Never != 1 {
+		t.Fatalf("%+v %v", s, err)
+	}
+	_, err = verify.Quick(t.Context(), verify.QuickConfig{DB: p.DB, Edition: 1})
+	if read, ok := errors.AsType[*rows.ReadError](err); !ok || read.Table != "memory" {
+		t.Fatalf("got %v, want the table that cannot be read", err)
+	}
+}
+
 // TestAPlaneScrubsByItself runs the scrubber as serve does, under load, with two processes' worth of it.
 func TestAPlaneScrubsByItself(t *testing.T) {
 	p := openWith(t, fresh(t, func(c *plane.Config) { c.ScrubRate = 0 }))
