@@ -574,7 +574,7 @@ func TestDigestsOfABuildThatAnotherBinaryHelpedAreNotKept(t *testing.T) {
 	write(t, p, 200, generators(t, p, seed(t), 3)...)
 	p.Editions.MemoryBytes = 60_000
 	ctx, cancel := context.WithCancel(t.Context())
-	number, err := p.Editions.Build(ctx, func(r edition.Progress) {
+	_, err := p.Editions.Build(ctx, func(r edition.Progress) {
 		if r.Pass == 3 {
 			cancel()
 		}
@@ -585,7 +585,8 @@ func TestDigestsOfABuildThatAnotherBinaryHelpedAreNotKept(t *testing.T) {
 	if _, err := ownerOf(t, p, 1).Exec(t.Context(), "DELETE FROM control.kept_digest WHERE edition = (SELECT max(number) FROM control.edition)"); err != nil {
 		t.Fatal(err)
 	}
-	if number, err = p.Editions.Build(t.Context(), nil); err != nil {
+	number, err := p.Editions.Build(t.Context(), nil)
+	if err != nil {
 		t.Fatal(err)
 	}
 	settle(t, p, number)
