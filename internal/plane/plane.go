@@ -133,12 +133,17 @@ const headsFolder = "heads"
 // reportKeyFile holds the secret that reports are signed with; processes of one plane share it.
 const reportKeyFile = "report.key"
 
-func (p *Plane) sign() error {
-	seed, err := auth.Secret(p.DataDir, reportKeyFile)
+// Signer returns what signs the reports of the plane of a data folder. It is made when there is none.
+func Signer(dataDir string) (*report.Signer, error) {
+	seed, err := auth.Secret(dataDir, reportKeyFile)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	signer, err := report.NewSigner(seed)
+	return report.NewSigner(seed)
+}
+
+func (p *Plane) sign() error {
+	signer, err := Signer(p.DataDir)
 	if err != nil {
 		return err
 	}

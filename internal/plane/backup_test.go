@@ -1,0 +1,310 @@
+package plane_test
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/refold-dev/refold/internal/backup"
+	"github.com/refold-dev/refold/internal/backup/objects/objectstest"
+	"github.com/refold-dev/refold/internal/fold"
+	"github.com/refold-dev/refold/internal/journal"
+	"github.com/refold-dev/refold/internal/plane"
+	"github.com/refold-dev/refold/internal/rows"
+)
+
+// repositoryAt opens a repository that trusts what p signs.
+func repositoryAt(t testing.TB, p *plane.Plane, address string) *backup.Repository {
+	t.Helper()
+	r, err := p.Repository(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func createBackup(t testing.TB, p *plane.Plane, r *backup.Repository, o backup.CreateOptions) *backup.Entry {
+	t.Helper()
+	entry, err := p.CreateBackup(t.Context(), r, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(entry.Warnings) > 0 {
+		t.Fatalf("warnings: %v", entry.Warnings)
+	}
+	return entry
+}
+
+// mustBeValid validates up to a level and returns the result.
+func mustBeValid(t testing.TB, p *plane.Plane, r *backup.Repository, id string, level int) *backup.Validation {
+	t.Helper()
+	v, err := p.ValidateBackup(t.Context(), r, id, level, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !v.Valid || v.Total > 0 || len(v.Levels) != level+1 {
+		t.Fatalf("backup %s is not valid at level %d: %+v", id, level, v)
+	}
+	return v
+}
+
+// digestsNow are the digests of an edition, by tenant and table.
+func digestsNow(t testing.TB, p *plane.Plane, number int64) []rows.TableDigest {
+	t.Helper()
+	pool, err := p.DB.Verifier(t.Context(), number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.Background()) }()
+	digests, err := rows.ScanDigests(t.Context(), fold.Tables, tx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return digests
+}
+
+func restored(t testing.TB, config plane.Config, r *backup.Repository, entry *backup.Entry) *plane.Restored {
+	t.Helper()
+	out, err := plane.Restore(t.Context(), config, r, entry, plane.RestoreOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestBackupRoundTrip backs a plane up while writers go on, proves the backup, restores it elsewhere, and finds the same
+// events and rows.
+func TestBackupRoundTrip(t *testing.T) {
+	for name, c := range map[string]struct {
+		shards int
+		s3     bool
+		rows   bool
+	}{
+		"one shard": {shards: 1}, "three shards with rows, S3": {shards: 3, s3: true, rows: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := open(t, func(config *plane.Config) { config.Shards = c.shards })
+			address := t.TempDir()
+			if c.s3 {
+				address = objectstest.S3(t)
+			}
+			r := repositoryAt(t, p, address)
+			all := generators(t, p, seed(t), 4)
+			all[0].poison = 300
+			write(t, p, 60, all...)
+			settle(t, p, 1)
+			ctx, cancel := context.WithCancel(t.Context())
+			writers := appendAll(ctx, t, p, all, 0)
+			first := createBackup(t, p, r, backup.CreateOptions{WithRows: c.rows})
+			second := createBackup(t, p, r, backup.CreateOptions{WithRows: c.rows})
+			cancel()
+			writers.Wait()
+			if second.Events() <= first.Events() {
+				t.Fatalf("writers did not go on: %d events, then %d", first.Events(), second.Events())
+			}
+			settle(t, p, 1)
+			third := createBackup(t, p, r, backup.CreateOptions{WithRows: c.rows})
+			for i, e := range []*backup.Entry{first, second, third} {
+				v := mustBeValid(t, p, r, e.ID, []int{4, 3, 3}[i])
+				if v.Events != e.Events() || v.Unreadable == 0 {
+					t.Fatalf("%d events of %d were decoded, %d unreadable", v.Events, e.Events(), v.Unreadable)
+				}
+				if d := v.Drill; i == 0 && (d == nil || d.Compared == 0 || d.Rows == 0) {
+					t.Fatalf("the drill has looked at nothing: %+v", d)
+				}
+			}
+			incremental(t, first, second, third)
+
+			other := fresh(t)
+			out := restored(t, other, r, third)
+			if c.rows != slices.Equal(out.Editions, []int64{1}) {
+				t.Fatalf("editions from rows: %v", out.Editions)
+			}
+			q := openWith(t, other)
+			list, err := q.Editions.List(t.Context())
+			if err != nil || !c.rows && (len(list) != 2 || list[0].State != "retired" || list[1].Number != 2) || c.rows && (len(list) != 1 || list[0].State != "serving") {
+				t.Fatalf("editions of the restored plane: %+v, %v", list, err)
+			}
+			run(t, q)
+			for i, shard := range q.Journal.Shards {
+				facts, err := shard.Facts(t.Context())
+				if err != nil || facts.JournalID != p.Journal.ID || int64(facts.LastSeq) != third.Shards[i].Seq || facts.Stream != third.Shards[i].Stream {
+					t.Fatalf("%+v, %v, want %+v", facts, err, third.Shards[i])
+				}
+				report := verifyShard(t, q, out.Live, i)
+				mustBeClean(t, report)
+				if report.Chain.Expected != third.Shards[i].Chain {
+					t.Fatalf("chain %s, want %s", report.Chain.Expected, third.Shards[i].Chain)
+				}
+			}
+			if diff := cmp.Diff(digestsNow(t, p, 1), digestsNow(t, q, out.Live)); diff != "" {
+				t.Fatalf("digests (-before +restored):\n%s", diff)
+			}
+			// Life goes on: new commands, a new edition with a number that was never used, a backup that continues.
+			for _, g := range all {
+				if _, err := q.Directory.Tenant(t.Context(), g.tenant.ID); err != nil {
+					t.Fatal(err)
+				}
+			}
+			write(t, q, 5, all...)
+			settle(t, q, out.Live)
+			number, err := q.Editions.Build(t.Context(), nil)
+			if err != nil || number <= out.Live || number == 1 {
+				t.Fatalf("the next edition is %d: %v", number, err)
+			}
+			next, err := q.Repository(address, p.Reports.Signer.Public())
+			if err != nil {
+				t.Fatal(err)
+			}
+			fourth := createBackup(t, q, next, backup.CreateOptions{})
+			mustBeValid(t, q, next, fourth.ID, 3)
+			if fourth.Previous == nil || fourth.Previous.ID != third.ID || fourth.Shards[0].NewSeq != third.Shards[0].Seq {
+				t.Fatalf("the backup of the restored plane does not continue: %+v", fourth.Previous)
+			}
+		})
+	}
+}
+
+// incremental checks that each backup keeps the segments of the one before and adds its own.
+func incremental(t testing.TB, all ...*backup.Entry) {
+	t.Helper()
+	for i, e := range all[1:] {
+		before := all[i]
+		if e.Previous == nil || e.Previous.ID != before.ID || e.Previous.SHA256 != before.SHA256 {
+			t.Fatalf("backup %d names %+v as the one before", i+1, e.Previous)
+		}
+		for n, s := range e.Shards {
+			old := before.Shards[n]
+			if len(s.Segments) < len(old.Segments) || !slices.Equal(s.Segments[:len(old.Segments)], old.Segments) || s.NewSeq != old.Seq {
+				t.Fatalf("shard %d does not keep the segments of the backup before:\n%+v\n%+v", n, old.Segments, s.Segments)
+			}
+		}
+	}
+}
+
+// TestRestoreRefusesWhatIsNotEmpty: nothing that exists is overwritten, in either store.
+func TestRestoreRefusesWhatIsNotEmpty(t *testing.T) {
+	p := open(t)
+	r := repositoryAt(t, p, t.TempDir())
+	tenantFor(t, p, "acme")
+	entry := createBackup(t, p, r, backup.CreateOptions{})
+	empty := fresh(t)
+	both := func(database, nats plane.Config) plane.Config {
+		c := fresh(t)
+		c.PostgresURL, c.NATSURL = database.PostgresURL, nats.NATSURL
+		return c
+	}
+	for what, c := range map[string]struct {
+		config plane.Config
+		want   error
+	}{
+		"the plane itself": {both(p.Config, p.Config), backup.ErrDatabaseInUse},
+		"a used database":  {both(p.Config, empty), backup.ErrDatabaseInUse},
+		"a used journal":   {both(empty, p.Config), journal.ErrNotEmpty},
+	} {
+		if _, err := plane.Restore(t.Context(), c.config, r, entry, plane.RestoreOptions{}); !errors.Is(err, c.want) {
+			t.Errorf("%s: got %v, want %v", what, err, c.want)
+		}
+	}
+	running := p.Config
+	if _, err := plane.Restore(t.Context(), running, r, entry, plane.RestoreOptions{}); !errors.Is(err, plane.ErrServing) {
+		t.Errorf("a running plane: got %v, want %v", err, plane.ErrServing)
+	}
+	settle(t, p, 1)
+	mustBeClean(t, verifyEdition(t, p, 1))
+	// And what is restored once is not restored again.
+	target := fresh(t)
+	restored(t, target, r, entry)
+	if _, err := plane.Restore(t.Context(), target, r, entry, plane.RestoreOptions{}); !errors.Is(err, backup.ErrDatabaseInUse) {
+		t.Errorf("a second restore: got %v, want %v", err, backup.ErrDatabaseInUse)
+	}
+}
+
+// TestRestoreATenantElsewhere takes one tenant into a plane that has others.
+func TestRestoreATenantElsewhere(t *testing.T) {
+	p := open(t, func(c *plane.Config) { c.Shards = 2 })
+	r := repositoryAt(t, p, filepath.Join(t.TempDir(), "repository"))
+	all := generators(t, p, seed(t), 4)
+	write(t, p, 80, all...)
+	settle(t, p, 1)
+	entry := createBackup(t, p, r, backup.CreateOptions{})
+	q := open(t)
+	tenantFor(t, q, "resident")
+	out, err := q.RestoreTenant(t.Context(), r, entry, "tenant-2", nil)
+	if err != nil || out.Events != 81 || out.There != 0 || len(out.LeftBehind) != 0 {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	settle(t, q, 1)
+	mustBeClean(t, verifyEdition(t, q, 1))
+	of := func(all []rows.TableDigest) (out []rows.TableDigest) {
+		for _, d := range all {
+			if d.Tenant == "tenant-2" && d.Table != "memory_status" { // its rows carry the sequence in the journal
+				out = append(out, d)
+			}
+		}
+		return out
+	}
+	want := of(digestsNow(t, p, 1))
+	if diff := cmp.Diff(want, of(digestsNow(t, q, 1))); diff != "" || len(want) < 4 {
+		t.Fatalf("digests of %d tables (-there +here):\n%s", len(want), diff)
+	}
+	// It lives on, under its own key; and it is not restored twice, nor put over another.
+	if got, err := q.Directory.Tenant(t.Context(), "tenant-2"); err != nil || string(got.Key) != string(all[2].tenant.Key) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	for _, target := range []*plane.Plane{q, p} {
+		if _, err := target.RestoreTenant(t.Context(), r, entry, "tenant-2", nil); !errors.Is(err, plane.ErrTenantExists) {
+			t.Fatalf("got %v, want %v", err, plane.ErrTenantExists)
+		}
+	}
+	if _, err := q.RestoreTenant(t.Context(), r, entry, "nobody", nil); err == nil {
+		t.Fatal("a tenant that is not in the backup was restored")
+	}
+}
+
+// TestBackupGate: a change rests on a backup that is young and proven, or says that it does not.
+func TestBackupGate(t *testing.T) {
+	p := open(t)
+	r := repositoryAt(t, p, t.TempDir())
+	pass := func(g plane.BackupGate) error { return p.PassGate(t.Context(), g, "edition build", nil) }
+	if err := pass(plane.BackupGate{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := pass(plane.BackupGate{Repository: r}); !errors.Is(err, backup.ErrGate) {
+		t.Fatalf("without a backup: %v", err)
+	}
+	entry := createBackup(t, p, r, backup.CreateOptions{})
+	if err := pass(plane.BackupGate{Repository: r}); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := r.Validated(t.Context(), entry); err != nil || v == nil || v.Level != 2 {
+		t.Fatalf("the gate left no validation: %+v, %v", v, err)
+	}
+	if err := pass(plane.BackupGate{Repository: r, MaxAge: time.Nanosecond}); !errors.Is(err, backup.ErrGate) {
+		t.Fatalf("with an old backup: %v", err)
+	}
+	newer := createBackup(t, p, r, backup.CreateOptions{})
+	if err := r.Store.Delete(t.Context(), newer.Shards[0].Segments[0].Object); err != nil {
+		t.Fatal(err)
+	}
+	if err := pass(plane.BackupGate{Repository: r}); !errors.Is(err, backup.ErrGate) {
+		t.Fatalf("with a damaged backup: %v", err)
+	}
+	if err := pass(plane.BackupGate{Repository: r, Without: true}); err != nil {
+		t.Fatal(err)
+	}
+	status, err := p.Status(t.Context())
+	if err != nil || !slices.ContainsFunc(status.Notes, func(n string) bool { return strings.HasPrefix(n, "changed_without_backup") }) {
+		t.Fatalf("notes: %v, %v", status.Notes, err)
+	}
+}
