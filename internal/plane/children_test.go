@@ -26,6 +26,9 @@ var children = testenv.Children{
 	"abort":     abortChild,
 	"frozen":    frozenChild,
 	"deploy":    deployChild,
+	"backup":    backupChild,
+	"restore":   restoreChild,
+	"tenant":    tenantChild,
 }
 
 // Variables that tell a child where its plane is.
