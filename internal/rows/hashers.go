@@ -57,11 +57,7 @@ func (h *hashers) work() {
 		sumOf(h.c.digests.sums, id).Merge(d)
 	}
 	for id, t := range tallies {
-		sum := sumOf(h.c.actual, id)
-		for i := range sum.lanes {
-			sum.lanes[i] += t.lanes[i]
-		}
-		sum.count += t.count
+		sumOf(h.c.actual, id).merge(t)
 	}
 }
 
