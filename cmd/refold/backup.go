@@ -122,9 +122,8 @@ type backupView struct {
 }
 
 func viewOf(e *backup.Entry, v *backup.Validation) backupView {
-	all, added := e.Bytes()
 	out := backupView{
-		ID: e.ID, JournalID: e.JournalID, Taken: e.Taken, Events: e.Events(), Shards: len(e.Shards), Bytes: all, Added: added,
+		ID: e.ID, JournalID: e.JournalID, Taken: e.Taken, Events: e.Events(), Shards: len(e.Shards), Bytes: e.Bytes(), Added: e.AddedBytes,
 		Rows: len(e.Editions) > 0, SHA256: e.SHA256, Warnings: e.Warnings,
 	}
 	if v != nil {
@@ -168,6 +167,7 @@ func (c *cli) backupCreate() *cobra.Command {
 		},
 	}
 	at.add(cmd.Flags(), "to", "repository to write to")
+	cmd.Flags().BoolVar(&o.WithoutDigests, "no-digests", false, "do not read the rows for their digests: quicker, and a restore drill then proves less")
 	cmd.Flags().BoolVar(&o.WithRows, "with-rows", false, "add the tables of the live editions: larger, and restored without a replay")
 	return cmd
 }

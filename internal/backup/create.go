@@ -31,7 +31,9 @@ type Source struct {
 type CreateOptions struct {
 	// WithRows adds the tables of the live editions: larger, and restored without a replay.
 	WithRows bool
-	Progress func(Progress)
+	// WithoutDigests saves a scan of the live tables.
+	WithoutDigests bool
+	Progress       func(Progress)
 }
 
 // Create makes a backup while the plane goes on. It may be cancelled or killed at any point: then there is no backup, and
@@ -201,7 +203,7 @@ func (c *creation) edition(ctx context.Context, s *snapshot, e db.ControlEdition
 		return nil
 	}
 	return s.of(ctx, e.Number, func(tx pgx.Tx) error {
-		if c.source.Digests != nil {
+		if c.source.Digests != nil && !c.options.WithoutDigests {
 			c.options.Progress(Progress{Phase: fmt.Sprintf("digests of edition %d", e.Number), Total: 1})
 			digests, err := c.source.Digests(ctx, tx, e.Number)
 			if err != nil {
@@ -298,6 +300,15 @@ func (c *creation) sizes(ctx context.Context) (map[string]int64, error) {
 // sign writes the manifest: from here on there is a backup.
 func (c *creation) sign(ctx context.Context) (*Entry, error) {
 	c.manifest.Finished = now()
+	had := map[string]bool{}
+	if c.base != nil {
+		c.base.objects(func(name string, _ int64, _ string) { had[name] = true })
+	}
+	c.manifest.objects(func(name string, bytes int64, _ string) {
+		if !had[name] {
+			c.manifest.AddedBytes += bytes
+		}
+	})
 	if err := c.manifest.check(); err != nil {
 		return nil, err
 	}

@@ -67,12 +67,15 @@ func (s *snapshot) of(ctx context.Context, edition int64, fn func(pgx.Tx) error)
 }
 
 const tablesSQL = `
-	SELECT c.relname, array_agg(a.attname::text ORDER BY a.attnum)
+	SELECT c.relname, array_agg(a.attname::text ORDER BY a.attnum),
+		(SELECT coalesce(array_agg(k.attname::text ORDER BY array_position(i.indkey::int2[], k.attnum)), '{}')
+			FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute k ON k.attrelid = i.indrelid AND k.attnum = ANY (i.indkey)
+			WHERE i.indrelid = c.oid AND i.indisprimary)
 	FROM pg_catalog.pg_class c
 	JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 	JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
 	WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND c.relname <> 'goose_db_version'
-	GROUP BY c.relname ORDER BY c.relname`
+	GROUP BY c.oid, c.relname ORDER BY c.relname`
 
 // tablesOf lists the tables of a schema with their columns, by the catalogue: a new one is covered at once.
 func tablesOf(ctx context.Context, tx pgx.Tx, schema string) ([]Table, error) {
@@ -81,7 +84,7 @@ func tablesOf(ctx context.Context, tx pgx.Tx, schema string) ([]Table, error) {
 		return nil, fmt.Errorf("tables of schema %s: %w", schema, err)
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (t Table, err error) {
-		return t, row.Scan(&t.Name, &t.Columns)
+		return t, row.Scan(&t.Name, &t.Columns, &t.key)
 	})
 }
 
@@ -96,15 +99,18 @@ func quoted(names []string) string {
 	return b.String()
 }
 
-// dumpTable writes the rows of a table into pieces, in the form that t.Binary says.
+// dumpTable writes the rows of a table into pieces, in the form that t.Binary says. Control tables are written in the
+// order of their keys: what has not changed since the backup before makes the same pieces again, under the same names.
 func (r *Repository) dumpTable(ctx context.Context, tx pgx.Tx, schema, journalID string, t *Table, wrote func(bytes int64)) error {
-	format := "text"
+	format, order := "text", ""
 	if t.Binary {
 		format = "binary"
+	} else if len(t.key) > 0 {
+		order = " ORDER BY " + quoted(t.key)
 	}
 	t.Pieces = []Piece{}
 	pieces := &pieceWriter{ctx: ctx, repository: r, journalID: journalID, table: t, wrote: wrote}
-	sql := "COPY (SELECT " + quoted(t.Columns) + " FROM " + pgx.Identifier{schema, t.Name}.Sanitize() + ") TO STDOUT (FORMAT " + format + ")"
+	sql := "COPY (SELECT " + quoted(t.Columns) + " FROM " + pgx.Identifier{schema, t.Name}.Sanitize() + order + ") TO STDOUT (FORMAT " + format + ")"
 	tag, err := tx.Conn().PgConn().CopyTo(ctx, pieces, sql)
 	if err == nil {
 		err = pieces.flush()

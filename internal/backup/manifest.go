@@ -50,6 +50,8 @@ type Manifest struct {
 	Editions []EditionRows `json:"editions"`
 	// Digests of live tables at the positions of Checkpoints: what a restored and refolded copy is compared with.
 	Digests []EditionDigests `json:"digests"`
+	// AddedBytes is what this backup takes beside the one before.
+	AddedBytes int64 `json:"added_bytes"`
 	// Warnings are what an operator must know of this backup.
 	Warnings []string `json:"warnings"`
 }
@@ -106,6 +108,8 @@ type Table struct {
 	Binary  bool     `json:"binary"` // COPY's binary form, else its text form
 	Rows    int64    `json:"rows"`
 	Pieces  []Piece  `json:"pieces"` // consecutive parts of one stream
+
+	key []string // columns of the primary key, while it is dumped
 }
 
 // Piece is an object with a part of a table.
@@ -172,18 +176,10 @@ func (m *Manifest) objects(each func(name string, bytes int64, sha256 string)) {
 	}
 }
 
-// Bytes counts what all objects take, and what only this backup has added to the journal.
-func (m *Manifest) Bytes() (all, added int64) {
+// Bytes counts what all objects take.
+func (m *Manifest) Bytes() (all int64) {
 	m.objects(func(_ string, bytes int64, _ string) { all += bytes })
-	added = all
-	for _, s := range m.Shards {
-		for _, g := range s.Segments {
-			if g.Last <= s.NewSeq {
-				added -= g.Bytes
-			}
-		}
-	}
-	return all, added
+	return all
 }
 
 // compareAge orders backups of one journal by what they hold, the older first: later lives of a journal are newer,

@@ -206,7 +206,7 @@ func (v *validating) present(ctx context.Context, id string) error {
 		v.fault(0, manifestName(id), "it is a backup of journal %s, not of %s", entry.JournalID, v.options.JournalID)
 		return nil
 	}
-	total, _ := entry.Bytes()
+	total := entry.Bytes()
 	done := int64(0)
 	seen := map[string]bool{}
 	entry.objects(func(name string, size int64, sum string) {

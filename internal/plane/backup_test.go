@@ -3,6 +3,7 @@ package plane_test
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/rows"
+	"github.com/refold-dev/refold/internal/testenv"
 )
 
 // repositoryAt opens a repository that trusts what p signs.
@@ -150,6 +152,7 @@ func TestBackupRoundTrip(t *testing.T) {
 			if diff := cmp.Diff(digestsNow(t, p, 1), digestsNow(t, q, out.Live)); diff != "" {
 				t.Fatalf("digests (-before +restored):\n%s", diff)
 			}
+			mustBeQuicklyClean(t, quickly(t, q, out.Live))
 			// Life goes on: new commands, a new edition with a number that was never used, a backup that continues.
 			for _, g := range all {
 				if _, err := q.Directory.Tenant(t.Context(), g.tenant.ID); err != nil {
@@ -172,6 +175,82 @@ func TestBackupRoundTrip(t *testing.T) {
 				t.Fatalf("the backup of the restored plane does not continue: %+v", fourth.Previous)
 			}
 		})
+	}
+}
+
+// TestADrillFindsWhatChecksumsCannot: the rows were changed behind refold's back before the backup was made. Everything in
+// it is as it was written, and yet a restore does not come to what was served.
+func TestADrillFindsWhatChecksumsCannot(t *testing.T) {
+	p := open(t)
+	r := repositoryAt(t, p, t.TempDir())
+	write(t, p, 60, generators(t, p, seed(t), 2)...)
+	settle(t, p, 1)
+	folder := testenv.Dir(t)
+	drill := plane.DrillOptions{Folder: folder, Open: func(context.Context, *plane.Plane, string) error { return errors.New("closed on Sundays") }}
+	sound := createBackup(t, p, r, backup.CreateOptions{})
+	v, err := plane.ValidateBackup(t.Context(), r, sound.ID, "", 4, drill, nil)
+	if err != nil || v.Valid || v.Total != 1 || !strings.Contains(v.Findings[0].Problem, "closed on Sundays") {
+		t.Fatalf("a tenant that cannot be read: %+v, %v", v, err)
+	}
+	drill.Open = nil
+	if v, err := plane.ValidateBackup(t.Context(), r, sound.ID, "", 4, drill, nil); err != nil || !v.Valid || v.Drill.Compared == 0 {
+		t.Fatalf("%+v, %v", v, err)
+	}
+	pool, err := p.DB.OwnerOf(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag, err := pool.Exec(t.Context(), "ALTER TABLE memory NO FORCE ROW LEVEL SECURITY; UPDATE memory SET content = content || '!' WHERE tenant_id = 'tenant-1'; ALTER TABLE memory FORCE ROW LEVEL SECURITY")
+	if err != nil || tag.RowsAffected() == 0 && tag.String() == "" {
+		t.Fatal(tag, err)
+	}
+	changed := createBackup(t, p, r, backup.CreateOptions{WithRows: true})
+	mustBeValid(t, p, r, changed.ID, 3)
+	v, err = plane.ValidateBackup(t.Context(), r, changed.ID, "", 4, drill, nil)
+	if err != nil || v.Valid || v.Findings[0].Level != 4 || !strings.Contains(v.Findings[0].Problem, "tenant tenant-1 table memory") {
+		t.Fatalf("changed rows: %+v, %v", v, err)
+	}
+	if _, err := plane.Restore(t.Context(), fresh(t), r, changed, plane.RestoreOptions{}); !errors.Is(err, plane.ErrNotProven) {
+		t.Fatalf("restored with its rows: %v, want %v", err, plane.ErrNotProven)
+	}
+	if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
+		t.Fatalf("drills have left %v (%v)", left, err)
+	}
+}
+
+// TestADeploymentWaitsForABackup: with a gate that is not passed, nothing is built.
+func TestADeploymentWaitsForABackup(t *testing.T) {
+	old := open(t)
+	r := repositoryAt(t, old, t.TempDir())
+	next := version(t, old.Config, "next", fold.Apply)
+	deployment := auto
+	deployment.Gate = func(ctx context.Context) error {
+		return next.PassGate(ctx, plane.BackupGate{Repository: r}, "deployment", nil)
+	}
+	deploy(t, next, deployment)
+	notReady(t, next, "no backup to fall back on")
+	if all, err := old.Editions.List(t.Context()); err != nil || len(all) != 1 {
+		t.Fatalf("%d editions, want 1: %v", len(all), err)
+	}
+	createBackup(t, old, r, backup.CreateOptions{})
+	live(t, next, 2)
+}
+
+// TestSQLReadersAreListed: their passwords are in no backup.
+func TestSQLReadersAreListed(t *testing.T) {
+	p := open(t)
+	r := repositoryAt(t, p, t.TempDir())
+	tenantFor(t, p, "acme")
+	pool, err := p.DB.Owner(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.Exec(t.Context(), "INSERT INTO control.sql_reader (login, tenant_id, created_at) VALUES ('ann_bi', 'acme', now())"); err != nil {
+		t.Fatal(err)
+	}
+	out := restored(t, fresh(t), r, createBackup(t, p, r, backup.CreateOptions{}))
+	if !slices.Equal(out.Readers, []backup.SQLReader{{Login: "ann_bi", Tenant: "acme"}}) {
+		t.Fatalf("readers: %+v", out.Readers)
 	}
 }
 

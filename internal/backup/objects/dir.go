@@ -45,6 +45,9 @@ func (d *dir) Put(ctx context.Context, name string, body []byte) error {
 		return err
 	}
 	at := d.path(name)
+	if _, err := os.Stat(at); err == nil {
+		return d.same(ctx, name, body)
+	}
 	var temp string
 	for try := 0; ; try++ {
 		err := d.makeFolder(filepath.Dir(at))
