@@ -20,6 +20,10 @@ func (b *bench) alone(ctx context.Context) error {
 		err := b.kept(ctx)
 		b.print()
 		return err
+	case "backup":
+		err := b.backups(ctx)
+		b.print()
+		return err
 	}
 	p, end, err := b.open(ctx, localstack.DurabilityRelaxed)
 	if err != nil {
