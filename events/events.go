@@ -95,6 +95,8 @@ func (s *scanner) payload(kind string) Payload {
 		return decodeMemorySupplemented(s)
 	case kindJournalCreated:
 		return decodeJournalCreated(s)
+	case kindJournalReconciled:
+		return decodeJournalReconciled(s)
 	case kindTenantCreated:
 		return decodeTenantCreated(s)
 	case kindBarrierRaised:
@@ -111,6 +113,6 @@ func Kinds() []string {
 		kindCategoryDefined,
 		kindMemoryAdded, kindMemoryChanged, kindMemoryActivated, kindMemoryPaused, kindMemoryArchived,
 		kindMemoryDeleted, kindMemoryImported, kindMemorySupplemented,
-		kindJournalCreated, kindTenantCreated, kindBarrierRaised,
+		kindJournalCreated, kindJournalReconciled, kindTenantCreated, kindBarrierRaised,
 	}
 }

@@ -42,6 +42,9 @@ func (c *cli) verifyQuick(ctx context.Context, p *plane.Plane, number int64, o q
 		config, end := c.quickConfig(ctx, p, of, o, bar)
 		report, err := verify.Quick(ctx, config)
 		end()
+		if err == nil {
+			_, err = p.Reports.Append(ctx, verify.QuickKind, report)
+		}
 		if err != nil {
 			bar.end()
 			return err
@@ -90,7 +93,7 @@ func quickTable(w *tabwriter.Writer, reports []*verify.QuickReport) {
 		if !r.Clean {
 			verdict = fmt.Sprintf("NOT CLEAN: %d differences", r.Total)
 		}
-		row(w, fmt.Sprintf("edition %d at %s: %s (%d rows, %d tenants, %s)", r.Edition, positions(r.Positions), verdict, r.Rows, len(r.Digests.Tenants),
+		row(w, fmt.Sprintf("edition %d at %s: %s (%d rows, %d tenants, %s)", r.Edition, positions(r.Positions), verdict, r.Rows, len(r.Tenants),
 			time.Duration(r.DurationMs)*time.Millisecond))
 		for _, d := range r.Differences {
 			row(w, "  "+describeQuick(d))
@@ -227,9 +230,8 @@ func readDigests(name string) (*verify.Digests, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	defer file.Close()
 	body, err := io.ReadAll(io.LimitReader(file, verify.DigestsBytesMax+1))
-	if err != nil {
+	if err := errors.Join(err, file.Close()); err != nil {
 		return nil, err
 	}
 	d, err := verify.ParseDigests(body)

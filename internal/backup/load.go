@@ -32,6 +32,7 @@ type restoreNote struct {
 	Backup   string    `json:"backup"`
 	SHA256   string    `json:"manifest_sha256"`
 	Taken    time.Time `json:"taken"`
+	Raised   bool      `json:"raised"` // the incarnation of the journal
 	Finished bool      `json:"finished"`
 	Editions []int64   `json:"editions"` // restored with their rows
 }
@@ -42,7 +43,8 @@ type RestoredControl struct {
 	Editions []int64 `json:"editions"`
 	// SQLReaders are logins that have to be made again: passwords are in no backup.
 	SQLReaders []SQLReader `json:"sql_readers"`
-	// Finished: the whole restore was finished before.
+	// Raised and Finished: an attempt before has come that far.
+	Raised   bool `json:"-"`
 	Finished bool `json:"-"`
 }
 
@@ -116,7 +118,7 @@ func (l *loading) run(ctx context.Context, shape string) (*RestoredControl, erro
 	if note.Backup != l.entry.ID || note.SHA256 != l.entry.SHA256 {
 		return nil, fmt.Errorf("%w: backup %s was restored into it", ErrDatabaseInUse, note.Backup)
 	}
-	out.Editions, out.Finished = append(out.Editions, note.Editions...), note.Finished
+	out.Editions, out.Raised, out.Finished = append(out.Editions, note.Editions...), note.Raised, note.Finished
 	out.SQLReaders, err = l.readers(ctx)
 	return out, err
 }
@@ -141,13 +143,22 @@ func restoreNoted(ctx context.Context, database *postgres.DB) (*restoreNote, err
 	return note, nil
 }
 
+// NoteRaised notes that the journal has the incarnation that it shall have after this restore.
+func NoteRaised(ctx context.Context, database *postgres.DB) error {
+	return renote(ctx, database, func(note *restoreNote) { note.Raised = true })
+}
+
 // FinishRestore notes that a restore is complete and proven.
 func FinishRestore(ctx context.Context, database *postgres.DB) error {
+	return renote(ctx, database, func(note *restoreNote) { note.Finished = true })
+}
+
+func renote(ctx context.Context, database *postgres.DB, change func(*restoreNote)) error {
 	note, err := restoreNoted(ctx, database)
 	if err != nil || note == nil {
 		return errors.Join(err, errors.New("nothing is being restored here"))
 	}
-	note.Finished = true
+	change(note)
 	owner, err := database.Owner(ctx)
 	if err != nil {
 		return err

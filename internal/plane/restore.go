@@ -32,9 +32,6 @@ var (
 
 // RestoreOptions say how a plane is restored.
 type RestoreOptions struct {
-	// Raise begins a new incarnation of the journal once it is whole, so that positions handed out after the backup was
-	// made are not taken for ones of the restored history; nil = the incarnation stays.
-	Raise    func(ctx context.Context, p *Plane) error
 	Progress func(backup.Progress)
 	Building func(edition.Progress)
 }
@@ -140,19 +137,14 @@ func (out *Restored) plane(ctx context.Context, c Config, o RestoreOptions) (err
 	if err := failpoint.Hit("restore.finished-stores"); err != nil {
 		return err
 	}
+	if err := out.raise(ctx, c); err != nil {
+		return fmt.Errorf("begin a new incarnation: %w", err)
+	}
 	p, err := Open(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
-	if p.Journal.ID != out.JournalID {
-		return fmt.Errorf("%w: journal %s", journal.ErrNotEmpty, p.Journal.ID)
-	}
-	if o.Raise != nil {
-		if err := o.Raise(ctx, p); err != nil {
-			return fmt.Errorf("begin a new incarnation: %w", err)
-		}
-	}
 	started := time.Now()
 	running, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
@@ -173,6 +165,34 @@ func (out *Restored) plane(ctx context.Context, c Config, o RestoreOptions) (err
 		}
 	}
 	return backup.FinishRestore(ctx, p.DB)
+}
+
+// raise begins a new incarnation of the journal: positions that were handed out after the backup was made must not be
+// taken for ones of the history that begins now. Every shard gets an event that says so.
+func (out *Restored) raise(ctx context.Context, c Config) (err error) {
+	p, err := Examine(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	if p.Journal == nil || p.Journal.ID != out.JournalID {
+		return fmt.Errorf("%w, and not the one that was restored", journal.ErrNotEmpty)
+	}
+	if out.control.Raised {
+		return nil
+	}
+	o := ReconcileOptions{Raise: true}
+	found, err := p.Reconcile(ctx, o)
+	if err != nil {
+		return err
+	}
+	if _, err := p.ApplyReconciliation(ctx, o, found.Hash); err != nil {
+		return err
+	}
+	if err := failpoint.Hit("restore.raised"); err != nil {
+		return err
+	}
+	return backup.NoteRaised(ctx, p.DB)
 }
 
 // level brings the live edition, or a first one, to the end of the journal.
@@ -316,6 +336,14 @@ func (d *drill) run(ctx context.Context, server *localstack.NATS) error {
 	}
 	d.result.RestoreMs = time.Since(started).Milliseconds()
 	p, err := Open(ctx, d.config)
+	if errors.Is(err, journal.ErrForeign) && upto != nil {
+		// A journal that was reconciled proves that by events. Where the live edition had not come to them yet, only all of
+		// the journal can be opened, and that position is not passed again.
+		digests = nil
+		if err = restored.Fill(ctx, nil); err == nil {
+			p, err = Open(ctx, d.config)
+		}
+	}
 	if err != nil {
 		return err
 	}
