@@ -85,10 +85,7 @@ func (r *repositoryFlags) alone(c *cli) (*backup.Repository, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(c.config.DataDir, 0o755); err != nil {
-		return nil, err
-	}
-	signer, err := plane.Signer(c.config.DataDir)
+	signer, err := plane.SignerOf(c.config.DataDir)
 	if err != nil {
 		return nil, err
 	}
@@ -223,7 +220,7 @@ func (c *cli) backupValidate() *cobra.Command {
 			"  2  every event was decoded, and the chain of all events is the one of the manifest and of the checkpoints\n" +
 			"  3  the backup before is a beginning of this one\n" +
 			"  4  a scratch plane is restored from it, folded anew, compared, verified and read over HTTP, and removed again\n\n" +
-			"The signed result stays in the repository. No plane needs to run for this; the key of the data folder signs.",
+			"The result stays in the repository, signed with the key of the data folder, if that has one. No plane needs to run.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if level < 0 || level > backup.LevelMax {
 				return usageError{fmt.Errorf("level %d: there are levels 0 to %d", level, backup.LevelMax)}

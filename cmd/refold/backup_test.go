@@ -55,7 +55,7 @@ func TestBackupCommands(t *testing.T) {
 		t.Fatalf("%+v", pruned)
 	}
 	segments, err := filepath.Glob(filepath.Join(repository, "data", "*", "0", "*.seg"))
-	if err != nil || len(segments) != 1 {
+	if err != nil || len(segments) != 2 {
 		t.Fatalf("%v, %v", segments, err)
 	}
 	if err := os.WriteFile(segments[0], []byte("x"), 0o600); err != nil {

@@ -217,6 +217,43 @@ func TestADrillFindsWhatChecksumsCannot(t *testing.T) {
 	}
 }
 
+// TestADrillOfAReconciledJournal: a journal proves its incarnation by events. The live edition has not come to them when
+// the backup is made, so the drill cannot stop where its digests were taken, and says that it has compared nothing.
+func TestADrillOfAReconciledJournal(t *testing.T) {
+	p := open(t)
+	r := repositoryAt(t, p, t.TempDir())
+	write(t, p, 20, generators(t, p, seed(t), 1)...)
+	settle(t, p, 1)
+	target := fresh(t)
+	entry := createBackup(t, p, r, backup.CreateOptions{})
+	restoredPlane(t, target, r, entry)
+	q := openWith(t, target) // nothing is projected
+	pool, err := q.DB.Owner(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// As if the projector had been stopped before the event of the reconciliation came.
+	_, err = pool.Exec(t.Context(), "UPDATE control.checkpoint SET seq = $1, event_digest = decode($2, 'hex'), chain = decode($3, 'hex')",
+		entry.Shards[0].Seq, entry.Shards[0].EventDigest, entry.Shards[0].Chain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := q.Repository(r.Store.String(), p.Reports.Signer.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	raised := createBackup(t, q, next, backup.CreateOptions{})
+	if raised.Incarnation != 2 || raised.Shards[0].Seq != entry.Shards[0].Seq+1 {
+		t.Fatalf("%+v", raised)
+	}
+	v := mustBeValid(t, q, next, raised.ID, 4)
+	if v.Drill.Compared != 0 || !strings.Contains(v.Levels[4].Open, "no digests") {
+		t.Fatalf("%+v", v)
+	}
+	again := createBackup(t, q, next, backup.CreateOptions{WithRows: true})
+	restoredPlane(t, fresh(t), next, again)
+}
+
 // TestADeploymentWaitsForABackup: with a gate that is not passed, nothing is built.
 func TestADeploymentWaitsForABackup(t *testing.T) {
 	old := open(t)
