@@ -53,34 +53,66 @@ func (j *Journal) ReadRaw(ctx context.Context, shard int, after, upto uint64, ea
 // rawPull is how many messages are asked for at once.
 const rawPull = 5000
 
+// rawTries bounds how often a read is begun anew without having come further.
+const rawTries = 5
+
+// readRaw begins anew where it was when the read breaks off: a server lets go of a reader that is busy for too long, as
+// one that sends what it has read over a slow line.
 func (s *jetShard) readRaw(ctx context.Context, after, upto uint64, each func(*Raw) error) error {
-	if after >= upto {
-		return nil
+	wait := backoffMin
+	for tries := 0; after < upto; tries++ {
+		last, err := s.readRawOnce(ctx, after, upto, each)
+		var gap *GapError
+		var own *callerError
+		switch {
+		case err == nil:
+			return nil
+		case errors.As(err, &own):
+			return own.error
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.As(err, &gap), errors.Is(err, ErrNoJournal):
+			return err
+		case errors.Is(err, errNoBulk):
+			return s.readRawByLibrary(ctx, after, upto, each)
+		case last > after:
+			after, tries, wait = last, 0, backoffMin
+		case tries == rawTries:
+			return err
+		}
+		if !pause(ctx, wait) {
+			return ctx.Err()
+		}
+		wait = min(2*wait, backoffMax)
 	}
+	return nil
+}
+
+// callerError is an error of the function that takes the messages.
+type callerError struct{ error }
+
+func (s *jetShard) readRawOnce(ctx context.Context, after, upto uint64, each func(*Raw) error) (last uint64, err error) {
 	f, err := s.openBulk(ctx, FollowOptions{After: after, Pull: rawPull})
-	if errors.Is(err, errNoBulk) {
-		return s.readRawByLibrary(ctx, after, upto, each)
-	}
 	if err != nil {
-		return gone(err)
+		return after, gone(err)
 	}
 	defer f.Close()
 	defer context.AfterFunc(ctx, f.Close)()
 	for f.last < upto {
 		if err := f.ask(); err != nil {
-			return rawFailed(ctx, f.failed(err))
+			return f.last, f.failed(err)
 		}
 		m, ok, err := f.receive()
 		if err != nil {
-			return rawFailed(ctx, f.failed(err))
+			return f.last, f.failed(err)
 		}
 		if ok {
 			if err := each(&m); err != nil {
-				return err
+				return f.last, &callerError{err}
 			}
 		}
 	}
-	return nil
+	return f.last, nil
 }
 
 // rawFailed prefers the caller's own reason to the closed connection that it led to.

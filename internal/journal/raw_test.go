@@ -196,3 +196,46 @@ func TestRestoreKeepsEveryEvent(t *testing.T) {
 		t.Errorf("it does not go on: %v", err)
 	}
 }
+
+// TestARawReadSurvivesItsConsumer: the server lets go of a reader, and the read goes on where it was.
+func TestARawReadSurvivesItsConsumer(t *testing.T) {
+	nc, js := embedded(t)
+	r, err := BeginRestore(t.Context(), nc, RestoreConfig{JournalID: "01J", Incarnation: 1, Shards: 1, Backup: "B"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const batches = 12
+	for b := range uint64(batches) {
+		var batch []Raw
+		for i := range uint64(RestoreBatchMax) {
+			seq := b*RestoreBatchMax + i + 1
+			batch = append(batch, Raw{Seq: seq, Subject: fmt.Sprintf("ev.0.a.b.c%d", seq)})
+		}
+		if err := r.Append(t.Context(), 0, batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, dropped := uint64(0), 0
+	err = r.ReadRaw(t.Context(), 0, 0, batches*RestoreBatchMax, func(m *Raw) error {
+		if want++; m.Seq != want {
+			return fmt.Errorf("got %d, want %d", m.Seq, want)
+		}
+		if m.Seq%3000 != 0 {
+			return nil
+		}
+		stream, err := js.Stream(t.Context(), "REFOLD-0-01J")
+		if err != nil {
+			return err
+		}
+		for name := range stream.ConsumerNames(t.Context()).Name() {
+			dropped++
+			if err := js.DeleteConsumer(t.Context(), "REFOLD-0-01J", name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil || want != batches*RestoreBatchMax || dropped < 3 {
+		t.Fatalf("read %d, dropped %d: %v", want, dropped, err)
+	}
+}
