@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -46,8 +45,4 @@ func Explain(ctx context.Context, shard journal.Shard, schema *rows.Schema, fold
 		steps = append(steps, Step{e.Seq, e.Version, e.Kind, e.Time, e.Actor, e.CommandID, held, changes})
 	}
 	return steps, nil
-}
-
-func sortTenants(t []TenantEvents) {
-	slices.SortFunc(t, func(a, b TenantEvents) int { return cmp.Compare(a.Tenant, b.Tenant) })
 }
