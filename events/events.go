@@ -99,6 +99,8 @@ func (s *scanner) payload(kind string) Payload {
 		return decodeTenantCreated(s)
 	case kindBarrierRaised:
 		return decodeEmpty(s, new(BarrierRaised))
+	case kindRowsRepaired:
+		return decodeRowsRepaired(s)
 	}
 	return nil
 }
@@ -111,6 +113,6 @@ func Kinds() []string {
 		kindCategoryDefined,
 		kindMemoryAdded, kindMemoryChanged, kindMemoryActivated, kindMemoryPaused, kindMemoryArchived,
 		kindMemoryDeleted, kindMemoryImported, kindMemorySupplemented,
-		kindJournalCreated, kindTenantCreated, kindBarrierRaised,
+		kindJournalCreated, kindTenantCreated, kindBarrierRaised, kindRowsRepaired,
 	}
 }
