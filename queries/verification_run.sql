@@ -53,3 +53,8 @@ ON CONFLICT DO NOTHING;
 
 -- name: VerificationEntityCount :one
 SELECT count(*) FROM control.verification_entity WHERE run = @run;
+
+-- name: VerificationEntityNext :many
+SELECT tenant_id, entity, entity_id FROM control.verification_entity
+WHERE run = @run AND (tenant_id, entity, entity_id) > (@tenant_id::text, @entity::text, @entity_id::text)
+ORDER BY tenant_id, entity, entity_id LIMIT @most;

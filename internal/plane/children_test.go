@@ -26,6 +26,8 @@ var children = testenv.Children{
 	"abort":     abortChild,
 	"frozen":    frozenChild,
 	"deploy":    deployChild,
+	"repair":    repairChild,
+	"verify":    verifyChild,
 }
 
 // Variables that tell a child where its plane is.

@@ -204,6 +204,7 @@ func (p *Plane) Run(ctx context.Context) error {
 	group.Go(func() error { return supervisor.Run(ctx) })
 	group.Go(func() error { return p.Directory.Run(ctx) })
 	group.Go(func() error { return p.Live.Run(ctx, p.DB, p.Logger) })
+	group.Go(func() error { return p.owedAudits(ctx) })
 	group.Go(func() error { return p.Witness.Run(ctx) })
 	return group.Wait()
 }

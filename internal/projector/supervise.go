@@ -112,6 +112,10 @@ func (s *Supervisor) keep(ctx context.Context, u unit) {
 		var stopped *StoppedError
 		switch {
 		case err == nil:
+		case errors.Is(err, ErrFenced):
+			// Whoever did it holds the lock next, or, as a repair does, only wants us to begin anew.
+			s.Logger.Info("projector was fenced", "edition", u.edition, "shard", u.shard)
+			backoff = backoffMin
 		case errors.As(err, &stopped):
 			s.Logger.Error("shard is stopped", "edition", u.edition, "shard", u.shard, "state", stopped.State, "detail", stopped.Detail)
 			backoff = backoffMax

@@ -53,6 +53,7 @@ CREATE TABLE control.repair (
     actor         text        NOT NULL,
     report_digest text        NOT NULL,
     entities      bigint      NOT NULL,
+    incarnation   bigint      NOT NULL,
     seq           bigint      NOT NULL,
     counts        jsonb       NOT NULL,
     started_at    timestamptz NOT NULL,
@@ -64,15 +65,16 @@ COMMENT ON TABLE control.repair IS 'One row per repair of an edition and shard, 
 COMMENT ON COLUMN control.repair.audited_seq IS 'Where its audit event stands in the journal; NULL: it is still to be appended.';
 
 CREATE TABLE control.repair_entity (
-    repair    uuid NOT NULL REFERENCES control.repair (id) ON DELETE CASCADE,
-    tenant_id text NOT NULL,
-    entity    text NOT NULL,
-    entity_id text NOT NULL,
+    repair    uuid    NOT NULL REFERENCES control.repair (id) ON DELETE CASCADE,
+    tenant_id text    NOT NULL,
+    entity    text    NOT NULL,
+    entity_id text    NOT NULL,
+    done      boolean NOT NULL,
     PRIMARY KEY (repair, tenant_id, entity, entity_id)
 );
-COMMENT ON TABLE control.repair_entity IS 'What a repair has still to refold: rows leave in the transaction that repaired them.';
+COMMENT ON COLUMN control.repair_entity.done IS 'Set in the transaction that wrote its rows.';
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON control.verification_run, control.verification_part, control.verification_entity,
     control.repair, control.repair_entity TO refold_operator;
 GRANT SELECT, UPDATE ON control.repair TO refold_projector;
-GRANT SELECT, DELETE ON control.repair_entity TO refold_projector;
+GRANT SELECT, UPDATE ON control.repair_entity TO refold_projector;

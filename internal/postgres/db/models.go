@@ -153,6 +153,7 @@ type ControlRepair struct {
 	Actor        string
 	ReportDigest string
 	Entities     int64
+	Incarnation  int64
 	Seq          int64
 	Counts       []byte
 	StartedAt    time.Time
@@ -161,12 +162,13 @@ type ControlRepair struct {
 	AuditedSeq *int64
 }
 
-// What a repair has still to refold: rows leave in the transaction that repaired them.
 type ControlRepairEntity struct {
 	Repair   uuid.UUID
 	TenantID string
 	Entity   string
 	EntityID string
+	// Set in the transaction that wrote its rows.
+	Done bool
 }
 
 // One row per serving process, renewed every second; it means nothing once it is old.

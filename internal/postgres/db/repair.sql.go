@@ -58,13 +58,15 @@ func (q *Queries) RepairAudited(ctx context.Context, arg RepairAuditedParams) er
 	return err
 }
 
-const repairDrop = `-- name: RepairDrop :exec
-DELETE FROM control.repair WHERE id = $1
+const repairDone = `-- name: RepairDone :one
+SELECT count(*) FROM control.repair_entity WHERE repair = $1 AND done
 `
 
-func (q *Queries) RepairDrop(ctx context.Context, id uuid.UUID) error {
-	_, err := q.db.Exec(ctx, repairDrop, id)
-	return err
+func (q *Queries) RepairDone(ctx context.Context, repair uuid.UUID) (int64, error) {
+	row := q.db.QueryRow(ctx, repairDone, repair)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
 }
 
 const repairEntities = `-- name: RepairEntities :exec
@@ -77,25 +79,25 @@ func (q *Queries) RepairEntities(ctx context.Context, id uuid.UUID) error {
 	return err
 }
 
-const repairEntityDelete = `-- name: RepairEntityDelete :execrows
-DELETE FROM control.repair_entity e
-USING (SELECT unnest($1::text[]) AS tenant_id, unnest($2::text[]) AS entity, unnest($3::text[]) AS entity_id) AS k
-WHERE e.repair = $4::uuid AND e.tenant_id = k.tenant_id AND e.entity = k.entity AND e.entity_id = k.entity_id
+const repairEntityDone = `-- name: RepairEntityDone :execrows
+UPDATE control.repair_entity e SET done = true
+FROM (SELECT unnest($2::text[]) AS tenant_id, unnest($3::text[]) AS entity, unnest($4::text[]) AS entity_id) AS k
+WHERE e.repair = $1::uuid AND NOT e.done AND e.tenant_id = k.tenant_id AND e.entity = k.entity AND e.entity_id = k.entity_id
 `
 
-type RepairEntityDeleteParams struct {
+type RepairEntityDoneParams struct {
+	Repair    uuid.UUID
 	TenantIds []string
 	Entities  []string
 	Ids       []string
-	Repair    uuid.UUID
 }
 
-func (q *Queries) RepairEntityDelete(ctx context.Context, arg RepairEntityDeleteParams) (int64, error) {
-	result, err := q.db.Exec(ctx, repairEntityDelete,
+func (q *Queries) RepairEntityDone(ctx context.Context, arg RepairEntityDoneParams) (int64, error) {
+	result, err := q.db.Exec(ctx, repairEntityDone,
+		arg.Repair,
 		arg.TenantIds,
 		arg.Entities,
 		arg.Ids,
-		arg.Repair,
 	)
 	if err != nil {
 		return 0, err
@@ -104,8 +106,8 @@ func (q *Queries) RepairEntityDelete(ctx context.Context, arg RepairEntityDelete
 }
 
 const repairEntityInsert = `-- name: RepairEntityInsert :exec
-INSERT INTO control.repair_entity (repair, tenant_id, entity, entity_id)
-SELECT $1::uuid, unnest($2::text[]), unnest($3::text[]), unnest($4::text[])
+INSERT INTO control.repair_entity (repair, tenant_id, entity, entity_id, done)
+SELECT $1::uuid, unnest($2::text[]), unnest($3::text[]), unnest($4::text[]), false
 ON CONFLICT DO NOTHING
 `
 
@@ -128,7 +130,7 @@ func (q *Queries) RepairEntityInsert(ctx context.Context, arg RepairEntityInsert
 
 const repairEntityNext = `-- name: RepairEntityNext :many
 SELECT tenant_id, entity, entity_id FROM control.repair_entity
-WHERE repair = $1 AND (tenant_id, entity, entity_id) > ($2::text, $3::text, $4::text)
+WHERE repair = $1 AND NOT done AND (tenant_id, entity, entity_id) > ($2::text, $3::text, $4::text)
 ORDER BY tenant_id, entity, entity_id LIMIT $5
 `
 
@@ -173,8 +175,8 @@ func (q *Queries) RepairEntityNext(ctx context.Context, arg RepairEntityNextPara
 }
 
 const repairEntityOfRun = `-- name: RepairEntityOfRun :exec
-INSERT INTO control.repair_entity (repair, tenant_id, entity, entity_id)
-SELECT $1::uuid, v.tenant_id, v.entity, v.entity_id FROM control.verification_entity v WHERE v.run = $2
+INSERT INTO control.repair_entity (repair, tenant_id, entity, entity_id, done)
+SELECT $1::uuid, v.tenant_id, v.entity, v.entity_id, false FROM control.verification_entity v WHERE v.run = $2
 ON CONFLICT DO NOTHING
 `
 
@@ -193,6 +195,7 @@ const repairFinish = `-- name: RepairFinish :execrows
 UPDATE control.repair SET finished_at = clock_timestamp() WHERE id = $1 AND finished_at IS NULL
 `
 
+// Nothing more will be done: what is not done by now stays as it is.
 func (q *Queries) RepairFinish(ctx context.Context, id uuid.UUID) (int64, error) {
 	result, err := q.db.Exec(ctx, repairFinish, id)
 	if err != nil {
@@ -202,7 +205,7 @@ func (q *Queries) RepairFinish(ctx context.Context, id uuid.UUID) (int64, error)
 }
 
 const repairGet = `-- name: RepairGet :one
-SELECT id, edition, shard, journal_id, actor, report_digest, entities, seq, counts, started_at, finished_at, audited_seq FROM control.repair WHERE id = $1
+SELECT id, edition, shard, journal_id, actor, report_digest, entities, incarnation, seq, counts, started_at, finished_at, audited_seq FROM control.repair WHERE id = $1
 `
 
 func (q *Queries) RepairGet(ctx context.Context, id uuid.UUID) (ControlRepair, error) {
@@ -216,6 +219,7 @@ func (q *Queries) RepairGet(ctx context.Context, id uuid.UUID) (ControlRepair, e
 		&i.Actor,
 		&i.ReportDigest,
 		&i.Entities,
+		&i.Incarnation,
 		&i.Seq,
 		&i.Counts,
 		&i.StartedAt,
@@ -226,8 +230,8 @@ func (q *Queries) RepairGet(ctx context.Context, id uuid.UUID) (ControlRepair, e
 }
 
 const repairInsert = `-- name: RepairInsert :exec
-INSERT INTO control.repair (id, edition, shard, journal_id, actor, report_digest, entities, seq, counts, started_at)
-VALUES ($1, $2, $3, $4, $5, $6, 0, 0, '[]', clock_timestamp())
+INSERT INTO control.repair (id, edition, shard, journal_id, incarnation, actor, report_digest, entities, seq, counts, started_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, '[]', clock_timestamp())
 `
 
 type RepairInsertParams struct {
@@ -235,6 +239,7 @@ type RepairInsertParams struct {
 	Edition      int64
 	Shard        int32
 	JournalID    string
+	Incarnation  int64
 	Actor        string
 	ReportDigest string
 }
@@ -245,6 +250,7 @@ func (q *Queries) RepairInsert(ctx context.Context, arg RepairInsertParams) erro
 		arg.Edition,
 		arg.Shard,
 		arg.JournalID,
+		arg.Incarnation,
 		arg.Actor,
 		arg.ReportDigest,
 	)
@@ -252,7 +258,7 @@ func (q *Queries) RepairInsert(ctx context.Context, arg RepairInsertParams) erro
 }
 
 const repairOpen = `-- name: RepairOpen :many
-SELECT id, edition, shard, journal_id, actor, report_digest, entities, seq, counts, started_at, finished_at, audited_seq FROM control.repair WHERE audited_seq IS NULL AND journal_id = $1 ORDER BY started_at, id
+SELECT id, edition, shard, journal_id, actor, report_digest, entities, incarnation, seq, counts, started_at, finished_at, audited_seq FROM control.repair WHERE audited_seq IS NULL AND journal_id = $1 ORDER BY started_at, id
 `
 
 // Repairs that are not finished, or whose audit event is still to be appended.
@@ -273,6 +279,7 @@ func (q *Queries) RepairOpen(ctx context.Context, journalID string) ([]ControlRe
 			&i.Actor,
 			&i.ReportDigest,
 			&i.Entities,
+			&i.Incarnation,
 			&i.Seq,
 			&i.Counts,
 			&i.StartedAt,

@@ -44,6 +44,52 @@ func (q *Queries) VerificationEntityInsert(ctx context.Context, arg Verification
 	return err
 }
 
+const verificationEntityNext = `-- name: VerificationEntityNext :many
+SELECT tenant_id, entity, entity_id FROM control.verification_entity
+WHERE run = $1 AND (tenant_id, entity, entity_id) > ($2::text, $3::text, $4::text)
+ORDER BY tenant_id, entity, entity_id LIMIT $5
+`
+
+type VerificationEntityNextParams struct {
+	Run      int64
+	TenantID string
+	Entity   string
+	EntityID string
+	Most     int32
+}
+
+type VerificationEntityNextRow struct {
+	TenantID string
+	Entity   string
+	EntityID string
+}
+
+func (q *Queries) VerificationEntityNext(ctx context.Context, arg VerificationEntityNextParams) ([]VerificationEntityNextRow, error) {
+	rows, err := q.db.Query(ctx, verificationEntityNext,
+		arg.Run,
+		arg.TenantID,
+		arg.Entity,
+		arg.EntityID,
+		arg.Most,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []VerificationEntityNextRow{}
+	for rows.Next() {
+		var i VerificationEntityNextRow
+		if err := rows.Scan(&i.TenantID, &i.Entity, &i.EntityID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const verificationPartInsert = `-- name: VerificationPartInsert :exec
 INSERT INTO control.verification_part (run, number, parts, seq, chain, result, digests, finished_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp())
