@@ -198,7 +198,7 @@ func (p *Plane) Close() error {
 func (p *Plane) Run(ctx context.Context) error {
 	supervisor := &projector.Supervisor{
 		DB: p.DB, Shards: p.Journal.Shards, Schema: fold.Tables, Fold: p.Fold, Shape: p.Shape, Logger: p.Logger, OnBatch: p.OnBatch,
-		InTx: p.InTx, StableFor: p.StableFor,
+		InTx: p.InTx, Barrier: isBarrier, StableFor: p.StableFor,
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return supervisor.Run(ctx) })

@@ -20,7 +20,9 @@ import (
 	"github.com/refold-dev/refold/internal/verify"
 )
 
-func repairOf(number int64) verify.RepairConfig { return verify.RepairConfig{Edition: number, Actor: "operator"} }
+func repairOf(number int64) verify.RepairConfig {
+	return verify.RepairConfig{Edition: number, Actor: "operator"}
+}
 
 func mustRepair(t testing.TB, p *plane.Plane, c verify.RepairConfig) *verify.Repaired {
 	t.Helper()

@@ -26,8 +26,9 @@ type Supervisor struct {
 	Shape   string
 	Logger  *slog.Logger
 	OnBatch func(edition int64, shard int, b Batch)
-	// InTx and StableFor are those of every projector, see Config.
+	// InTx, Barrier and StableFor are those of every projector, see Config.
 	InTx      func(ctx context.Context, tx pgx.Tx, events []envelope.Event) error
+	Barrier   func(*envelope.Event) bool
 	StableFor time.Duration
 }
 
@@ -139,7 +140,7 @@ func (s *Supervisor) project(ctx context.Context, u unit) error {
 	defer release()
 	config := Config{
 		DB: s.DB, Shard: s.Shards[u.shard], Edition: u.edition, Schema: s.Schema, Fold: s.Fold, Logger: s.Logger,
-		InTx: s.InTx, StableFor: s.StableFor,
+		InTx: s.InTx, Barrier: s.Barrier, StableFor: s.StableFor,
 	}
 	if s.OnBatch != nil {
 		config.OnBatch = func(b Batch) { s.OnBatch(u.edition, u.shard, b) }

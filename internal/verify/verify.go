@@ -65,7 +65,8 @@ type Config struct {
 }
 
 const (
-	memoryBytesDefault = 1 << 30
+	// MemoryBytesDefault is what a verification or a plan takes where nobody says otherwise.
+	MemoryBytesDefault = 1 << 30
 	// eventBytesEstimate is what an event adds to the working set, on average; a part that turns out bigger is split.
 	eventBytesEstimate = 350
 	digestBytes        = 2200 // of one tenant and table
@@ -94,7 +95,7 @@ func (c *Config) withDefaults() {
 		c.Progress = func(Progress) {}
 	}
 	if c.MemoryBytes == 0 {
-		c.MemoryBytes = memoryBytesDefault
+		c.MemoryBytes = MemoryBytesDefault
 	}
 	if c.SnapshotMax == 0 {
 		c.SnapshotMax = snapshotMaxDefault
