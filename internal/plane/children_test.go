@@ -28,6 +28,7 @@ var children = testenv.Children{
 	"deploy":    deployChild,
 	"repair":    repairChild,
 	"verify":    verifyChild,
+	"barrier":   barrierChild,
 }
 
 // Variables that tell a child where its plane is.

@@ -21,7 +21,9 @@ type hashJob struct {
 }
 
 const (
-	hashJobs = 512
+	// hashJobs and hashBytes bound the rows that are handed over at a time; a few such packs wait for the workers.
+	hashJobs  = 512
+	hashBytes = 256 << 10
 	// hashSumsMax bounds the digests that a worker collects before it hands them in.
 	hashSumsMax = 512
 )
@@ -38,13 +40,14 @@ func newHashers(c *Comparison) *hashers {
 type hashFeed struct {
 	hashers *hashers
 	pending []hashJob
+	bytes   int
 }
 
 func (h *hashers) feed() *hashFeed { return &hashFeed{hashers: h} }
 
 func (f *hashFeed) add(id sumID, d *Description, tuple []byte) {
 	f.pending = append(f.pending, hashJob{id, d, append([]byte(nil), tuple...)})
-	if len(f.pending) == hashJobs {
+	if f.bytes += len(tuple); len(f.pending) == hashJobs || f.bytes >= hashBytes {
 		f.flush()
 	}
 }
@@ -52,7 +55,7 @@ func (f *hashFeed) add(id sumID, d *Description, tuple []byte) {
 func (f *hashFeed) flush() {
 	if len(f.pending) > 0 {
 		f.hashers.queue <- f.pending
-		f.pending = make([]hashJob, 0, hashJobs)
+		f.pending, f.bytes = make([]hashJob, 0, len(f.pending)), 0
 	}
 }
 
