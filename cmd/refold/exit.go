@@ -66,7 +66,7 @@ func refused(err error) bool {
 	for _, refusal := range []error{
 		edition.ErrNotVerified, edition.ErrTail, edition.ErrHoldsMore, edition.ErrShape, edition.ErrState, edition.ErrLive,
 		edition.ErrCursors, edition.ErrAnswering, edition.ErrDisk, edition.ErrWasLive, edition.ErrNoStandby, edition.ErrNoEdition, directory.ErrNoTenant,
-		verify.ErrLiveMixed, postgres.ErrLoginExists, postgres.ErrNoLogin, plane.ErrJournalLost,
+		verify.ErrLiveMixed, verify.ErrNoDigests, verify.ErrNotComparable, verify.ErrDigests, postgres.ErrLoginExists, postgres.ErrNoLogin, plane.ErrJournalLost,
 	} {
 		if errors.Is(err, refusal) {
 			return true

@@ -10,6 +10,7 @@ import (
 	"github.com/refold-dev/refold/internal/openmemory/sample"
 	"github.com/refold-dev/refold/internal/report"
 	"github.com/refold-dev/refold/internal/testenv"
+	"github.com/refold-dev/refold/internal/verify"
 	"github.com/refold-dev/refold/internal/witness"
 )
 
@@ -40,6 +41,13 @@ func TestJournalAndReportCommands(t *testing.T) {
 	}
 	if copies, err := filepath.Glob(filepath.Join(data, "heads", "journal-head-*.json")); err != nil || len(copies) == 0 {
 		t.Fatalf("no copy of the head in the data folder: %v", err)
+	}
+
+	if quick := into[[]verify.QuickReport](t, refold(t, exitOK, "verify", "--quick")); len(quick) != 1 || !quick[0].Clean || quick[0].Rows < 61 {
+		t.Fatalf("got %+v", quick)
+	}
+	if list := into[[]report.Recorded](t, refold(t, exitOK, "report", "list", "--kind", verify.QuickKind)); len(list) != 1 {
+		t.Fatalf("the quick verification left the reports %+v", list)
 	}
 
 	all := filepath.Join(dir, "all.ndjson")

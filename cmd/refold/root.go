@@ -52,7 +52,7 @@ func (c *cli) root() *cobra.Command {
 	f.StringVarP(&c.format, "output", "o", env("REFOLD_OUTPUT", "table"), "table or json (REFOLD_OUTPUT)")
 	f.BoolVar(&c.noProgress, "no-progress", os.Getenv("REFOLD_NO_PROGRESS") != "", "no progress on stderr (REFOLD_NO_PROGRESS)")
 	f.BoolVarP(&c.verbose, "verbose", "v", os.Getenv("REFOLD_VERBOSE") != "", "log more (REFOLD_VERBOSE)")
-	root.AddCommand(c.serve(), c.status(), c.tenant(), c.sqlReader(), c.token(), c.imports(), c.edition(), c.verify(), c.explain(), c.repair(), c.journal(), c.report(), c.demo(), c.project(), exitCodesTopic())
+	root.AddCommand(c.serve(), c.status(), c.tenant(), c.sqlReader(), c.token(), c.imports(), c.edition(), c.verify(), c.digests(), c.explain(), c.repair(), c.journal(), c.report(), c.demo(), c.project(), exitCodesTopic())
 	return group(root)
 }
 
@@ -89,7 +89,9 @@ func (c *cli) settle() error {
 // open opens the plane for one command and keeps its projectors going, unless another process does. The returned
 // function ends both.
 func (c *cli) open(ctx context.Context) (*plane.Plane, func() error, error) {
-	p, err := plane.Open(ctx, c.config)
+	config := c.config
+	config.ScrubRate = -1 // no command lives long enough
+	p, err := plane.Open(ctx, config)
 	if err != nil {
 		return nil, nil, err
 	}

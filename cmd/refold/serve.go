@@ -10,9 +10,9 @@ import (
 
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/httpapi"
-	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/reader"
+	"github.com/refold-dev/refold/internal/writer"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 )
@@ -39,6 +39,8 @@ func (c *cli) serve() *cobra.Command {
 	f.StringVar(&listen, "listen", env("REFOLD_LISTEN", "127.0.0.1:8080"), "address of the HTTP edge (REFOLD_LISTEN)")
 	f.StringVar(&cutover, "cutover", env("REFOLD_CUTOVER", "auto"), "auto or manual: who makes a new shape live (REFOLD_CUTOVER)")
 	f.IntVar(&deployment.Replicas, "cutover-replicas", max(envInt("REFOLD_CUTOVER_REPLICAS"), 1), "processes of this version that must be ready before the cutover (REFOLD_CUTOVER_REPLICAS)")
+	f.IntVar(&c.config.ScrubRate, "scrub-rate", envInt("REFOLD_SCRUB_RATE"),
+		"rows a second of each edition that are held against their kept digests all the time; 0 = 20,000, negative = none (REFOLD_SCRUB_RATE)")
 	f.DurationVar(&drain, "drain", 2*time.Second, "how long to answer on after SIGTERM while /readyz says no")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if cutover != "auto" && cutover != "manual" {
@@ -96,9 +98,9 @@ func edge(p *plane.Plane) (*http.Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	rows := reader.New(p.Live, p.DB)
 	return httpapi.Server(httpapi.Config{
-		Verifier: verifier, Tenants: p.Directory, Shard: func(number int) journal.Shard { return p.Journal.Shard(number) },
-		Reader: reader.New(p.Live, p.DB), Sealer: sealer, Health: p, Limits: limits, Logger: p.Logger,
+		Verifier: verifier, Writer: writer.New(p.Directory, p.Journal.Shard, rows), Reader: rows, Sealer: sealer, Health: p, Limits: limits, Logger: p.Logger,
 	}), nil
 }
 

@@ -2,23 +2,31 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"text/tabwriter"
 	"time"
 
 	"github.com/refold-dev/refold/internal/plane"
+	"github.com/refold-dev/refold/internal/verify"
 	"github.com/spf13/cobra"
 )
 
 func (c *cli) status() *cobra.Command {
 	return &cobra.Command{
-		Use: "status", Short: "Show stores, shards, editions and everything that is wrong", Args: exactly(0),
+		Use: "status", Short: "Show stores, shards, editions and everything that is wrong; exit code 3 if rows were found damaged", Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.with(cmd.Context(), func(p *plane.Plane) error {
 				s, err := p.Status(cmd.Context())
 				if err != nil {
 					return err
 				}
-				return c.show(s, func(w *tabwriter.Writer) { statusTable(w, s) })
+				if err := c.show(s, func(w *tabwriter.Writer) { statusTable(w, s) }); err != nil {
+					return err
+				}
+				if s.Damaged() {
+					return errMismatch
+				}
+				return nil
 			})
 		},
 	}
@@ -42,6 +50,7 @@ func statusTable(w *tabwriter.Writer, s *plane.Status) {
 	}
 	row(w)
 	editionTable(w, s.Editions)
+	scrubTable(w, s.Scrubbed)
 	if len(s.Replicas) == 0 {
 		return
 	}
@@ -49,5 +58,18 @@ func statusTable(w *tabwriter.Writer, s *plane.Status) {
 	row(w, "PROCESS", "READY", "ANSWERS FROM", "SINCE", "SHAPE")
 	for _, r := range s.Replicas {
 		row(w, r.ID, r.Ready, fmt.Sprint(r.Editions), r.Started.Format(time.RFC3339), r.Shape)
+	}
+}
+
+// scrubTable shows what is proven of the rows, all the time and without a replay.
+func scrubTable(w *tabwriter.Writer, all []verify.ScrubState) {
+	row(w)
+	row(w, "EDITION", "DIGESTS", "TENANTS", "NEVER PROVEN", "DAMAGED", "OLDEST PROOF")
+	for _, e := range all {
+		oldest := ""
+		if i := slices.IndexFunc(e.Oldest, func(p verify.ScrubProof) bool { return p.At != nil }); i >= 0 {
+			oldest = fmt.Sprintf("%s ago: tenant %s", time.Since(*e.Oldest[i].At).Round(time.Second), e.Oldest[i].Tenant)
+		}
+		row(w, e.Edition, e.Digests, e.Tenants, e.Never, len(e.Damaged), oldest)
 	}
 }

@@ -13,8 +13,13 @@ import (
 // alone measures one phase on the data set with history, under a CPU profile if asked for. The embedded server, which
 // a replay reads from, is in this process and so in the profile; Postgres is not.
 func (b *bench) alone(ctx context.Context) error {
-	if b.phase == "migration" {
+	switch b.phase {
+	case "migration":
 		return b.migrationAlone(ctx)
+	case "kept":
+		err := b.kept(ctx)
+		b.print()
+		return err
 	}
 	p, end, err := b.open(ctx, localstack.DurabilityRelaxed)
 	if err != nil {

@@ -96,6 +96,8 @@ var targets = []target{
 	{"ratio.replay_wall_over_raw_copy_wall", 4, false},
 	{"ratio.rows_only_replay_wall_over_raw_copy_wall", 4, false},
 	{"ratio.verify_over_replay", 0.5, true},
+	{"ratio.projector_with_digests_over_without", 0.75, true},
+	{"ratio.quick_verify_over_copy_on_one_core", 0.3, true},
 	{"accepted_to_readable_at_500.p99", 25, false},
 	{"ratio.live_p99_beside_held_back_build_over_without", 2, false},
 	{"ratio.held_back_build_over_free_build", 0.25, true}, // or the one above says nothing

@@ -46,7 +46,7 @@ func (b *bench) reopen(ctx context.Context, name, durability string) (*plane.Pla
 		server.Stop()
 		return nil, nil, err
 	}
-	p, err := plane.Open(ctx, plane.Config{DataDir: b.dir, PostgresURL: at, NATSURL: server.URL()})
+	p, err := plane.Open(ctx, plane.Config{DataDir: b.dir, PostgresURL: at, NATSURL: server.URL(), ScrubRate: -1})
 	if err != nil {
 		server.Stop()
 		return nil, nil, err

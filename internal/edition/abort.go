@@ -68,6 +68,9 @@ func (m *Editions) markAborted(ctx context.Context, tx pgx.Tx, number int64) err
 	if err := q.CheckpointDelete(ctx, number); err != nil {
 		return err
 	}
+	if err := forgetKept(ctx, q, number); err != nil {
+		return err
+	}
 	for _, shard := range m.Shards {
 		params := db.EditionShardSetStateParams{State: "retired", Edition: number, Shard: int32(shard.Number())}
 		if _, err := q.EditionShardSetState(ctx, params); err != nil {

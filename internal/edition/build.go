@@ -321,6 +321,9 @@ func (b *build) publish(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
+			if err := b.publishKept(ctx, q, s); err != nil {
+				return err
+			}
 		}
 		n, err := q.EditionSetState(ctx, db.EditionSetStateParams{State: "serving", Number: b.number, Epoch: b.epoch})
 		if err == nil && n != 1 {
@@ -331,6 +334,20 @@ func (b *build) publish(ctx context.Context) error {
 		}
 		return failpoint.Hit("edition.before-publish")
 	})
+}
+
+// publishKept hands the digests of a shard over to projectors, if they are complete: a builder that knows none may have
+// loaded some of the passes.
+func (b *build) publishKept(ctx context.Context, q *db.Queries, s db.ControlEditionShard) error {
+	events, err := q.KeptEvents(ctx, db.KeptEventsParams{Edition: b.number, Shard: s.Shard})
+	if err != nil {
+		return err
+	}
+	if events != s.Head {
+		b.logger().Warn("no digests are kept: another binary has loaded a part", "edition", b.number, "shard", s.Shard, "events", events, "of", s.Head)
+		return nil
+	}
+	return q.KeptShardInsert(ctx, db.KeptShardInsertParams{Edition: b.number, Shard: s.Shard, Seq: s.Head})
 }
 
 // replay loads one shard in as many passes as the memory budget asks for.
@@ -447,12 +464,21 @@ type pass struct {
 
 func (p *pass) run(ctx context.Context, tx pgx.Tx) error {
 	writing := p.throttle.pacer()
+	pool, err := p.DB.Operator(ctx)
+	if err != nil {
+		return err
+	}
+	key, err := rows.MakeKeptKey(ctx, pool)
+	if err != nil {
+		return err
+	}
 	loader := rows.NewLoader(ctx, p.Schema, tx, func(ctx context.Context) error {
 		if err := failpoint.Hit("edition.copying"); err != nil {
 			return err
 		}
 		return writing.pause(ctx, 0)
 	})
+	loader.Keep(key, p.number, p.state.Shard)
 	if err := p.fold(ctx, loader); err != nil {
 		loader.Abort()
 		return err
@@ -463,7 +489,10 @@ func (p *pass) run(ctx context.Context, tx pgx.Tx) error {
 	if err := failpoint.Hit("edition.pass-loaded"); err != nil {
 		return err
 	}
-	return p.record(ctx, db.New(tx), loader.Rows())
+	if err := p.record(ctx, db.New(tx), loader.Rows()); err != nil {
+		return err
+	}
+	return loader.FlushKept(ctx, tx) // behind the check that nobody has taken over
 }
 
 func (p *pass) pull() int {
@@ -503,6 +532,8 @@ func (p *pass) record(ctx context.Context, q *db.Queries, rows int64) error {
 func (p *pass) fold(ctx context.Context, loader *rows.Loader) error {
 	set := rows.NewReplay(p.Schema, loader.Append)
 	p.history = History{Chained: p.state.PassesDone == 0}
+	var digest envelope.Digest
+	var scratch []byte
 	passes, done, every := int(p.state.Passes), int(p.state.PassesDone), p.pacer.every()
 	err := read(ctx, p.shard, journal.FollowOptions{Pull: p.pull()}, uint64(p.state.Head), func(e *envelope.Event) error {
 		p.history.Add(e)
@@ -518,6 +549,12 @@ func (p *pass) fold(ctx context.Context, loader *rows.Loader) error {
 		if passes > 1 && Part(e.Key, passes) != done {
 			return nil
 		}
+		if p.history.Chained {
+			digest = p.history.Last
+		} else {
+			digest, scratch = e.Digest(scratch)
+		}
+		loader.Count(e, &digest)
 		return set.Apply(e, p.Fold)
 	})
 	if err != nil {

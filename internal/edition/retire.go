@@ -1,6 +1,7 @@
 package edition
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,6 +87,9 @@ func (m *Editions) markRetired(ctx context.Context, tx pgx.Tx, number int64, cur
 	if err := q.CheckpointDelete(ctx, number); err != nil {
 		return err
 	}
+	if err := forgetKept(ctx, q, number); err != nil {
+		return err
+	}
 	for _, shard := range m.Shards {
 		params := db.EditionShardSetStateParams{State: "retired", Edition: number, Shard: int32(shard.Number())}
 		if _, err := q.EditionShardSetState(ctx, params); err != nil {
@@ -93,6 +97,11 @@ func (m *Editions) markRetired(ctx context.Context, tx pgx.Tx, number int64, cur
 		}
 	}
 	return q.LiveForgetPrevious(ctx, number)
+}
+
+// forgetKept deletes the digests of an edition, and what was proven by them.
+func forgetKept(ctx context.Context, q *db.Queries, number int64) error {
+	return cmp.Or(q.KeptShardDelete(ctx, number), q.KeptDigestDelete(ctx, number), q.ScrubDelete(ctx, number))
 }
 
 // notInUse refuses an edition that readers may still come back to.

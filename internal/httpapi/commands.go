@@ -6,39 +6,23 @@ import (
 	"net/http"
 
 	"github.com/google/uuid"
-	"github.com/refold-dev/refold/internal/command"
+
 	"github.com/refold-dev/refold/internal/httpapi/api"
 	"github.com/refold-dev/refold/internal/journal"
-	"github.com/refold-dev/refold/internal/memory"
-	"github.com/refold-dev/refold/internal/reader"
+	"github.com/refold-dev/refold/internal/writer"
 )
 
-// request is what surrounds the caller's command about one entity.
-func (c caller) request(ctx context.Context, entity string, id uuid.UUID, commandID, name string, cmd any) (command.Request, error) {
-	hash, err := command.Hash(name, cmd)
-	if err != nil {
-		return command.Request{}, err
-	}
+// wish reads what surrounds a command: Idempotency-Key, If-Match and the trace.
+func wish(ctx context.Context, givenKey, ifMatch *string) (writer.Wish, error) {
+	key, errKey := idempotencyKey(givenKey)
+	version, errVersion := ifVersion(ifMatch)
 	trace, _ := ctx.Value(traceKey{}).(string)
-	return command.Request{
-		Key: c.key(entity, id), TenantKey: c.tenant.Key, CommandID: commandID, RequestHash: hash,
-		Actor: c.user.String(), TraceParent: trace,
-	}, nil
+	return writer.Wish{ID: key, IfVersion: version, TraceParent: trace}, errors.Join(errKey, errVersion)
 }
 
-// open returns the shard of the caller, if it takes commands, and where it stands.
-func (s *server) open(ctx context.Context, c caller) (journal.Shard, reader.Position, error) {
-	position, err := s.Reader.Open(ctx, c.tenant.ID, c.tenant.Shard)
-	if err != nil {
-		return nil, position, err
-	}
-	return s.Shard(c.tenant.Shard), position, nil
-}
-
-// positionAfter seals the place of a command's event.
-func (s *server) positionAfter(c caller, at reader.Position, outcome command.Outcome) *string {
-	at.Seq = outcome.Seq
-	token := s.Sealer.SealPosition(c.tenant.ID, at)
+// position seals the place of a command's event.
+func (s *server) position(c writer.Caller, done writer.Done) *string {
+	token := s.Sealer.SealPosition(c.Tenant.ID, done.Position)
 	return &token
 }
 
@@ -53,37 +37,29 @@ func doubtful(err error, key string) error {
 }
 
 // changing runs a command on a memory that is there already.
-func (s *server) changing(ctx context.Context, id uuid.UUID, givenKey, ifMatch *string, name string, makeCommand func(caller) (memory.Command, error)) (api.AcceptedJSONResponse, error) {
+func (s *server) changing(ctx context.Context, givenKey, ifMatch *string, run func(writer.Caller, writer.Wish) (writer.Done, error)) (api.AcceptedJSONResponse, error) {
 	var none api.AcceptedJSONResponse
-	key, errKey := idempotencyKey(givenKey)
-	version, errVersion := ifVersion(ifMatch)
-	if err := errors.Join(errKey, errVersion); err != nil {
+	wish, err := wish(ctx, givenKey, ifMatch)
+	if err != nil {
 		return none, err
 	}
 	c, err := s.caller(ctx)
 	if err != nil {
 		return none, err
 	}
-	shard, position, err := s.open(ctx, c)
+	done, err := run(c, wish)
 	if err != nil {
-		return none, err
+		return none, doubtful(err, wish.ID)
 	}
-	cmd, err := makeCommand(c)
-	if err != nil {
-		return none, err
-	}
-	request, err := c.request(ctx, memory.Entity, id, key, name, cmd)
-	if err != nil {
-		return none, err
-	}
-	request.IfVersion = version
-	outcome, err := command.Execute(ctx, shard, request, memory.Evolve, memory.Decide, cmd)
-	if err != nil {
-		return none, doubtful(err, key)
-	}
-	tag := etag(outcome.Version)
+	tag := etag(done.Version)
 	return api.AcceptedJSONResponse{
-		Body:    api.Accepted{Id: id, Version: int64(outcome.Version), Changed: !outcome.Nothing},
-		Headers: api.AcceptedResponseHeaders{ETag: &tag, RefoldPosition: s.positionAfter(c, position, outcome)},
+		Body:    api.Accepted{Id: done.ID, Version: int64(done.Version), Changed: !done.Nothing},
+		Headers: api.AcceptedResponseHeaders{ETag: &tag, RefoldPosition: s.position(c, done)},
 	}, nil
+}
+
+// moving is changing for the commands that take nothing but an id.
+func (s *server) moving(ctx context.Context, id uuid.UUID, givenKey, ifMatch *string,
+	run func(context.Context, writer.Caller, writer.Wish, uuid.UUID) (writer.Done, error)) (api.AcceptedJSONResponse, error) {
+	return s.changing(ctx, givenKey, ifMatch, func(c writer.Caller, w writer.Wish) (writer.Done, error) { return run(ctx, c, w, id) })
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/refold-dev/refold/internal/reader"
+	"github.com/refold-dev/refold/internal/writer"
 )
 
 // CursorLifetime is how long the cursor of a page may be used. An edition outlives it by being retired later.
@@ -19,22 +20,22 @@ type cursor[M any] struct {
 const cursorKind = "cursor"
 
 // sealCursor binds a mark to the tenant, the user, the route and the filter, so that it cannot be used elsewhere.
-func sealCursor[M any](s *reader.Sealer, c caller, route string, filter any, edition int64, mark *M) *string {
+func sealCursor[M any](s *reader.Sealer, c writer.Caller, route string, filter any, edition int64, mark *M) *string {
 	if mark == nil {
 		return nil
 	}
 	body, _ := json.Marshal(cursor[M]{time.Now().Add(CursorLifetime).Unix(), edition, *mark}) // times, texts and ids only
-	sealed := s.Seal(cursorKind, body, c.bounds(route, filter)...)
+	sealed := s.Seal(cursorKind, body, bounds(c, route, filter)...)
 	return &sealed
 }
 
 // openCursor is the inverse; no edition and no mark for no cursor. Garbage, other people's cursors and old ones fail
 // alike.
-func openCursor[M any](s *reader.Sealer, c caller, route string, filter any, sealed *string) (edition int64, mark *M, err error) {
+func openCursor[M any](s *reader.Sealer, c writer.Caller, route string, filter any, sealed *string) (edition int64, mark *M, err error) {
 	if sealed == nil {
 		return 0, nil, nil
 	}
-	body, err := s.Open(cursorKind, *sealed, c.bounds(route, filter)...)
+	body, err := s.Open(cursorKind, *sealed, bounds(c, route, filter)...)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -45,7 +46,7 @@ func openCursor[M any](s *reader.Sealer, c caller, route string, filter any, sea
 	return opened.Edition, &opened.Mark, nil
 }
 
-func (c caller) bounds(route string, filter any) []string {
+func bounds(c writer.Caller, route string, filter any) []string {
 	text, _ := json.Marshal(filter) // plain data
-	return []string{c.tenant.ID, c.user.String(), route, string(text)}
+	return []string{c.Tenant.ID, c.User.String(), route, string(text)}
 }

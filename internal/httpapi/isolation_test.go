@@ -52,7 +52,7 @@ func TestForeignLooksAbsent(t *testing.T) {
 	}
 	before := s.lastSeq(t)
 	variants := map[string]*stack{"both fences": s}
-	s.config.Reader = reader.New(s.live, bypassed{s.db})
+	s.answerFrom(reader.New(s.live, bypassed{s.db}))
 	variants["predicates alone"] = s.rebuilt(t)
 
 	for variant, s := range variants {
@@ -152,7 +152,7 @@ func TestEachFenceHoldsAlone(t *testing.T) {
 	theirs := other.makeThings("canary-other")
 	other.do("POST", "/v1/memories/"+theirs.memory+"/pause", "").want(t, http.StatusOK)
 	other.do("GET", "/v1/memories/"+theirs.memory, "").want(t, http.StatusOK) // waits for the rows
-	tenant, err := s.config.Tenants.Tenant(t.Context(), "b")
+	tenant, err := known.Tenant(t.Context(), "b")
 	check(t, err)
 	owner := user.ID(tenant.Key, "b", "alice")
 	pool, err := s.db.Reader(t.Context(), s.edition)

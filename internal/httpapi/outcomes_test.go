@@ -114,7 +114,7 @@ func TestStoppedShard(t *testing.T) {
 	check(t, err)
 	_, err = pool.Exec(t.Context(), "UPDATE control.checkpoint SET stopped = 'DIVERGED'")
 	check(t, err)
-	s.config.Reader = reader.New(s.live, s.db) // knows nothing of before
+	s.answerFrom(reader.New(s.live, s.db)) // knows nothing of before
 	alice = s.rebuilt(t).client(t, "a", "alice")
 	before := s.lastSeq(t)
 	if code := alice.do("POST", "/v1/memories/"+id+"/pause", "").want(t, http.StatusServiceUnavailable)["code"]; code != "shard_stopped" {

@@ -8,10 +8,10 @@ import (
 
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/httpapi"
-	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/reader"
 	"github.com/refold-dev/refold/internal/testenv"
+	"github.com/refold-dev/refold/internal/writer"
 )
 
 // The edge over a whole plane: embedded JetStream, directory, projectors and all.
@@ -38,9 +38,9 @@ func TestOverAPlane(t *testing.T) {
 	check(t, err)
 	sealer, err := reader.NewSealer(bytes.Repeat([]byte{7}, 32))
 	check(t, err)
+	rows := reader.New(p.Live, p.DB)
 	s := &stack{key: key, handler: httpapi.Handler(httpapi.Config{
-		Verifier: verifier, Tenants: p.Directory, Shard: func(number int) journal.Shard { return p.Journal.Shards[number] },
-		Reader: reader.New(p.Live, p.DB), Sealer: sealer, Health: p,
+		Verifier: verifier, Writer: writer.New(p.Directory, p.Journal.Shard, rows), Reader: rows, Sealer: sealer, Health: p,
 	})}
 	alice := s.client(t, "a", "alice")
 	path := "/v1/memories/" + alice.add(`{"content":"likes tea","app":"notes","categories":["taste"]}`)

@@ -13,6 +13,7 @@ import (
 	"github.com/refold-dev/refold/internal/httpapi/api"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/reader"
+	"github.com/refold-dev/refold/internal/writer"
 )
 
 // problem is an answer that is no success (RFC 9457). It holds nothing that differs between two requests of one
@@ -110,6 +111,8 @@ func ofSentinel(err error) *problem {
 		p := unavailable("outcome_unknown", "the command may or may not be stored: repeat it with the same Idempotency-Key", "1")
 		p.header["Outcome"] = []string{"unknown"}
 		return p
+	case errors.Is(err, writer.ErrAppPaused):
+		return &problem{status: http.StatusForbidden, code: "app_paused", detail: "the app is paused"}
 	case errors.Is(err, command.ErrBusy):
 		return unavailable("busy", "too many commands about the same thing; nothing was stored", "1")
 	case errors.Is(err, journal.ErrFull):

@@ -8,12 +8,13 @@ import (
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/httpapi/api"
 	"github.com/refold-dev/refold/internal/reader"
+	"github.com/refold-dev/refold/internal/writer"
 )
 
 // stamps are the headers that say what an answer rests on.
-func (s *server) stamps(c caller, stamp reader.Stamp) (edition, position, age *string) {
+func (s *server) stamps(c writer.Caller, stamp reader.Stamp) (edition, position, age *string) {
 	e := strconv.FormatInt(stamp.Edition, 10)
-	p := s.Sealer.SealPosition(c.tenant.ID, stamp.Position)
+	p := s.Sealer.SealPosition(c.Tenant.ID, stamp.Position)
 	a := strconv.FormatInt(stamp.Age.Milliseconds(), 10)
 	return &e, &p, &a
 }
@@ -24,7 +25,7 @@ func (s *server) GetMemory(ctx context.Context, r api.GetMemoryRequestObject) (a
 	if err != nil {
 		return nil, err
 	}
-	m, stamp, err := s.Reader.Memory(ctx, c.reads(), fresh, r.Id)
+	m, stamp, err := s.Reader.Memory(ctx, c.Reads(), fresh, r.Id)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +42,7 @@ func (s *server) GetMemoryHistory(ctx context.Context, r api.GetMemoryHistoryReq
 	if err != nil {
 		return nil, err
 	}
-	m, history, stamp, err := s.Reader.MemoryHistory(ctx, c.reads(), fresh, r.Id)
+	m, history, stamp, err := s.Reader.MemoryHistory(ctx, c.Reads(), fresh, r.Id)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +71,7 @@ func (s *server) ListMemories(ctx context.Context, r api.ListMemoriesRequestObje
 	if err != nil {
 		return nil, err
 	}
-	page, next, stamp, err := s.Reader.Memories(ctx, c.readsFrom(began), fresh, filter, behind, count)
+	page, next, stamp, err := s.Reader.Memories(ctx, readsFrom(c, began), fresh, filter, behind, count)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +103,7 @@ func (s *server) GetApp(ctx context.Context, r api.GetAppRequestObject) (api.Get
 	if err != nil {
 		return nil, err
 	}
-	a, stamp, err := s.Reader.App(ctx, c.reads(), fresh, r.Id)
+	a, stamp, err := s.Reader.App(ctx, c.Reads(), fresh, r.Id)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +133,7 @@ func (s *server) ListApps(ctx context.Context, r api.ListAppsRequestObject) (api
 	if err != nil {
 		return nil, err
 	}
-	page, next, stamp, err := s.Reader.Apps(ctx, c.readsFrom(began), fresh, filter, behind, count)
+	page, next, stamp, err := s.Reader.Apps(ctx, readsFrom(c, began), fresh, filter, behind, count)
 	if err != nil {
 		return nil, err
 	}

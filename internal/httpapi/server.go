@@ -18,10 +18,9 @@ import (
 	"time"
 
 	"github.com/refold-dev/refold/internal/auth"
-	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/httpapi/api"
-	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/reader"
+	"github.com/refold-dev/refold/internal/writer"
 )
 
 // Bounds of connections. A question may wait for its position before it is answered.
@@ -41,11 +40,6 @@ type Verifier interface {
 	Verify(ctx context.Context, token string) (auth.Principal, error)
 }
 
-// Tenants knows the tenants; *directory.Directory is one.
-type Tenants interface {
-	Tenant(ctx context.Context, id string) (directory.Tenant, error)
-}
-
 // Health says whether the plane can answer and follow. The error is logged, not shown.
 type Health interface {
 	Ready(ctx context.Context) error
@@ -54,8 +48,7 @@ type Health interface {
 // Config is what the edge stands on. All fields must be set, but for Limits (zero = none) and Logger (nil = none).
 type Config struct {
 	Verifier Verifier
-	Tenants  Tenants
-	Shard    func(number int) journal.Shard
+	Writer   *writer.Writer
 	Reader   *reader.Reader
 	Sealer   *reader.Sealer
 	Health   Health
@@ -65,7 +58,6 @@ type Config struct {
 
 type server struct {
 	Config
-	known   *knownIDs
 	limiter *limiter
 }
 
@@ -74,7 +66,7 @@ func Handler(c Config) http.Handler {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &server{Config: c, known: newKnownIDs(), limiter: newLimiter(c.Limits)}
+	s := &server{Config: c, limiter: newLimiter(c.Limits)}
 	routes := router{http.NewServeMux(), s}
 	strict := api.NewStrictHandlerWithOptions(s, nil, api.StrictHTTPServerOptions{
 		RequestErrorHandlerFunc: s.malformed, ResponseErrorHandlerFunc: s.fail,

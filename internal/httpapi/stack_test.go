@@ -24,6 +24,7 @@ import (
 	"github.com/refold-dev/refold/internal/projector"
 	"github.com/refold-dev/refold/internal/reader"
 	"github.com/refold-dev/refold/internal/testenv"
+	"github.com/refold-dev/refold/internal/writer"
 )
 
 func TestMain(m *testing.M) { testenv.Main(m) }
@@ -110,16 +111,21 @@ func newStack(t *testing.T) *stack {
 	sealer, err := reader.NewSealer(bytes.Repeat([]byte{7}, 32))
 	check(t, err)
 	s.config = httpapi.Config{
-		Verifier: verifier,
-		Tenants: tenants{
-			"a": {ID: "a", Key: bytes.Repeat([]byte{1}, 32)},
-			"b": {ID: "b", Key: bytes.Repeat([]byte{2}, 32)},
-		},
-		Shard: func(int) journal.Shard { return s.journal }, Reader: reader.New(s.live, s.db), Sealer: sealer, Health: s.health,
-		Logger: slog.New(slog.NewTextHandler(testLog{t}, nil)),
+		Verifier: verifier, Sealer: sealer, Health: s.health, Logger: slog.New(slog.NewTextHandler(testLog{t}, nil)),
 	}
+	s.answerFrom(reader.New(s.live, s.db))
 	s.handler = httpapi.Handler(s.config)
 	return s
+}
+
+var known = tenants{
+	"a": {ID: "a", Key: bytes.Repeat([]byte{1}, 32)},
+	"b": {ID: "b", Key: bytes.Repeat([]byte{2}, 32)},
+}
+
+// answerFrom lets the next handler read, and look before it writes, through another reader.
+func (s *stack) answerFrom(r *reader.Reader) {
+	s.config.Reader, s.config.Writer = r, writer.New(known, func(int) journal.Shard { return s.journal }, r)
 }
 
 // rebuilt returns the stack with a handler made from its configuration as it is now.

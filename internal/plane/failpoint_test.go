@@ -125,6 +125,7 @@ func liveIsValid(t *testing.T, p *plane.Plane, point string) int64 {
 	if r := verifyEdition(t, p, number); !r.Clean {
 		t.Fatalf("%s: the live edition %d is not clean: %+v", point, number, r)
 	}
+	mustBeQuicklyClean(t, quickly(t, p, number))
 	return number
 }
 

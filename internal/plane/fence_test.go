@@ -81,6 +81,7 @@ func TestOfTwoProjectorsOneIsFenced(t *testing.T) {
 	}
 	report := verifyEdition(t, p, 1)
 	mustBeClean(t, report)
+	mustBeQuicklyClean(t, quickly(t, p, 1))
 	mustHaveSeenOnce(t, p, modelOf(all))
 	t.Logf("%d takeovers, %d events", rounds, report.Events)
 }
@@ -143,5 +144,6 @@ func TestAFrozenProjectorDoesNotBlockTheNext(t *testing.T) {
 		t.Error(err)
 	}
 	mustBeClean(t, verifyEdition(t, p, 1))
+	mustBeQuicklyClean(t, quickly(t, p, 1))
 	mustHaveSeenOnce(t, p, modelOf(all))
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/refold-dev/refold/internal/projector"
 	"github.com/refold-dev/refold/internal/report"
 	"github.com/refold-dev/refold/internal/rows"
+	"github.com/refold-dev/refold/internal/verify"
 	"github.com/refold-dev/refold/internal/witness"
 	"golang.org/x/sync/errgroup"
 )
@@ -40,6 +41,9 @@ type Config struct {
 	MemoryBytes int    // budget of a build or verification; 0 = 1 GiB
 	// SkipVerifyMigrations lets a cutover happen without a verification (VERIFY_MIGRATIONS=false). It is recorded.
 	SkipVerifyMigrations bool
+	// ScrubRate is how many rows a second of each edition are held against their digests all the time, by Run; 0 = 20,000,
+	// negative = none.
+	ScrubRate int
 	// StableFor is how long the journal must end before a checkpoint until PROJECTION_AHEAD is latched; 0 = 30 s,
 	// enough for an election to end.
 	StableFor time.Duration
@@ -203,6 +207,10 @@ func (p *Plane) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return supervisor.Run(ctx) })
 	group.Go(func() error { return p.Directory.Run(ctx) })
+	if p.ScrubRate >= 0 {
+		scrubber := &verify.Scrubber{DB: p.DB, Shape: p.Shape, Rate: p.ScrubRate, MakeWay: p.Editions.MakeWay, Logger: p.Logger}
+		group.Go(func() error { return scrubber.Run(ctx) })
+	}
 	group.Go(func() error { return p.Live.Run(ctx, p.DB, p.Logger) })
 	group.Go(func() error { return p.owedAudits(ctx) })
 	group.Go(func() error { return p.Witness.Run(ctx) })

@@ -34,7 +34,7 @@ func open(t testing.TB, change ...func(*plane.Config)) *plane.Plane {
 func fresh(t testing.TB, change ...func(*plane.Config)) plane.Config {
 	t.Helper()
 	server := testenv.NATSServer(t, localstack.NATSOptions{StoreDir: t.TempDir(), Durability: localstack.DurabilityRelaxed})
-	config := plane.Config{DataDir: testenv.Dir(t), PostgresURL: testenv.Postgres(t), NATSURL: server.URL(), Logger: logger()}
+	config := plane.Config{DataDir: testenv.Dir(t), PostgresURL: testenv.Postgres(t), NATSURL: server.URL(), Logger: logger(), ScrubRate: -1}
 	for _, c := range change {
 		c(&config)
 	}

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/postgres/db"
+	"github.com/refold-dev/refold/internal/verify"
 )
 
 // Status is what `refold status` shows and what readiness rests on.
@@ -22,7 +25,9 @@ type Status struct {
 	Shards     []ShardStatus     `json:"shards"`
 	Editions   []edition.Info    `json:"editions"`
 	Replicas   []edition.Replica `json:"replicas"`
-	Notes      []string          `json:"notes"`
+	// Scrubbed says, for each serving edition of this binary's shape, when the rows of its tenants were last proven.
+	Scrubbed []verify.ScrubState `json:"scrubbed"`
+	Notes    []string            `json:"notes"`
 }
 
 // ShardStatus is a shard and how far the live edition has folded it.
@@ -97,7 +102,35 @@ func (p *Plane) Status(ctx context.Context) (*Status, error) {
 		s.Notes = append(s.Notes, n.Name+": "+n.Value)
 	}
 	s.Ready = len(s.Faults) == 0
-	return s, nil
+	return s, p.scrubStatus(ctx, s)
+}
+
+// Damaged reports whether the scrubber has found rows that are not those that were written.
+func (s *Status) Damaged() bool {
+	return slices.ContainsFunc(s.Scrubbed, func(e verify.ScrubState) bool { return len(e.Damaged) > 0 })
+}
+
+// scrubStatus adds what the scrubber knows. Damage is a fault, but what is whole goes on being served.
+func (p *Plane) scrubStatus(ctx context.Context, s *Status) error {
+	s.Scrubbed = []verify.ScrubState{}
+	for _, e := range s.Editions {
+		if e.State != "serving" || !e.Ours {
+			continue
+		}
+		state, err := verify.ReadScrub(ctx, p.DB, e.Number)
+		if errors.Is(err, verify.ErrNotBuilt) {
+			continue // it was retired since the list was read
+		}
+		if err != nil {
+			return err
+		}
+		for _, d := range state.Damaged {
+			s.Faults = append(s.Faults, fmt.Sprintf("edition %d: rows of tenant %s are not those that were written, in %s, found %s",
+				e.Number, d.Tenant, strings.Join(d.Tables, ", "), d.Since.Format(time.RFC3339)))
+		}
+		s.Scrubbed = append(s.Scrubbed, *state)
+	}
+	return nil
 }
 
 func standingBy(s ShardStatus) string {

@@ -54,6 +54,9 @@ type Config struct {
 	Barrier func(*envelope.Event) bool
 	// StableFor overrides how long PROJECTION_AHEAD must hold before it is latched; 0 = 30 s.
 	StableFor time.Duration
+	// KeepNoDigests leaves the kept digests of the edition behind, as a binary does that knows none: they are void from the
+	// first batch on. It is there to measure what keeping them costs.
+	KeepNoDigests bool
 }
 
 // Batch is a committed batch.
@@ -85,6 +88,7 @@ type projector struct {
 	set     *rows.Live
 	conn    *pgxpool.Conn
 	cp      db.ControlCheckpoint // as committed last
+	digests []envelope.Digest    // of the events of the current batch
 	scratch []byte
 }
 
@@ -98,6 +102,9 @@ func (p *projector) run(ctx context.Context) error {
 	}
 	defer func() { p.conn.Release() }() // claim may replace it
 	if err := p.claim(ctx); err != nil {
+		return err
+	}
+	if err := p.keep(ctx); err != nil {
 		return err
 	}
 	if err := p.check(ctx); err != nil {
@@ -195,6 +202,33 @@ func (p *projector) claim(ctx context.Context) error {
 	return nil
 }
 
+// keep finds out whether there are digests to be kept: those of the checkpoint that was claimed. Others are void and stay
+// so, because what was written meanwhile cannot be added any more.
+func (p *projector) keep(ctx context.Context) error {
+	if p.KeepNoDigests {
+		return nil
+	}
+	shards, err := db.New(p.conn).KeptShards(ctx, p.Edition)
+	if err != nil {
+		return fmt.Errorf("kept digests of edition %d: %w", p.Edition, err)
+	}
+	for _, s := range shards {
+		switch {
+		case s.Shard != p.cp.Shard:
+		case s.Seq != p.cp.Seq:
+			p.Logger.Warn("the kept digests are void: something that knows none has projected; the next build makes new ones",
+				"edition", p.Edition, "shard", s.Shard, "kept", s.Seq, "checkpoint", p.cp.Seq)
+		default:
+			key, err := rows.ReadKeptKey(ctx, p.conn)
+			if err != nil {
+				return err
+			}
+			p.set.Keep(key, p.Edition, s.Shard)
+		}
+	}
+	return nil
+}
+
 // evict ends the session that holds the checkpoint, and replaces our own connection, which the timed-out claim has
 // broken.
 func (p *projector) evict(ctx context.Context) error {
@@ -270,11 +304,15 @@ func (p *projector) project(ctx context.Context, events []envelope.Event) error 
 			if err := p.set.Apply(&events[i], p.Fold); err != nil {
 				return err
 			}
+			p.set.Count(&events[i], &p.digests[i])
 		}
 		if err := failpoint.Hit("projector.before-flush"); err != nil {
 			return err
 		}
 		if err := p.set.Flush(ctx, tx); err != nil {
+			return err
+		}
+		if err := p.set.FlushKept(ctx, tx, p.cp.Seq, next.Seq); err != nil {
 			return err
 		}
 		if p.InTx != nil {
@@ -304,9 +342,11 @@ func (p *projector) advance(events []envelope.Event) db.ControlCheckpoint {
 	next := p.cp
 	chain := envelope.Digest(p.cp.Chain)
 	var digest envelope.Digest
+	p.digests = p.digests[:0]
 	for i := range events {
 		digest, p.scratch = events[i].Digest(p.scratch)
 		chain = chain.Chain(digest)
+		p.digests = append(p.digests, digest)
 	}
 	next.Seq, next.EventDigest, next.Chain = int64(events[len(events)-1].Seq), digest[:], chain[:]
 	return next

@@ -225,7 +225,7 @@ func (r *Report) Follows(before *Report) error {
 		return fmt.Errorf("%w: report %d stands behind report %d", ErrBroken, r.Number, before.Number)
 	}
 	if r.Previous != before.Digest() {
-		return fmt.Errorf("%w: report %d names %.16s... as its predecessor, report %d is %.16s...", ErrBroken, r.Number, r.Previous, before.Number, before.Digest())
+		return fmt.Errorf("%w: report %d names %s as its predecessor, report %d is %s", ErrBroken, r.Number, r.Previous, before.Number, before.Digest())
 	}
 	return nil
 }

@@ -164,8 +164,8 @@ func (g *Digests) Store() []byte {
 		b = append(binary.BigEndian.AppendUint32(b, uint32(len(id.tenant))), id.tenant...)
 		b = append(binary.BigEndian.AppendUint32(b, uint32(len(name))), name...)
 		b = binary.BigEndian.AppendUint64(b, uint64(h.Count))
-		for _, lane := range h.lanes {
-			b = binary.BigEndian.AppendUint16(b, lane)
+		for _, word := range h.lanes {
+			b = binary.BigEndian.AppendUint64(b, word)
 		}
 	}
 	return b
@@ -194,14 +194,14 @@ func (g *Digests) Restore(b []byte) error {
 		name, named := text()
 		h := new(LtHash)
 		table := slices.IndexFunc(g.schema.all, func(t AnyTable) bool { return t.describe().Name == name })
-		if !ok || !named || table < 0 || len(b) < 8+2*len(h.lanes) {
+		if !ok || !named || table < 0 || len(b) < 8+8*len(h.lanes) {
 			return errDigests
 		}
 		h.Count = int64(binary.BigEndian.Uint64(b))
 		for i := range h.lanes {
-			h.lanes[i] = binary.BigEndian.Uint16(b[8+2*i:])
+			h.lanes[i] = binary.BigEndian.Uint64(b[8+8*i:])
 		}
-		b = b[8+2*len(h.lanes):]
+		b = b[8+8*len(h.lanes):]
 		sumOf(other.sums, sumID{tenant, table}).Merge(h)
 	}
 	g.Merge(other)
@@ -265,7 +265,7 @@ func (c *Comparison) Compare(ctx context.Context, tx pgx.Tx, more ...pgx.Tx) err
 			r := &tableReader{Comparison: c, feed: hashers.feed()}
 			for p := range pieces {
 				if err := r.read(scanning, reader, p); err != nil {
-					return fmt.Errorf("read table %s: %w", p.table.describe().Name, err)
+					return err
 				}
 			}
 			r.feed.flush()
@@ -303,10 +303,7 @@ func (c *Comparison) pieces(ctx context.Context, tx pgx.Tx, cut bool) (<-chan ta
 		if !c.Only.table(d) {
 			continue
 		}
-		where, err := whereTenants(tx, c.Only.Tenants)
-		if err != nil {
-			return nil, err
-		}
+		where := whereTenants(c.Only.Tenants)
 		from := int64(0)
 		if cut && c.Only.Tenants == nil {
 			var blocks int64
@@ -329,19 +326,15 @@ func (c *Comparison) pieces(ctx context.Context, tx pgx.Tx, cut bool) (<-chan ta
 }
 
 // whereTenants is the condition for rows of some tenants. Parameters are not possible in a COPY.
-func whereTenants(tx pgx.Tx, tenants []string) (string, error) {
+func whereTenants(tenants []string) string {
 	if tenants == nil {
-		return "", nil
+		return ""
 	}
 	var list []string
 	for _, tenant := range tenants {
-		quoted, err := tx.Conn().PgConn().EscapeString(tenant)
-		if err != nil {
-			return "", fmt.Errorf("quote tenant %q: %w", tenant, err)
-		}
-		list = append(list, "'"+quoted+"'")
+		list = append(list, literal(tenant))
 	}
-	return " WHERE tenant_id IN (" + strings.Join(list, ", ") + ")", nil
+	return " WHERE tenant_id IN (" + strings.Join(list, ", ") + ")"
 }
 
 // tableReader reads pieces of tables over one connection.
@@ -355,11 +348,7 @@ type tableReader struct {
 func (r *tableReader) read(ctx context.Context, tx pgx.Tx, p tablePiece) error {
 	d := p.table.describe()
 	scan := &tableScan{row: func(f Fields, tuple []byte) { r.compareRow(p.table, d, f, tuple) }, pause: func() error { return r.pause(ctx) }}
-	sql := "COPY (SELECT " + d.columnNames(d.Columns) + " FROM " + d.Name + p.where + ") TO STDOUT (FORMAT binary)"
-	if _, err := tx.Conn().PgConn().CopyTo(ctx, scan, sql); err != nil {
-		return err
-	}
-	return scan.finish()
+	return scanTable(ctx, tx, d, p.where, scan)
 }
 
 func (r *tableReader) pause(ctx context.Context) error {

@@ -31,6 +31,9 @@ type Loader struct {
 	cancel context.CancelFunc
 	rows   int64
 	pause  func(context.Context) error
+	// Sums of the loaded rows, which belong to the goroutine that writes, and of the applied events, which belong to the one
+	// that folds; nil = none are kept.
+	kept, applied *keeper
 }
 
 // pieceBytes is how much is written between two calls of pause.
@@ -59,12 +62,23 @@ func (l *Loader) run(ctx context.Context, tx pgx.Tx) (err error) {
 			continue // drain, so that nobody waits for ever
 		}
 		sql := "COPY " + c.table.Name + " (" + c.table.columnNames(c.table.Columns) + ") FROM STDIN (FORMAT binary)"
+		hashed := make(chan error, 1)
+		go func(rows []byte) { hashed <- l.hash(c.table, rows) }(c.rows.Bytes())
 		body := io.MultiReader(bytes.NewReader(copyHeader), pieces{ctx, c.rows, l.pause}, bytes.NewReader(copyTrailer))
 		if _, err = tx.Conn().PgConn().CopyFrom(ctx, body, sql); err != nil {
 			err = fmt.Errorf("copy into table %s: %w", c.table.Name, err)
 		}
+		err = cmp.Or(err, <-hashed)
 	}
 	return err
+}
+
+// hash adds a chunk to the kept digests, if any are kept.
+func (l *Loader) hash(d *Description, rows []byte) error {
+	if l.kept == nil {
+		return nil
+	}
+	return l.keep(d, rows)
 }
 
 // pieces reads in small pieces, with a pause before each.

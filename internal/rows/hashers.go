@@ -85,11 +85,7 @@ func (h *hashers) handIn(digests map[sumID]*LtHash, tallies map[sumID]*tally) {
 		h.c.digests.merge(id, d)
 	}
 	for id, t := range tallies {
-		sum := sumOf(h.c.actual, id)
-		for i := range sum.lanes {
-			sum.lanes[i] += t.lanes[i]
-		}
-		sum.count += t.count
+		sumOf(h.c.actual, id).merge(t)
 	}
 	clear(digests)
 	clear(tallies)

@@ -17,7 +17,12 @@ import (
 func NewLive(s *Schema, bytesMax int) *Live {
 	l := &Live{bytesMax: bytesMax, appended: make([]batch, len(s.all)), upserts: make([]batch, len(s.all)), removals: make([]batch, len(s.all))}
 	l.Set = &Set{schema: s, entities: map[envelope.Key]*entity{}, loading: true}
-	l.Set.appended = func(d *Description, _ envelope.Key, tuple []byte) { l.appended[d.index].add(tuple) }
+	l.Set.appended = func(d *Description, key envelope.Key, tuple []byte) {
+		l.appended[d.index].add(tuple)
+		if l.keeper != nil {
+			l.keeper.put(l.keeper.tenant(key.Tenant), d, tuple)
+		}
+	}
 	return l
 }
 
@@ -69,6 +74,9 @@ func (l *Live) Discard() {
 	for i := range l.appended {
 		l.appended[i].reset()
 	}
+	if l.keeper != nil {
+		l.keeper.forget()
+	}
 }
 
 // Flush writes all changes since the last one in tx. When it fails, or when the commit of tx is not certain, the
@@ -109,11 +117,32 @@ func (l *Live) collect() {
 			if r == nil {
 				continue
 			}
-			i := l.schema.tablesOf(ent.key.Entity)[slot].describe().index
+			d := l.schema.tablesOf(ent.key.Entity)[slot].describe()
 			r.changes(&l.tuple,
-				func() { l.upserts[i].add(l.tuple.b) },
-				func() { l.removals[i].add(l.tuple.b) })
+				func(was *lanes) *lanes {
+					l.upserts[d.index].add(l.tuple.b)
+					return l.replaced(ent.key.Tenant, d, was)
+				},
+				func(was *lanes) {
+					l.removals[d.index].add(l.tuple.b)
+					l.removed(ent.key.Tenant, d, was)
+				})
 		}
+	}
+}
+
+// replaced keeps that the row in l.tuple takes the place of another one, if there was one, and returns its hash.
+func (l *Live) replaced(tenant string, d *Description, was *lanes) *lanes {
+	if l.keeper == nil {
+		return nil
+	}
+	l.removed(tenant, d, was)
+	return l.keeper.put(l.keeper.tenant(tenant), d, l.tuple.b)
+}
+
+func (l *Live) removed(tenant string, d *Description, was *lanes) {
+	if was != nil {
+		l.keeper.tenant(tenant).tables[d.index].take(was)
 	}
 }
 

@@ -25,6 +25,7 @@ type slot[R any] struct {
 	stored  bool // the table holds a row of this key
 	dirty   bool
 	seen    bool
+	kept    *lanes // hash of the row that is stored; nil = not known
 }
 
 func (r *rowsOf[S, R]) find(sub S) (int, bool) {
@@ -131,6 +132,7 @@ func (t *Table[S, R]) Put(w *Set, row R) error {
 		copy(r.slots[i+1:], r.slots[i:])
 		r.slots[i] = empty
 	}
+	t.keepOld(w, &r.slots[i])
 	t.remember(w, r, t.Sub(&row), r.slots[i])
 	w.bytes += size + rowOverhead - int(r.slots[i].size)
 	r.slots[i].row, r.slots[i].seq, r.slots[i].size = row, w.event.Seq, int32(size+rowOverhead)
@@ -145,8 +147,20 @@ func (t *Table[S, R]) Delete(w *Set, sub S) {
 	if !found || !r.slots[i].present {
 		return
 	}
+	t.keepOld(w, &r.slots[i])
 	t.remember(w, r, sub, r.slots[i])
 	r.slots[i].present, r.slots[i].dirty, r.slots[i].seq = false, true, w.event.Seq
+}
+
+// keepOld hashes a stored row before it is replaced: the kept digest loses it when the change is written.
+func (t *Table[S, R]) keepOld(w *Set, s *slot[R]) {
+	if w.keeper == nil || !s.stored || s.kept != nil {
+		return
+	}
+	w.tuple.reset()
+	encodeRow(&w.tuple, &s.row, t.Encode)
+	h := w.keeper.hash(w.keeper.tenant(w.current.key.Tenant), &t.Description, w.tuple.b)
+	s.kept = &h
 }
 
 // Append adds a row to an append-only table, with the same refusals as Put.
@@ -184,7 +198,7 @@ func encodeRow[R any](t *Tuple, row *R, encode func(*Tuple, *R)) {
 
 func (r *rowsOf[S, R]) empty() bool { return len(r.slots) == 0 }
 
-func (r *rowsOf[S, R]) changes(t *Tuple, upsert, remove func()) {
+func (r *rowsOf[S, R]) changes(t *Tuple, upsert func(*lanes) *lanes, remove func(*lanes)) {
 	for i := range r.slots {
 		s := &r.slots[i]
 		if !s.dirty || (!s.present && !s.stored) {
@@ -193,9 +207,9 @@ func (r *rowsOf[S, R]) changes(t *Tuple, upsert, remove func()) {
 		t.reset()
 		encodeRow(t, &s.row, r.table.Encode)
 		if s.present {
-			upsert()
+			s.kept = upsert(s.kept)
 		} else {
-			remove()
+			remove(s.kept)
 		}
 	}
 }

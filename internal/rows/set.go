@@ -39,6 +39,7 @@ type Set struct {
 	bytes   int
 	scratch []byte
 	held    int
+	keeper  *keeper // of a live set that keeps digests; nil = none
 }
 
 type appendedRow struct {
@@ -55,8 +56,9 @@ type entity struct {
 // entityRows are the rows of one entity in one table.
 type entityRows interface {
 	empty() bool
-	// changes hands over what Flush has to write: tuples to upsert, keys to delete; clean marks it as written.
-	changes(t *Tuple, upsert, remove func())
+	// changes hands over what Flush has to write: tuples to upsert, keys to delete; clean marks it as written. was is the
+	// hash of the stored row, nil where none is stored or none is kept; upsert returns the new one.
+	changes(t *Tuple, upsert func(was *lanes) *lanes, remove func(was *lanes))
 	clean()
 	// each hands over every row, encoded in t.
 	each(t *Tuple, row func(seq uint64))

@@ -1,6 +1,7 @@
 package rows
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -86,6 +87,7 @@ func (t *Table[S, R]) newRows() entityRows           { return &rowsOf[S, R]{tabl
 type Schema struct {
 	all      []AnyTable
 	byEntity map[string][]stateful // tables of one kind of entity, by slot; held entities first
+	byID     []int                 // indices of all tables, ordered by TableID
 	any      []stateful            // what an entity of an unknown kind has: only the quarantine
 }
 
@@ -105,6 +107,13 @@ func Define(tables ...AnyTable) *Schema {
 			s.byEntity[d.Entity] = append(s.byEntity[d.Entity], table)
 		}
 	}
+	for i := range s.all {
+		s.byID = append(s.byID, i)
+	}
+	slices.SortFunc(s.byID, func(a, b int) int {
+		left, right := s.all[a].describe().ID(), s.all[b].describe().ID()
+		return bytes.Compare(left[:], right[:])
+	})
 	return s
 }
 

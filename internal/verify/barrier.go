@@ -82,7 +82,7 @@ type barrier struct {
 	BarrierConfig
 	id    string
 	seq   uint64
-	snaps []*snapshot // by edition
+	snaps []*sharedSnapshot // by edition
 }
 
 func (b *barrier) close(ctx context.Context) {
@@ -166,7 +166,7 @@ func (b *barrier) try(ctx context.Context) error {
 		return err
 	}
 	for _, number := range b.Editions {
-		var s *snapshot
+		var s *sharedSnapshot
 		if len(b.snaps) == 0 {
 			s, err = takeSnapshot(ctx, b.DB, number, b.Shard, b.Readers)
 		} else {

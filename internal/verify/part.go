@@ -165,7 +165,7 @@ func (p *part) dense(e *envelope.Event) error {
 	return nil
 }
 
-func (p *part) compare(ctx context.Context, snap *snapshot, digests *rows.Digests) (*partResult, error) {
+func (p *part) compare(ctx context.Context, snap *sharedSnapshot, digests *rows.Digests) (*partResult, error) {
 	p.Progress(Progress{Phase: "compare", Part: len(p.parts) + 1, Parts: len(p.parts) + len(p.pending), Done: snap.seq(), Total: snap.seq()})
 	if err := p.c.Compare(ctx, snap.txs[0], snap.txs[1:]...); err != nil {
 		return nil, err
@@ -197,7 +197,7 @@ func (v *verification) take(r *partResult) {
 
 // drill names the rows behind sums of append-only tables that differ, of fewer entities at a time where they do not fit
 // into memory.
-func (p *part) drill(ctx context.Context, snap *snapshot, tenant string, tables []string) error {
+func (p *part) drill(ctx context.Context, snap *sharedSnapshot, tenant string, tables []string) error {
 	pending := []piece{{0, 1}}
 	for len(pending) > 0 {
 		at := pending[0]
@@ -214,7 +214,7 @@ func (p *part) drill(ctx context.Context, snap *snapshot, tenant string, tables 
 	return nil
 }
 
-func (p *part) drillPiece(ctx context.Context, snap *snapshot, tenant string, tables []string, at piece) error {
+func (p *part) drillPiece(ctx context.Context, snap *sharedSnapshot, tenant string, tables []string, at piece) error {
 	selects := func(key envelope.Key) bool { return p.selects(key, p.piece) && drillPart(key, at) }
 	drill := rows.NewDrill(p.Schema, tenant, tables, selects, p.budget())
 	err := eventsOf(ctx, p.Shard, tenant, 0, snap.seq(), func(e *envelope.Event) error {

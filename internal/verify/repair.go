@@ -603,7 +603,7 @@ func (r *repair) count(ctx context.Context) (*Repaired, error) {
 	}
 }
 
-func (r *repair) countSome(ctx context.Context, snap *snapshot, keys []envelope.Key, out *Repaired) error {
+func (r *repair) countSome(ctx context.Context, snap *sharedSnapshot, keys []envelope.Key, out *Repaired) error {
 	want, err := r.fold(ctx, keys)
 	if err != nil {
 		return err

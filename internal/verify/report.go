@@ -23,7 +23,7 @@ type Report struct {
 	Scope      Scope    `json:"scope"`
 	NotChecked []string `json:"not_checked"`
 	// Positions has more than one entry where parts have taken snapshots of their own.
-	Positions []Position     `json:"positions"`
+	Positions []PartsAt      `json:"positions"`
 	Resumed   bool           `json:"resumed"` // parts of an earlier run, cut short, are among them
 	Events    uint64         `json:"events"`  // read, up to the highest position
 	Rows      int64          `json:"rows"`
@@ -46,8 +46,8 @@ type Report struct {
 	DurationMs int64     `json:"duration_ms"`
 }
 
-// Position is a sequence at which parts of the key space were compared.
-type Position struct {
+// PartsAt is a sequence at which parts of the key space were compared.
+type PartsAt struct {
 	Seq   uint64      `json:"seq"`
 	Parts []Part      `json:"parts"`
 	Chain ChainResult `json:"chain"`
@@ -118,20 +118,20 @@ func (v *verification) report() *Report {
 }
 
 // positions groups the parts by where they were compared, lowest first.
-func (v *verification) positions() []Position {
-	var out []Position
+func (v *verification) positions() []PartsAt {
+	var out []PartsAt
 	for _, p := range v.parts {
-		i := slices.IndexFunc(out, func(at Position) bool { return at.Seq == p.Seq })
+		i := slices.IndexFunc(out, func(at PartsAt) bool { return at.Seq == p.Seq })
 		if i < 0 {
 			i = len(out)
-			out = append(out, Position{Seq: p.Seq, Chain: v.chainAt(p)})
+			out = append(out, PartsAt{Seq: p.Seq, Chain: v.chainAt(p)})
 		}
 		if out[i].Chain.Actual != fmt.Sprintf("%x", p.chain) {
 			out[i].Chain.Equal = false // two checkpoints at one position
 		}
 		out[i].Parts = append(out[i].Parts, Part{p.Number, p.Of, p.Taken, p.HeldMs})
 	}
-	slices.SortFunc(out, func(a, b Position) int { return cmp.Compare(a.Seq, b.Seq) })
+	slices.SortFunc(out, func(a, b PartsAt) int { return cmp.Compare(a.Seq, b.Seq) })
 	return out
 }
 

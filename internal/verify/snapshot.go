@@ -11,8 +11,8 @@ import (
 	"github.com/refold-dev/refold/internal/postgres/db"
 )
 
-// snapshot is one instant of the database, over several connections: a checkpoint and the rows that belong to it.
-type snapshot struct {
+// sharedSnapshot is one instant of the database, over several connections: a checkpoint and the rows that belong to it.
+type sharedSnapshot struct {
 	cp    db.ControlCheckpoint
 	txs   []pgx.Tx // at least one
 	name  string   // for others to join it
@@ -20,8 +20,8 @@ type snapshot struct {
 }
 
 // takeSnapshot opens a snapshot on the primary, over so many connections.
-func takeSnapshot(ctx context.Context, d *postgres.DB, edition int64, shard journal.Shard, readers int) (*snapshot, error) {
-	s := &snapshot{taken: time.Now()}
+func takeSnapshot(ctx context.Context, d *postgres.DB, edition int64, shard journal.Shard, readers int) (*sharedSnapshot, error) {
+	s := &sharedSnapshot{taken: time.Now()}
 	if err := s.open(ctx, d, edition, shard, readers); err != nil {
 		s.close(ctx)
 		return nil, fmt.Errorf("open the snapshot: %w", err)
@@ -29,7 +29,7 @@ func takeSnapshot(ctx context.Context, d *postgres.DB, edition int64, shard jour
 	return s, nil
 }
 
-func (s *snapshot) open(ctx context.Context, d *postgres.DB, edition int64, shard journal.Shard, readers int) error {
+func (s *sharedSnapshot) open(ctx context.Context, d *postgres.DB, edition int64, shard journal.Shard, readers int) error {
 	if err := s.begin(ctx, d, edition); err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func (s *snapshot) open(ctx context.Context, d *postgres.DB, edition int64, shar
 }
 
 // begin adds a connection.
-func (s *snapshot) begin(ctx context.Context, d *postgres.DB, edition int64) error {
+func (s *sharedSnapshot) begin(ctx context.Context, d *postgres.DB, edition int64) error {
 	pool, err := d.Verifier(ctx, edition)
 	if err != nil {
 		return err
@@ -71,8 +71,8 @@ func (s *snapshot) begin(ctx context.Context, d *postgres.DB, edition int64) err
 }
 
 // join opens the same instant for another edition. s must stay open meanwhile.
-func (s *snapshot) join(ctx context.Context, d *postgres.DB, edition int64, shard journal.Shard, readers int) (*snapshot, error) {
-	other := &snapshot{name: s.name, taken: s.taken}
+func (s *sharedSnapshot) join(ctx context.Context, d *postgres.DB, edition int64, shard journal.Shard, readers int) (*sharedSnapshot, error) {
+	other := &sharedSnapshot{name: s.name, taken: s.taken}
 	if err := other.open(ctx, d, edition, shard, readers); err != nil {
 		other.close(ctx)
 		return nil, fmt.Errorf("join the snapshot: %w", err)
@@ -80,18 +80,18 @@ func (s *snapshot) join(ctx context.Context, d *postgres.DB, edition int64, shar
 	return other, nil
 }
 
-func (s *snapshot) close(ctx context.Context) {
+func (s *sharedSnapshot) close(ctx context.Context) {
 	for _, tx := range s.txs {
 		_ = tx.Rollback(context.WithoutCancel(ctx)) // it only read
 	}
 	s.txs = nil
 }
 
-func (s *snapshot) seq() uint64 { return uint64(s.cp.Seq) }
+func (s *sharedSnapshot) seq() uint64 { return uint64(s.cp.Seq) }
 
 // continues fails when the journal is not that of the checkpoint, or ends before it: that is no difference, but two
 // stores that do not belong together.
-func (s *snapshot) continues(ctx context.Context, shard journal.Shard, facts journal.Facts) error {
+func (s *sharedSnapshot) continues(ctx context.Context, shard journal.Shard, facts journal.Facts) error {
 	if s.cp.JournalID != facts.JournalID || s.cp.Stream != facts.Stream {
 		return fmt.Errorf("the checkpoint is of journal %s (%s), this one is %s (%s)", s.cp.JournalID, s.cp.Stream, facts.JournalID, facts.Stream)
 	}

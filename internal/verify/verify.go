@@ -61,7 +61,7 @@ type Config struct {
 	// Scope narrows to one tenant. nil = nobody listens.
 	Each func(e *envelope.Event, digest envelope.Digest) error
 
-	barrier *snapshot // taken by Barrier: all parts share it, however old it becomes
+	barrier *sharedSnapshot // taken by Barrier: all parts share it, however old it becomes
 }
 
 const (
@@ -69,7 +69,6 @@ const (
 	MemoryBytesDefault = 1 << 30
 	// eventBytesEstimate is what an event adds to the working set, on average; a part that turns out bigger is split.
 	eventBytesEstimate = 350
-	digestBytes        = 2200 // of one tenant and table
 	// digestsShare is which part of the memory digests may take, and digestsMin how many there may be at least.
 	digestsShare       = 8
 	digestsMin         = 256
@@ -139,7 +138,7 @@ type verification struct {
 	facts    journal.Facts
 	log      runLog
 	seen     *observed // of the whole journal
-	snap     *snapshot
+	snap     *sharedSnapshot
 	homes    map[string]int // in which shard each tenant lives; nil with one shard
 	parts    []partResult
 	pending  []piece
@@ -223,7 +222,7 @@ func (v *verification) next(ctx context.Context) error {
 }
 
 // snapshot returns the snapshot for the next part: the one there is while it is young.
-func (v *verification) snapshotFor(ctx context.Context) (*snapshot, error) {
+func (v *verification) snapshotFor(ctx context.Context) (*sharedSnapshot, error) {
 	if v.snap != nil {
 		return v.snap, nil
 	}

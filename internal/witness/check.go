@@ -185,11 +185,11 @@ func (c *Checker) lose(ctx context.Context, seq uint64, what, detail string) err
 
 func (c *Checker) suspect(e *envelope.Event, row *db.ControlJournalPage, want [digestBytes]byte, got envelope.Digest) {
 	if len(c.suspects) >= FaultsMax {
-		c.fault(Fault{What: Changed, Seq: e.Seq, Entity: e.Key.String()})
+		c.fault(Fault{What: Changed, Seq: e.Seq, Entity: e.String()})
 		return
 	}
 	got16 := [digestBytes]byte(got[:digestBytes])
-	c.suspects = append(c.suspects, suspect{seq: e.Seq, entity: e.Key.String(), want: want, got: got16, page: row.FirstSeq})
+	c.suspects = append(c.suspects, suspect{seq: e.Seq, entity: e.String(), want: want, got: got16, page: row.FirstSeq})
 }
 
 // endPage compares the chain at the end of a page. An honest page whose digests differ has another chain, too.

@@ -134,6 +134,31 @@ type ControlJournalPage struct {
 	ReadAt time.Time
 }
 
+type ControlKeptDigest struct {
+	Edition  int64
+	Shard    int32
+	TenantID string
+	// How many events of the tenant were applied; event_digest is the sum over them.
+	Events      int64
+	EventDigest []byte
+	// Count and sum of the rows of each table, packed; see package rows.
+	Tables []byte
+}
+
+// One random secret, made once, that keys all kept digests. Whoever has it can choose rows whose sums cancel.
+type ControlKeptKey struct {
+	One bool
+	Key []byte
+}
+
+// Which editions keep digests. No row: none are kept.
+type ControlKeptShard struct {
+	Edition int64
+	Shard   int32
+	// The digests are those of this sequence. Another one than the checkpoint's means that a binary which knows no digests has projected since: they are void.
+	Seq int64
+}
+
 type ControlLive struct {
 	Shard int32
 	// Empty for the default of the shard; a row with a tenant overrides it.
@@ -189,6 +214,19 @@ type ControlReport struct {
 	Digest   string
 	Document []byte
 	MadeAt   time.Time
+}
+
+// When the rows of each tenant were last held against its kept digests.
+type ControlScrub struct {
+	Edition   int64
+	TenantID  string
+	CheckedAt time.Time
+	ProvenAt  *time.Time
+	// The position of the last proof: how many events of the tenant the rows were the fold of.
+	ProvenEvents *int64
+	DamagedSince *time.Time
+	// Tables that differed at the last check.
+	Damaged []string
 }
 
 // Facts about this plane that outlive a process, such as migrations that ran unverified.

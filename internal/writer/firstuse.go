@@ -1,4 +1,4 @@
-package httpapi
+package writer
 
 import (
 	"context"
@@ -62,13 +62,13 @@ func (k *knownIDs) keep(key envelope.Key) {
 }
 
 // ensure makes an entity unless it is known to exist.
-func ensure[S, C any, E command.Payload](ctx context.Context, s *server, shard journal.Shard, c caller, entity string, id uuid.UUID,
+func ensure[S, C any, E command.Payload](ctx context.Context, w *Writer, shard journal.Shard, c Caller, entity string, id uuid.UUID,
 	evolve command.Evolve[S], decide command.Decide[S, C, E], cmd C) error {
 	key := c.key(entity, id)
-	if s.known.has(key) {
+	if w.known.has(key) {
 		return nil
 	}
-	request, err := c.request(ctx, entity, id, firstUse, entity+"."+firstUse, cmd)
+	request, err := c.request(Wish{ID: firstUse}, entity, id, entity+"."+firstUse, cmd)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func ensure[S, C any, E command.Payload](ctx context.Context, s *server, shard j
 	if _, err := command.Execute(ctx, shard, request, evolve, decide, cmd); err != nil && !exists(err) {
 		return err
 	}
-	s.known.add(key)
+	w.known.add(key)
 	return nil
 }
 
@@ -87,23 +87,23 @@ func exists(err error) bool {
 	return errors.As(err, &refusal) && (refusal.Code == command.Exists || refusal.Code == command.KeyReused)
 }
 
-func (s *server) ensureUser(ctx context.Context, shard journal.Shard, c caller) error {
-	return ensure(ctx, s, shard, c, user.Entity, c.user, user.Evolve, user.Decide, user.Command(user.Register{Subject: c.principal.Subject}))
+func (w *Writer) ensureUser(ctx context.Context, shard journal.Shard, c Caller) error {
+	return ensure(ctx, w, shard, c, user.Entity, c.User, user.Evolve, user.Decide, user.Command(user.Register{Subject: c.Principal.Subject}))
 }
 
 // ensureApp returns the id of the caller's app with this name.
-func (s *server) ensureApp(ctx context.Context, shard journal.Shard, c caller, name string) (uuid.UUID, error) {
-	id := app.ID(c.tenant.Key, c.tenant.ID, c.user, name)
-	err := ensure(ctx, s, shard, c, app.Entity, id, app.Evolve, app.Decide, app.Command(app.Register{OwnerID: c.user, Name: name, Active: true}))
+func (w *Writer) ensureApp(ctx context.Context, shard journal.Shard, c Caller, name string) (uuid.UUID, error) {
+	id := app.ID(c.Tenant.Key, c.Tenant.ID, c.User, name)
+	err := ensure(ctx, w, shard, c, app.Entity, id, app.Evolve, app.Decide, app.Command(app.Register{OwnerID: c.User, Name: name, Active: true}))
 	return id, err
 }
 
 // ensureCategories returns the ids of the tenant's categories with these names, each once, in the order of the ids.
-func (s *server) ensureCategories(ctx context.Context, shard journal.Shard, c caller, names []string) ([]uuid.UUID, error) {
+func (w *Writer) ensureCategories(ctx context.Context, shard journal.Shard, c Caller, names []string) ([]uuid.UUID, error) {
 	var ids []uuid.UUID
 	for _, name := range names {
-		id := category.ID(c.tenant.Key, c.tenant.ID, name)
-		err := ensure(ctx, s, shard, c, category.Entity, id, category.Evolve, category.Decide, category.Command(category.Define{Name: name}))
+		id := category.ID(c.Tenant.Key, c.Tenant.ID, name)
+		err := ensure(ctx, w, shard, c, category.Entity, id, category.Evolve, category.Decide, category.Command(category.Define{Name: name}))
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,94 @@
+package rows
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+
+	"lukechampine.com/blake3"
+	"lukechampine.com/blake3/guts"
+)
+
+// LtHash is an order-free, collision-resistant checksum of a set of rows: LtHash16 (Bellare and Micciancio 1997;
+// Lewi et al., "Securing Update Propagation with Homomorphic Hashing", 2019) with BLAKE3 as the extendable output
+// function: 1,024 lanes of 16 bits, added lane by lane. Adding and removing rows commute; the zero value is the
+// digest of no rows.
+type LtHash struct {
+	lanes [lanesWords]uint64 // four lanes each, the first one in the lowest bits
+	Count int64
+}
+
+const (
+	lanesBytes = 2048
+	lanesWords = lanesBytes / 8
+	laneTops   = 0x8000_8000_8000_8000 // the highest bit of each lane of a word
+)
+
+// Add adds an element.
+func (h *LtHash) Add(element []byte) {
+	var out [lanesBytes]byte
+	expand(&out, element)
+	for i := range h.lanes {
+		h.lanes[i] = addLanes(h.lanes[i], binary.LittleEndian.Uint64(out[8*i:]))
+	}
+	h.Count++
+}
+
+// Remove takes an element out again.
+func (h *LtHash) Remove(element []byte) {
+	var out [lanesBytes]byte
+	expand(&out, element)
+	for i := range h.lanes {
+		h.lanes[i] = subtractLanes(h.lanes[i], binary.LittleEndian.Uint64(out[8*i:]))
+	}
+	h.Count--
+}
+
+// Merge adds all elements of another set.
+func (h *LtHash) Merge(other *LtHash) {
+	for i := range h.lanes {
+		h.lanes[i] = addLanes(h.lanes[i], other.lanes[i])
+	}
+	h.Count += other.Count
+}
+
+// Sum is the digest to show: BLAKE3 over the lanes, in hex.
+func (h *LtHash) Sum() string {
+	var b [lanesBytes]byte
+	for i, word := range h.lanes {
+		binary.LittleEndian.PutUint64(b[8*i:], word)
+	}
+	sum := blake3.Sum256(b[:])
+	return hex.EncodeToString(sum[:])
+}
+
+// addLanes adds four lanes at once: what would be carried into the next lane is kept out of the sum of the lower bits.
+func addLanes(a, b uint64) uint64 {
+	return (a&^laneTops + b&^laneTops) ^ (a^b)&laneTops
+}
+
+func subtractLanes(a, b uint64) uint64 {
+	return (a | laneTops) - b&^laneTops ^ (a^^b)&laneTops
+}
+
+// expand is the extendable output of BLAKE3. Elements of one chunk, which nearly all are, are expanded without the
+// library's reader: that allocates, and starts goroutines for outputs of this size.
+func expand(out *[lanesBytes]byte, element []byte) {
+	if len(element) > guts.ChunkSize {
+		*out = expandLong(element)
+		return
+	}
+	const half = guts.MaxSIMD * guts.BlockSize
+	node := guts.CompressChunk(element, &guts.IV, 0, 0)
+	node.Flags |= guts.FlagRoot
+	node.Counter = 0
+	guts.CompressBlocks((*[half]byte)(out[:half]), node)
+	node.Counter = guts.MaxSIMD
+	guts.CompressBlocks((*[half]byte)(out[half:]), node)
+}
+
+func expandLong(element []byte) (out [lanesBytes]byte) {
+	x := blake3.New(32, nil)
+	x.Write(element)
+	x.XOF().Read(out[:])
+	return out
+}

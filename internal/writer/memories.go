@@ -1,0 +1,146 @@
+package writer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/google/uuid"
+
+	"github.com/refold-dev/refold/internal/command"
+	"github.com/refold-dev/refold/internal/journal"
+	"github.com/refold-dev/refold/internal/memory"
+	"github.com/refold-dev/refold/internal/reader"
+)
+
+// NewMemory is a memory to be added. App and categories are named; those that do not exist yet are made.
+type NewMemory struct {
+	Content    string
+	Metadata   json.RawMessage // a JSON object; nil = {}
+	App        *string
+	Categories []string
+}
+
+// MemoryChange replaces what is not nil.
+type MemoryChange struct {
+	Content    *string
+	Metadata   json.RawMessage
+	Categories *[]string // the whole new set
+}
+
+// AddMemory adds a memory. Its id depends on the caller and the wish alone, so a repeated wish gets the same memory.
+// appID is that of its app, nil without one. It fails with ErrAppPaused, and as command.Execute does.
+func (w *Writer) AddMemory(ctx context.Context, c Caller, wish Wish, m NewMemory) (_ Done, appID *uuid.UUID, err error) {
+	shard, position, err := w.open(ctx, c)
+	if err != nil {
+		return Done{}, nil, err
+	}
+	id := memory.NewID(c.Tenant.Key, c.Tenant.ID, c.Principal.Subject, wish.ID)
+	add, paused, err := w.prepare(ctx, shard, c, m)
+	if err != nil {
+		return Done{}, nil, err
+	}
+	request, err := c.request(wish, memory.Entity, id, "memory.add", add)
+	if err != nil {
+		return Done{}, nil, err
+	}
+	decide := memory.Decide
+	if paused {
+		// An earlier attempt may have been accepted before the app was paused, and is then the answer.
+		decide = func(memory.State, memory.Command) (memory.Payload, error) { return nil, ErrAppPaused }
+	}
+	request.Fresh = true
+	outcome, err := command.Execute(ctx, shard, request, memory.Evolve, decide, memory.Command(add))
+	return done(id, outcome, position), add.AppID, err
+}
+
+// prepare makes user, app and categories on first use and returns the command; paused tells that the app takes no
+// new memories.
+func (w *Writer) prepare(ctx context.Context, shard journal.Shard, c Caller, m NewMemory) (add memory.Add, paused bool, err error) {
+	add = memory.Add{UserID: c.User, Content: m.Content, Metadata: m.Metadata}
+	// Nothing is made for a memory that cannot be stored.
+	if err := memory.Validate(add); err != nil {
+		return add, false, err
+	}
+	if err := w.ensureUser(ctx, shard, c); err != nil {
+		return add, false, err
+	}
+	if m.App != nil {
+		id, err := w.ensureApp(ctx, shard, c, *m.App)
+		if err != nil {
+			return add, false, err
+		}
+		add.AppID = &id
+		if paused, err = w.isPaused(ctx, c, id); err != nil {
+			return add, false, err
+		}
+	}
+	if m.Categories != nil {
+		add.CategoryIDs, err = w.ensureCategories(ctx, shard, c, m.Categories)
+	}
+	return add, paused, err
+}
+
+// isPaused asks the rows: an app that is not there yet takes memories.
+func (w *Writer) isPaused(ctx context.Context, c Caller, id uuid.UUID) (bool, error) {
+	app, _, err := w.reader.App(ctx, c.Reads(), reader.Freshness{}, id)
+	if errors.Is(err, reader.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && !app.IsActive, err
+}
+
+// ChangeMemory changes content, metadata or categories of a memory.
+func (w *Writer) ChangeMemory(ctx context.Context, c Caller, wish Wish, id uuid.UUID, m MemoryChange) (Done, error) {
+	return w.onMemory(ctx, c, wish, id, "memory.change", func(shard journal.Shard) (memory.Command, error) {
+		change := memory.Change{By: c.User, Content: m.Content, Metadata: m.Metadata}
+		if m.Categories == nil {
+			return change, nil
+		}
+		ids, err := w.ensureCategories(ctx, shard, c, *m.Categories)
+		change.CategoryIDs = &ids
+		return change, err
+	})
+}
+
+// ArchiveMemory archives a memory.
+func (w *Writer) ArchiveMemory(ctx context.Context, c Caller, wish Wish, id uuid.UUID) (Done, error) {
+	return w.onMemory(ctx, c, wish, id, "memory.archive", always(memory.Archive{By: c.User}))
+}
+
+// PauseMemory pauses a memory.
+func (w *Writer) PauseMemory(ctx context.Context, c Caller, wish Wish, id uuid.UUID) (Done, error) {
+	return w.onMemory(ctx, c, wish, id, "memory.pause", always(memory.Pause{By: c.User}))
+}
+
+// ActivateMemory makes a memory active again.
+func (w *Writer) ActivateMemory(ctx context.Context, c Caller, wish Wish, id uuid.UUID) (Done, error) {
+	return w.onMemory(ctx, c, wish, id, "memory.activate", always(memory.Activate{By: c.User}))
+}
+
+// DeleteMemory deletes a memory.
+func (w *Writer) DeleteMemory(ctx context.Context, c Caller, wish Wish, id uuid.UUID) (Done, error) {
+	return w.onMemory(ctx, c, wish, id, "memory.delete", always(memory.Delete{By: c.User}))
+}
+
+func always(cmd memory.Command) func(journal.Shard) (memory.Command, error) {
+	return func(journal.Shard) (memory.Command, error) { return cmd, nil }
+}
+
+// onMemory runs a command on a memory that is there already.
+func (w *Writer) onMemory(ctx context.Context, c Caller, wish Wish, id uuid.UUID, name string, makeCommand func(journal.Shard) (memory.Command, error)) (Done, error) {
+	shard, position, err := w.open(ctx, c)
+	if err != nil {
+		return Done{}, err
+	}
+	cmd, err := makeCommand(shard)
+	if err != nil {
+		return Done{}, err
+	}
+	request, err := c.request(wish, memory.Entity, id, name, cmd)
+	if err != nil {
+		return Done{}, err
+	}
+	outcome, err := command.Execute(ctx, shard, request, memory.Evolve, memory.Decide, cmd)
+	return done(id, outcome, position), err
+}
