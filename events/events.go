@@ -95,6 +95,8 @@ func (s *scanner) payload(kind string) Payload {
 		return decodeMemorySupplemented(s)
 	case kindJournalCreated:
 		return decodeJournalCreated(s)
+	case kindJournalReconciled:
+		return decodeJournalReconciled(s)
 	case kindTenantCreated:
 		return decodeTenantCreated(s)
 	case kindBarrierRaised:
@@ -113,6 +115,6 @@ func Kinds() []string {
 		kindCategoryDefined,
 		kindMemoryAdded, kindMemoryChanged, kindMemoryActivated, kindMemoryPaused, kindMemoryArchived,
 		kindMemoryDeleted, kindMemoryImported, kindMemorySupplemented,
-		kindJournalCreated, kindTenantCreated, kindBarrierRaised, kindRowsRepaired,
+		kindJournalCreated, kindJournalReconciled, kindTenantCreated, kindBarrierRaised, kindRowsRepaired,
 	}
 }

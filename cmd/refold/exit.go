@@ -11,6 +11,7 @@ import (
 	"github.com/refold-dev/refold/internal/openmemory"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/postgres"
+	"github.com/refold-dev/refold/internal/reconcile"
 	"github.com/refold-dev/refold/internal/verify"
 	"github.com/spf13/cobra"
 )
@@ -29,7 +30,7 @@ const (
 const exitCodesHelp = `0  done
 1  failed; the message says what and what next
 2  the command line is wrong
-3  a check found something that is not as it must be: rows, a report, a backup
+3  a check found something that is not as it must be: rows, a report, a backup, two stores that do not fit
 4  lag or time-out: it may be done later
 5  the data directory is in use by another process, or nothing runs where something must
 6  refused: a rule says no, and nothing was changed
@@ -67,6 +68,7 @@ func refused(err error) bool {
 		edition.ErrNotVerified, edition.ErrTail, edition.ErrHoldsMore, edition.ErrShape, edition.ErrState, edition.ErrLive,
 		edition.ErrCursors, edition.ErrAnswering, edition.ErrDisk, edition.ErrWasLive, edition.ErrNoStandby, edition.ErrNoEdition, directory.ErrNoTenant,
 		verify.ErrLiveMixed, verify.ErrNoDigests, verify.ErrNotComparable, verify.ErrDigests, postgres.ErrLoginExists, postgres.ErrNoLogin, plane.ErrJournalLost,
+		edition.ErrPast, reconcile.ErrRestore, reconcile.ErrServing, reconcile.ErrChanged,
 	} {
 		if errors.Is(err, refusal) {
 			return true

@@ -93,7 +93,7 @@ func quickTable(w *tabwriter.Writer, reports []*verify.QuickReport) {
 		if !r.Clean {
 			verdict = fmt.Sprintf("NOT CLEAN: %d differences", r.Total)
 		}
-		row(w, fmt.Sprintf("edition %d at %s: %s (%d rows, %d tenants, %s)", r.Edition, positions(r.Positions), verdict, r.Rows, len(r.Digests.Tenants),
+		row(w, fmt.Sprintf("edition %d at %s: %s (%d rows, %d tenants, %s)", r.Edition, positions(r.Positions), verdict, r.Rows, len(r.Tenants),
 			time.Duration(r.DurationMs)*time.Millisecond))
 		for _, d := range r.Differences {
 			row(w, "  "+describeQuick(d))
@@ -230,9 +230,8 @@ func readDigests(name string) (*verify.Digests, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	defer file.Close()
 	body, err := io.ReadAll(io.LimitReader(file, verify.DigestsBytesMax+1))
-	if err != nil {
+	if err := errors.Join(err, file.Close()); err != nil {
 		return nil, err
 	}
 	d, err := verify.ParseDigests(body)

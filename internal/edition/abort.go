@@ -65,7 +65,7 @@ func (m *Editions) markAborted(ctx context.Context, tx pgx.Tx, number int64) err
 	if _, err := q.EditionSetState(ctx, db.EditionSetStateParams{State: "retired", Number: number, Epoch: epoch}); err != nil {
 		return err
 	}
-	if err := q.CheckpointDelete(ctx, number); err != nil {
+	if err := errors.Join(q.CheckpointDelete(ctx, number), q.AppliedDelete(ctx, number)); err != nil {
 		return err
 	}
 	if err := forgetKept(ctx, q, number); err != nil {

@@ -1,6 +1,7 @@
 package edition
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -208,6 +209,9 @@ func (b *build) plan(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("shard %d: %w", shard.Number(), err)
 		}
+		if err := continues(ctx, shard, state); err != nil {
+			return fmt.Errorf("shard %d: %w", shard.Number(), err)
+		}
 		all = append(all, state)
 	}
 	last, err := b.lastFigures(ctx)
@@ -215,6 +219,29 @@ func (b *build) plan(ctx context.Context) error {
 		return err
 	}
 	b.track.plan(all, last)
+	return nil
+}
+
+// continues refuses to go on with a build whose head the journal does not hold: what was loaded is of another past, and
+// its end would never come.
+func continues(ctx context.Context, shard journal.Shard, s db.ControlEditionShard) error {
+	facts, err := shard.Facts(ctx)
+	if err != nil {
+		return err
+	}
+	if uint64(s.Head) > facts.LastSeq {
+		return fmt.Errorf("it builds up to %d, the journal ends at %d: %w, or abort it", s.Head, facts.LastSeq, ErrPast)
+	}
+	if s.PassesDone == 0 || s.Head == 0 {
+		return nil
+	}
+	e, err := shard.At(ctx, uint64(s.Head))
+	if err != nil {
+		return err
+	}
+	if digest, _ := e.Digest(nil); !bytes.Equal(digest[:], s.EventDigest) {
+		return fmt.Errorf("the journal holds another event at %d than the one it has loaded: %w, or abort it", s.Head, ErrPast)
+	}
 	return nil
 }
 
@@ -457,6 +484,7 @@ type pass struct {
 	state   db.ControlEditionShard
 	pacer   *pacer
 	history History
+	ledger  recorder
 	started time.Time
 	folded  time.Time
 	waited  time.Duration // before it
@@ -517,6 +545,9 @@ func (p *pass) record(ctx context.Context, q *db.Queries, rows int64) error {
 	if err != nil {
 		return err
 	}
+	if err := p.ledger.write(ctx, q, s); err != nil {
+		return err
+	}
 	took := db.BuildAddParams{
 		Edition: p.number, RowsLoaded: rows, ReplayMs: p.folded.Sub(p.started).Milliseconds(), LoadMs: time.Since(p.folded).Milliseconds(),
 		HeldBackMs: (p.throttle.waited.time() - p.waited).Milliseconds(),
@@ -532,11 +563,15 @@ func (p *pass) record(ctx context.Context, q *db.Queries, rows int64) error {
 func (p *pass) fold(ctx context.Context, loader *rows.Loader) error {
 	set := rows.NewReplay(p.Schema, loader.Append)
 	p.history = History{Chained: p.state.PassesDone == 0}
+	p.ledger = p.recorder()
 	var digest envelope.Digest
 	var scratch []byte
 	passes, done, every := int(p.state.Passes), int(p.state.PassesDone), p.pacer.every()
 	err := read(ctx, p.shard, journal.FollowOptions{Pull: p.pull()}, uint64(p.state.Head), func(e *envelope.Event) error {
 		p.history.Add(e)
+		if p.history.Chained {
+			p.ledger.add(e, &p.history)
+		}
 		if e.Seq%every == 0 {
 			if err := p.pacer.pause(ctx, int(every)); err != nil {
 				return err

@@ -54,6 +54,9 @@ var (
 	ErrNeverLevel = errors.New("the edition will never come level")
 	// ErrNoStandby: there is nothing to roll back to.
 	ErrNoStandby = errors.New("there is no previous edition to roll back to")
+	// ErrPast: the edition has folded events that the journal does not hold, because one of them was restored to another
+	// point. See `refold reconcile`.
+	ErrPast = errors.New("the edition is of a past that the journal has given up: see `refold reconcile`")
 	// ErrNoEdition: no edition has this number.
 	ErrNoEdition = errors.New("no such edition")
 )
@@ -68,6 +71,9 @@ type Editions struct {
 	Logger *slog.Logger
 	// MemoryBytes bounds the working set of a build; 0 = 1 GiB.
 	MemoryBytes int
+	// LedgerEvents is how many of the newest events the ledger of a build names, as far as an eighth of its memory allows; 0 =
+	// ledger.KeepDefault, negative = none.
+	LedgerEvents int
 	// Rate bounds how many events a second a build reads, and rows it loads; 0 = as many as it can.
 	Rate int
 	// LagMax is how many events the live edition may be behind before a build makes way for it; 0 = 500.

@@ -277,6 +277,48 @@ func (c *change) admitted(ctx context.Context) (from, to int64, err error) {
 	return live.Edition, to, c.admits(ctx, to, live.Edition)
 }
 
+// yardstick is what an edition is held against to take over from the live one.
+type yardstick struct {
+	// seq is with what it must be level.
+	seq int64
+	// past: the live edition is of an incarnation that was given up, and counts events that the journal does not hold.
+	// The end of the journal takes its place, and it is no measure for anything else: not even a rollback from it goes to
+	// rows that were not verified.
+	past bool
+}
+
+// yardstick compares what two checkpoints stand on. An edition of an earlier incarnation than the live one, or of another
+// journal, never takes over.
+func (c *change) yardstick(ctx context.Context, live, to db.ControlCheckpoint) (yardstick, error) {
+	switch {
+	case live.JournalID != to.JournalID || to.Incarnation < live.Incarnation:
+		return yardstick{}, fmt.Errorf("edition %d: %w", to.Edition, ErrPast)
+	case to.Incarnation == live.Incarnation:
+		return yardstick{seq: live.Seq}, nil
+	}
+	facts, err := c.Shards[c.shard].Facts(ctx)
+	if err != nil {
+		return yardstick{}, err
+	}
+	if facts.JournalID != to.JournalID || int64(facts.Incarnation) != to.Incarnation {
+		return yardstick{}, fmt.Errorf("edition %d: %w", to.Edition, ErrPast)
+	}
+	return yardstick{seq: int64(facts.LastSeq), past: true}, nil
+}
+
+// yardstickNow is the yardstick of two editions, with nothing held.
+func (c *change) yardstickNow(ctx context.Context, q *db.Queries, live, to int64) (yardstick, error) {
+	from, err := q.CheckpointGet(ctx, db.CheckpointGetParams{Edition: live, Shard: c.shard})
+	if err != nil {
+		return yardstick{}, fmt.Errorf("checkpoint of edition %d: %w", live, err)
+	}
+	cp, err := checkpointOf(ctx, q, to, c.shard)
+	if err != nil {
+		return yardstick{}, err
+	}
+	return c.yardstick(ctx, from, cp)
+}
+
 // pointer is the row that the change begins from: the tenant's own, else the one of its shard.
 func (c *change) pointer(ctx context.Context, q *db.Queries) (db.ControlLive, error) {
 	all, err := q.LiveList(ctx)
@@ -297,11 +339,15 @@ func (c *change) pointer(ctx context.Context, q *db.Queries) (db.ControlLive, er
 
 // admits refuses what needs no position to be refused.
 func (c *change) admits(ctx context.Context, to, live int64) error {
-	if c.reason != reasonRollback && c.VerifyMigrations {
-		pool, err := c.DB.Operator(ctx)
-		if err != nil {
-			return err
-		}
+	pool, err := c.DB.Operator(ctx)
+	if err != nil {
+		return err
+	}
+	by, err := c.yardstickNow(ctx, db.New(pool), live, to)
+	if err != nil {
+		return err
+	}
+	if (c.reason != reasonRollback || by.past) && c.VerifyMigrations {
 		verified, err := c.verifiedAt(ctx, db.New(pool), to, c.shard)
 		if err != nil {
 			return err
@@ -309,6 +355,9 @@ func (c *change) admits(ctx context.Context, to, live int64) error {
 		if verified == nil {
 			return ErrNotVerified
 		}
+	}
+	if by.past {
+		return nil
 	}
 	return c.holdsNoMore(ctx, to, live)
 }
@@ -318,17 +367,17 @@ func (c *change) near(ctx context.Context, q *db.Queries, to, live int64) error 
 	ctx, cancel := context.WithTimeout(ctx, nearWait)
 	defer cancel()
 	for {
-		ahead, err := q.CheckpointGet(ctx, db.CheckpointGetParams{Edition: live, Shard: c.shard})
+		by, err := c.yardstickNow(ctx, q, live, to)
 		if err != nil {
-			return fmt.Errorf("checkpoint of edition %d: %w", live, err)
+			return err
 		}
 		cp, err := checkpointOf(ctx, q, to, c.shard)
-		if err != nil || cp.Seq+nearEnough >= ahead.Seq {
+		if err != nil || cp.Seq+nearEnough >= by.seq {
 			return err
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%w: at %d, the live one at %d", ErrBehind, cp.Seq, ahead.Seq)
+			return fmt.Errorf("%w: at %d, the live one at %d", ErrBehind, cp.Seq, by.seq)
 		case <-time.After(nearPoll):
 		}
 	}
@@ -354,19 +403,32 @@ func (c *change) try(ctx context.Context, tx pgx.Tx) (*Flip, error) {
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint of edition %d: %w", live.Edition, err)
 	}
-	level, err := awaitLevel(ctx, q, to, c.shard, old.Seq)
+	cp, err := checkpointOf(ctx, q, to, c.shard)
 	if err != nil {
 		return nil, err
 	}
-	// Both are held still now: what is counted is what is flipped to.
-	if err := c.holdsNoMore(ctx, to, live.Edition); err != nil {
+	by, err := c.yardstick(ctx, old, cp)
+	if err != nil {
 		return nil, err
+	}
+	level, err := awaitLevel(ctx, q, to, c.shard, by.seq)
+	if err != nil {
+		return nil, err
+	}
+	if level.Incarnation != cp.Incarnation {
+		return nil, fmt.Errorf("edition %d was reconciled meanwhile: %w", to, ErrState)
+	}
+	// Both are held still now: what is counted is what is flipped to.
+	if !by.past {
+		if err := c.holdsNoMore(ctx, to, live.Edition); err != nil {
+			return nil, err
+		}
 	}
 	verified, err := c.verifiedAt(ctx, q, to, c.shard)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.proven(verified, level.Seq); err != nil {
+	if err := c.proven(verified, level.Seq, by.past); err != nil {
 		return nil, err
 	}
 	if err := c.move(ctx, q, live, to); err != nil {
@@ -378,10 +440,11 @@ func (c *change) try(ctx context.Context, tx pgx.Tx) (*Flip, error) {
 	return c.record(ctx, tx, live.Edition, to, level.Seq, verified != nil)
 }
 
-// proven refuses rows that were not verified, or too long ago. A rollback goes to rows that were live.
-func (c *change) proven(verified *int64, seq int64) error {
+// proven refuses rows that were not verified, or too long ago. A rollback goes to rows that were live, unless it is from
+// a past that was given up.
+func (c *change) proven(verified *int64, seq int64, past bool) error {
 	switch {
-	case c.reason == reasonRollback:
+	case c.reason == reasonRollback && !past:
 		return nil
 	case verified == nil && c.VerifyMigrations:
 		return ErrNotVerified

@@ -11,12 +11,17 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/refold-dev/refold/internal/failpoint"
 	"github.com/refold-dev/refold/internal/postgres/db"
+	"github.com/refold-dev/refold/internal/projector"
 )
 
 // Resume takes a stop state off an edition's checkpoints, by its name: an operator has found out what happened to
 // the journal or to the database and says that it may go on. The continuity check runs again at once, so a state
-// that still holds comes back. It is refused when no shard of the edition is in that state.
+// that still holds comes back. It is refused when no shard of the edition is in that state, and with ErrPast for an edition that
+// a reconciliation has given up.
 func (m *Editions) Resume(ctx context.Context, number int64, state string) error {
+	if state == string(projector.GivenUp) {
+		return fmt.Errorf("edition %d was given up by a reconciliation and never goes on, build a new one: %w", number, ErrPast)
+	}
 	pool, err := m.DB.Operator(ctx)
 	if err != nil {
 		return err
@@ -84,7 +89,7 @@ func (m *Editions) markRetired(ctx context.Context, tx pgx.Tx, number int64, cur
 	if _, err := q.EditionSetState(ctx, db.EditionSetStateParams{State: "retired", Number: number, Epoch: epoch}); err != nil {
 		return err
 	}
-	if err := q.CheckpointDelete(ctx, number); err != nil {
+	if err := errors.Join(q.CheckpointDelete(ctx, number), q.AppliedDelete(ctx, number)); err != nil {
 		return err
 	}
 	if err := forgetKept(ctx, q, number); err != nil {

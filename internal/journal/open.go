@@ -30,6 +30,8 @@ type Journal struct {
 	Incarnation uint64 // raised by a reconciliation after a restore
 	Shards      []Shard
 
+	js         jetstream.JetStream
+	shards     []*jetShard
 	committers []*committer
 }
 
@@ -88,6 +90,11 @@ func OpenOrCreate(ctx context.Context, nc *nats.Conn, config Config) (*Journal, 
 // says the same as its genesis event, and nothing in their configuration could lose an event. A BytesMax or
 // DedupeWindow of config that differs from the streams' is applied to them (0 = leave as it is).
 func Open(ctx context.Context, nc *nats.Conn, config Config) (*Journal, error) {
+	return open(ctx, nc, config, false)
+}
+
+// open opens the journal; examined tells that incarnations are for the caller to judge, and that nothing is adjusted.
+func open(ctx context.Context, nc *nats.Conn, config Config, examined bool) (*Journal, error) {
 	wanted := config
 	config = config.withDefaults()
 	if err := config.validate(); err != nil {
@@ -104,20 +111,25 @@ func Open(ctx context.Context, nc *nats.Conn, config Config) (*Journal, error) {
 	if err := checkWhole(found, config.Shards); err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
-	journal := &Journal{ID: found[0].journalID, Incarnation: found[0].incarnation}
+	if err := checkOneIncarnation(found); err != nil && !examined {
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
+	journal := &Journal{ID: found[0].journalID, js: js}
 	for _, stream := range found {
-		shard, err := openShard(ctx, js, nc, stream, wanted)
+		shard, err := openShard(ctx, js, nc, stream, wanted, examined)
 		if err != nil {
 			journal.Close()
 			return nil, fmt.Errorf("open journal %s, shard %d: %w", stream.journalID, stream.shard, err)
 		}
+		journal.Incarnation = max(journal.Incarnation, stream.incarnation)
 		journal.committers = append(journal.committers, shard.commits)
+		journal.shards = append(journal.shards, shard)
 		journal.Shards = append(journal.Shards, shard)
 	}
 	return journal, nil
 }
 
-func openShard(ctx context.Context, js jetstream.JetStream, nc *nats.Conn, stream identity, wanted Config) (*jetShard, error) {
+func openShard(ctx context.Context, js jetstream.JetStream, nc *nats.Conn, stream identity, wanted Config, examined bool) (*jetShard, error) {
 	if err := checkDrift(stream); err != nil {
 		return nil, err
 	}
@@ -125,7 +137,11 @@ func openShard(ctx context.Context, js jetstream.JetStream, nc *nats.Conn, strea
 		return nil, err
 	}
 	shard := newShard(js, nc, stream)
-	if err := shard.checkGenesis(ctx, stream); err != nil {
+	err := shard.checkGenesis(ctx, stream)
+	if err == nil && !examined {
+		err = shard.checkIncarnation(ctx, stream)
+	}
+	if err != nil {
 		shard.commits.stop()
 		return nil, err
 	}
@@ -139,8 +155,8 @@ func checkWhole(found []identity, shardsWanted int) error {
 	}
 	first := found[0]
 	for i, s := range found {
-		if s.journalID != first.journalID || s.shards != first.shards || s.incarnation != first.incarnation {
-			return fmt.Errorf("%w: streams %s and %s belong to different journals or incarnations; remove the wrong one from this account",
+		if s.journalID != first.journalID || s.shards != first.shards {
+			return fmt.Errorf("%w: streams %s and %s belong to different journals; remove the wrong one from this account",
 				ErrForeign, first.stream, s.stream)
 		}
 		if s.shard != i && len(found) >= first.shards {

@@ -20,7 +20,7 @@ var meaning = []string{"events", "internal/memory", "internal/app", "internal/us
 
 // machinery does not change with the business: it is handed functions and never imports meaning.
 var machinery = []string{
-	"events/envelope", "internal/journal", "internal/command", "internal/rows", "internal/projector", "internal/edition", "internal/verify",
+	"events/envelope", "internal/journal", "internal/command", "internal/rows", "internal/ledger", "internal/projector", "internal/edition", "internal/reconcile", "internal/verify",
 	"internal/report", "internal/witness", "internal/postgres", "internal/directory", "internal/failpoint", "internal/localstack", "internal/jsonb", "internal/storable",
 }
 
@@ -48,7 +48,7 @@ var owners = map[string][]string{
 	"github.com/testcontainers/testcontainers-go": {"internal/testenv/container"},
 	"github.com/gowebpki/jcs":                     {"internal/report"},
 	"github.com/jackc/pgx/v5": {
-		"internal/postgres", "internal/postgres/db", "internal/rows", "internal/projector", "internal/edition", "internal/verify",
+		"internal/postgres", "internal/postgres/db", "internal/rows", "internal/ledger", "internal/projector", "internal/edition", "internal/reconcile", "internal/verify",
 		"internal/directory", "internal/reader", "internal/localstack", "internal/testenv", "internal/bench", "internal/plane", "internal/upgrade", "internal/report",
 	},
 }

@@ -21,11 +21,16 @@ import (
 
 func checkpoint(t testing.TB, p *plane.Plane, edition int64) db.ControlCheckpoint {
 	t.Helper()
+	return checkpointIn(t, p, edition, 0)
+}
+
+func checkpointIn(t testing.TB, p *plane.Plane, edition int64, shard int) db.ControlCheckpoint {
+	t.Helper()
 	pool, err := p.DB.Operator(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	cp, err := db.New(pool).CheckpointGet(t.Context(), db.CheckpointGetParams{Edition: edition})
+	cp, err := db.New(pool).CheckpointGet(t.Context(), db.CheckpointGetParams{Edition: edition, Shard: int32(shard)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -231,6 +231,7 @@ func TestABuildIsCancelledAndResumed(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustBeClean(t, report)
+	mustBeQuicklyClean(t, quickly(t, p, number))
 	if report.Parts < 8 || fmt.Sprint(report.Digests) != fmt.Sprint(live.Digests) {
 		t.Fatalf("digests differ, or %d parts are too few:\n%v\n%v", report.Parts, report.Digests, live.Digests)
 	}

@@ -19,8 +19,11 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/refold-dev/refold/events/envelope"
+	"github.com/refold-dev/refold/internal/edition"
+	"github.com/refold-dev/refold/internal/fold"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/projector"
+	"github.com/refold-dev/refold/internal/rows"
 	"github.com/refold-dev/refold/internal/verify"
 	"pgregory.net/rapid"
 )
@@ -69,7 +72,7 @@ func TestKeptDigestsAreThoseOfTheRows(t *testing.T) {
 		}
 		report := quickly(t, p, built)
 		mustBeQuicklyClean(t, report)
-		if diff := cmp.Diff(live.Digests.Tenants, report.Digests.Tenants); diff != "" {
+		if diff := cmp.Diff(live.Tenants, report.Tenants); diff != "" {
 			t.Fatalf("what a build keeps is not what a projector keeps (-live +built):\n%s", diff)
 		}
 		if err := p.Editions.Abort(t.Context(), built); err != nil {
@@ -306,7 +309,7 @@ func TestQuickVerificationInPieces(t *testing.T) {
 		c.Tenants, c.Tables = []string{"tenant-3", "tenant-5"}, []string{"memory", "memory_status"}
 	})
 	mustBeQuicklyClean(t, some)
-	if len(some.Digests.Tenants) != 2 || len(some.Digests.Tables) != 2 || len(some.TablesNotChecked) != len(layouts)-2 || len(some.OnlyTenants) != 2 {
+	if len(some.Tenants) != 2 || len(some.Tables) != 2 || len(some.TablesNotChecked) != len(layouts)-2 || len(some.OnlyTenants) != 2 {
 		t.Fatalf("what was not checked is not said: %+v", some)
 	}
 	if _, err := verify.Quick(t.Context(), verify.QuickConfig{DB: p.DB, Edition: 1, Tables: []string{"nonsense"}}); !errors.Is(err, verify.ErrNoTable) {
@@ -534,4 +537,124 @@ func different(r *verify.DigestComparison) (out []string) {
 		}
 	}
 	return out
+}
+
+// TestDigestsOfABuildThatAnotherBinaryHelpedAreNotKept takes away what a pass has kept, as if a binary that knows no digests
+// had loaded it.
+func TestDigestsOfABuildThatAnotherBinaryHelpedAreNotKept(t *testing.T) {
+	p := open(t)
+	write(t, p, 200, generators(t, p, seed(t), 3)...)
+	p.Editions.MemoryBytes = 60_000
+	ctx, cancel := context.WithCancel(t.Context())
+	number, err := p.Editions.Build(ctx, func(r edition.Progress) {
+		if r.Pass == 3 {
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v, want %v", err, context.Canceled)
+	}
+	if _, err := ownerOf(t, p, 1).Exec(t.Context(), "DELETE FROM control.kept_digest WHERE edition = (SELECT max(number) FROM control.edition)"); err != nil {
+		t.Fatal(err)
+	}
+	if number, err = p.Editions.Build(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, p, number)
+	if _, err := verify.Quick(t.Context(), verify.QuickConfig{DB: p.DB, Edition: number}); !errors.Is(err, verify.ErrNoDigests) {
+		t.Fatalf("half a digest is taken for a whole one: %v", err)
+	}
+	mustBeClean(t, verifyEdition(t, p, number))
+	mustBeQuicklyClean(t, quickly(t, p, 1))
+}
+
+// TestWhatARepairProvesIsKept sets the digests of a tenant anew in the transaction that changes its rows.
+func TestWhatARepairProvesIsKept(t *testing.T) {
+	p := openWith(t, fresh(t))
+	stop := run(t, p)
+	all := generators(t, p, seed(t), 3)
+	write(t, p, 60, all...)
+	settle(t, p, 1)
+	stop()
+	pool := ownerOf(t, p, 1)
+	if _, err := pool.Exec(t.Context(), "CREATE SCHEMA untouched; CREATE TABLE untouched.memory AS TABLE memory"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.Exec(t.Context(), "UPDATE memory SET content = 'damaged' WHERE tenant_id IN ('tenant-1', 'tenant-2')"); err != nil {
+		t.Fatal(err)
+	}
+	// What was damaged is what is kept now, as if the projector had written it: only a refold could tell.
+	replace := func(tenant string) {
+		t.Helper()
+		err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+			key, err := rows.ReadKeptKey(t.Context(), tx)
+			if err != nil {
+				return err
+			}
+			found, err := rows.ScanTenant(t.Context(), tx, fold.Tables.Tables(), key, tenant, nil)
+			if err != nil {
+				return err
+			}
+			return rows.ReplaceKept(t.Context(), tx, 1, 0, tenant, found)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	replace("tenant-1")
+	if diff := cmp.Diff([]string{"tenant-2 memory"}, quickFindings(quickly(t, p, 1))); diff != "" {
+		t.Fatalf("the digests of one tenant were to be set anew (-want +got):\n%s", diff)
+	}
+	if verifyEdition(t, p, 1).Clean {
+		t.Fatal("a full verification believes the digests")
+	}
+	if _, err := pool.Exec(t.Context(), "UPDATE memory m SET content = u.content FROM untouched.memory u WHERE u.tenant_id = m.tenant_id AND u.id = m.id"); err != nil {
+		t.Fatal(err)
+	}
+	replace("tenant-1")
+	run(t, p)
+	write(t, p, 40, all...)
+	settle(t, p, 1)
+	mustBeQuicklyClean(t, quickly(t, p, 1))
+	mustBeClean(t, verifyEdition(t, p, 1))
+}
+
+// TestOnlyThoseWhoNeedItReadTheKey: whoever has the key of kept digests can choose rows whose sums cancel.
+func TestOnlyThoseWhoNeedItReadTheKey(t *testing.T) {
+	p := openWith(t, fresh(t))
+	for role, may := range map[string]bool{
+		"refold_operator": true, "refold_projector": true, "refold_verifier": true, "refold_reader": false, "refold_sql": false, "public": false,
+	} {
+		var can bool
+		if err := ownerOf(t, p, 1).QueryRow(t.Context(), "SELECT has_table_privilege($1, 'control.kept_key', 'SELECT')", role).Scan(&can); err != nil {
+			t.Fatal(err)
+		}
+		if can != may {
+			t.Errorf("role %s may read the key: %v, want %v", role, can, may)
+		}
+	}
+	pool, err := p.DB.Operator(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	ids := make([]string, 8)
+	if _, err := ownerOf(t, p, 1).Exec(t.Context(), "DELETE FROM control.kept_key"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range ids {
+		all.Go(func() {
+			key, err := rows.MakeKeptKey(t.Context(), pool)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			ids[i] = key.ID()
+		})
+	}
+	all.Wait()
+	slices.Sort(ids)
+	if len(slices.Compact(ids)) != 1 {
+		t.Errorf("several processes made several keys: %v", ids)
+	}
 }

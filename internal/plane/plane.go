@@ -41,6 +41,8 @@ type Config struct {
 	MemoryBytes int    // budget of a build or verification; 0 = 1 GiB
 	// SkipVerifyMigrations lets a cutover happen without a verification (VERIFY_MIGRATIONS=false). It is recorded.
 	SkipVerifyMigrations bool
+	// LedgerEvents is how many of the newest events the ledger of each edition and shard names, about; 0 = 1,000,000.
+	LedgerEvents int
 	// ScrubRate is how many rows a second of each edition are held against their digests all the time, by Run; 0 = 20,000,
 	// negative = none.
 	ScrubRate int
@@ -70,6 +72,8 @@ type Plane struct {
 	deployed standing // why this process may not answer yet; nil without Deploy
 	draining standing
 
+	noJournal error // why Journal is nil, after Examine
+
 	// OnBatch is told about every committed batch of this process; set it before Run.
 	OnBatch func(edition int64, shard int, b projector.Batch)
 	// InTx takes part in the transaction of every batch of this process (see projector.Config); set it before Run.
@@ -90,20 +94,7 @@ func Open(ctx context.Context, c Config) (*Plane, error) {
 }
 
 func (p *Plane) open(ctx context.Context) (err error) {
-	if p.Shape, err = fold.Shape(); err != nil {
-		return err
-	}
-	p.Live = &edition.Live{Shape: p.Shape, Unverified: p.SkipVerifyMigrations}
-	if p.Stack, err = p.stack(ctx); err != nil {
-		return err
-	}
-	if p.DB, err = postgres.Open(ctx, p.Stack.PostgresURL()); err != nil {
-		return err
-	}
-	if err = p.sign(); err != nil {
-		return err
-	}
-	if err = p.DB.MigrateWith(ctx, postgres.MigrateOptions{Unverified: p.SkipVerifyMigrations, Logger: p.Logger}); err != nil {
+	if err = p.connect(ctx); err != nil {
 		return err
 	}
 	budget := p.BytesMax
@@ -120,15 +111,38 @@ func (p *Plane) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	p.Directory = &directory.Directory{DB: p.DB, Shards: p.Journal.Shards, Fold: tenantOf, Logger: p.Logger}
+	p.equip(p.Journal.Shards)
+	return p.Live.Refresh(ctx, p.DB)
+}
+
+// connect makes everything that needs no journal.
+func (p *Plane) connect(ctx context.Context) (err error) {
+	if p.Shape, err = fold.Shape(); err != nil {
+		return err
+	}
+	p.Live = &edition.Live{Shape: p.Shape, Unverified: p.SkipVerifyMigrations}
+	if p.Stack, err = p.stack(ctx); err != nil {
+		return err
+	}
+	if p.DB, err = postgres.Open(ctx, p.Stack.PostgresURL()); err != nil {
+		return err
+	}
+	if err = p.sign(); err != nil {
+		return err
+	}
+	return p.DB.MigrateWith(ctx, postgres.MigrateOptions{Unverified: p.SkipVerifyMigrations, Logger: p.Logger})
+}
+
+// equip makes the parts that work on shards.
+func (p *Plane) equip(shards []journal.Shard) {
+	p.Directory = &directory.Directory{DB: p.DB, Shards: shards, Fold: tenantOf, Logger: p.Logger}
 	p.Editions = &edition.Editions{
-		DB: p.DB, Shards: p.Journal.Shards, Schema: fold.Tables, Fold: p.Fold, Shape: p.Shape, Logger: p.Logger,
-		MemoryBytes: p.MemoryBytes, FreeBytes: freeBytes, VerifyMigrations: !p.SkipVerifyMigrations,
+		DB: p.DB, Shards: shards, Schema: fold.Tables, Fold: p.Fold, Shape: p.Shape, Logger: p.Logger,
+		MemoryBytes: p.MemoryBytes, LedgerEvents: p.LedgerEvents, FreeBytes: freeBytes, VerifyMigrations: !p.SkipVerifyMigrations,
 	}
 	p.Witness = &witness.Witness{
-		DB: p.DB, Shards: p.Journal.Shards, Reports: p.Reports, Logger: p.Logger, HeadsDir: filepath.Join(p.DataDir, headsFolder),
+		DB: p.DB, Shards: shards, Reports: p.Reports, Logger: p.Logger, HeadsDir: filepath.Join(p.DataDir, headsFolder),
 	}
-	return p.Live.Refresh(ctx, p.DB)
 }
 
 // headsFolder, in the data folder, takes a copy of each signed head of the journal, for keeping elsewhere.
@@ -202,7 +216,7 @@ func (p *Plane) Close() error {
 func (p *Plane) Run(ctx context.Context) error {
 	supervisor := &projector.Supervisor{
 		DB: p.DB, Shards: p.Journal.Shards, Schema: fold.Tables, Fold: p.Fold, Shape: p.Shape, Logger: p.Logger, OnBatch: p.OnBatch,
-		InTx: p.InTx, Barrier: isBarrier, StableFor: p.StableFor,
+		InTx: p.InTx, Barrier: isBarrier, LedgerEvents: p.LedgerEvents, StableFor: p.StableFor,
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return supervisor.Run(ctx) })

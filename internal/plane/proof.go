@@ -19,15 +19,7 @@ func (p *Plane) Heads(ctx context.Context, documents [][]byte, keys []ed25519.Pu
 	var heads []witness.Head
 	keys = append(slices.Clone(keys), p.Reports.Signer.Public())
 	add := func(document []byte) error {
-		r, err := report.Check(document, keys...)
-		if err != nil {
-			return fmt.Errorf("signed head: %w", err)
-		}
-		if r.Kind != witness.HeadKind {
-			return fmt.Errorf("report %d is of kind %s, not %s", r.Number, r.Kind, witness.HeadKind)
-		}
-		var head witness.Head
-		err = r.Read(&head)
+		head, err := signedHead(document, keys)
 		heads = append(heads, head)
 		return err
 	}
@@ -38,6 +30,18 @@ func (p *Plane) Heads(ctx context.Context, documents [][]byte, keys []ed25519.Pu
 	}
 	err := p.Reports.From(ctx, 1, witness.HeadKind, func(r report.Recorded) error { return add(r.Document) })
 	return heads, err
+}
+
+// signedHead reads a signed head, after checking that one of the keys has signed it.
+func signedHead(document []byte, keys []ed25519.PublicKey) (head witness.Head, err error) {
+	r, err := report.Check(document, keys...)
+	if err != nil {
+		return head, fmt.Errorf("signed head: %w", err)
+	}
+	if r.Kind != witness.HeadKind {
+		return head, fmt.Errorf("report %d is of kind %s, not %s", r.Number, r.Kind, witness.HeadKind)
+	}
+	return head, r.Read(&head)
 }
 
 // CheckJournal reads the whole journal and compares it with the digests and the signed heads that were kept, and with

@@ -43,15 +43,11 @@ func (p *Plane) CreateTenant(ctx context.Context, id, name, actor string) (direc
 	key := make([]byte, 32)
 	rand.Read(key)
 	cmd := tenant.Create{Name: name, Key: key}
-	hash, err := command.Hash("tenant.create", id)
+	request, err := createRequest(id, actor)
 	if err != nil {
 		return directory.Tenant{}, false, err
 	}
 	shard := p.Journal.Shard(directory.Place(id, len(p.Journal.Shards)))
-	request := command.Request{
-		Key:       envelope.Key{Tenant: envelope.PlaneTenant, Entity: "tenant", ID: id},
-		CommandID: "create", RequestHash: hash, Actor: actor,
-	}
 	out, err := command.Execute(ctx, shard, request, tenant.Evolve, tenant.Decide, cmd)
 	if err != nil {
 		return directory.Tenant{}, false, fmt.Errorf("create tenant %s: %w", id, err)
@@ -61,4 +57,13 @@ func (p *Plane) CreateTenant(ctx context.Context, id, name, actor string) (direc
 	}
 	t, err := p.Directory.Tenant(ctx, id)
 	return t, !out.Repeated, err
+}
+
+// createRequest surrounds the command that creates a tenant, always the same one.
+func createRequest(id, actor string) (command.Request, error) {
+	hash, err := command.Hash("tenant.create", id)
+	return command.Request{
+		Key:       envelope.Key{Tenant: envelope.PlaneTenant, Entity: "tenant", ID: id},
+		CommandID: "create", RequestHash: hash, Actor: actor,
+	}, err
 }

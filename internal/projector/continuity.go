@@ -20,8 +20,12 @@ const (
 	Ahead     Stop = "PROJECTION_AHEAD" // the edition has folded events that the journal does not hold
 	Diverged  Stop = "DIVERGED"         // the journal holds another event at the checkpoint
 	Truncated Stop = "LOG_TRUNCATED"    // events are missing from the journal
-	Replaced  Stop = "LOG_REPLACED"     // the journal is another one
+	Replaced  Stop = "LOG_REPLACED"     // the journal is another one, or another incarnation of it
 )
+
+// GivenUp is what a reconciliation leaves on an edition that has folded events which the journal does not hold. It
+// answers readers until another one is live, and never goes on.
+const GivenUp Stop = "GIVEN_UP"
 
 // StoppedError: the checkpoint carries a stop state. See `refold status`, find out what happened to the journal or
 // to the database (most often a restore), then resume or rebuild.

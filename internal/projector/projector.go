@@ -16,6 +16,7 @@ import (
 	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/failpoint"
 	"github.com/refold-dev/refold/internal/journal"
+	"github.com/refold-dev/refold/internal/ledger"
 	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/postgres/db"
 	"github.com/refold-dev/refold/internal/rows"
@@ -52,6 +53,9 @@ type Config struct {
 	// Barrier tells barriers from other events: a batch ends with each of them, and whoever has raised it may hold the
 	// projector there for BarrierWait at most (see BarrierLock); nil = there are none.
 	Barrier func(*envelope.Event) bool
+	// LedgerEvents is how many of the newest events the ledger names, about; 0 = ledger.KeepDefault, negative = there is none,
+	// and what a restore of the journal has lost cannot be named.
+	LedgerEvents int
 	// StableFor overrides how long PROJECTION_AHEAD must hold before it is latched; 0 = 30 s.
 	StableFor time.Duration
 	// KeepNoDigests leaves the kept digests of the edition behind, as a binary does that knows none: they are void from the
@@ -76,6 +80,9 @@ func Run(ctx context.Context, c Config) error {
 	if p.StableFor == 0 {
 		p.StableFor = aheadStable
 	}
+	if p.LedgerEvents == 0 {
+		p.LedgerEvents = ledger.KeepDefault
+	}
 	err := p.run(ctx)
 	if ctx.Err() != nil {
 		return nil
@@ -90,6 +97,8 @@ type projector struct {
 	cp      db.ControlCheckpoint // as committed last
 	digests []envelope.Digest    // of the events of the current batch
 	scratch []byte
+	applied ledger.Packer // the batch under way
+	pruned  int64         // the checkpoint at the last pruning of the ledger
 }
 
 func (p *projector) run(ctx context.Context) error {
@@ -343,26 +352,56 @@ func (p *projector) advance(events []envelope.Event) db.ControlCheckpoint {
 	chain := envelope.Digest(p.cp.Chain)
 	var digest envelope.Digest
 	p.digests = p.digests[:0]
+	p.applied.Reset()
 	for i := range events {
 		digest, p.scratch = events[i].Digest(p.scratch)
 		chain = chain.Chain(digest)
 		p.digests = append(p.digests, digest)
+		if p.LedgerEvents > 0 {
+			p.applied.Add(&events[i], digest)
+		}
 	}
 	next.Seq, next.EventDigest, next.Chain = int64(events[len(events)-1].Seq), digest[:], chain[:]
 	return next
 }
 
+// move is the first statement of a batch; the ledger's row of the batch goes with it, in the same round trip.
 func (p *projector) move(ctx context.Context, tx pgx.Tx, next db.ControlCheckpoint) error {
-	moved, err := db.New(tx).CheckpointMove(ctx, db.CheckpointMoveParams{
-		NewSeq: next.Seq, EventDigest: next.EventDigest, Chain: next.Chain,
-		Edition: p.cp.Edition, Shard: p.cp.Shard, OldSeq: p.cp.Seq, OldDigest: p.cp.EventDigest, Epoch: p.cp.Epoch,
-		JournalID: p.cp.JournalID, Incarnation: p.cp.Incarnation,
-	})
+	var moved int64
+	var err error
+	if p.LedgerEvents > 0 {
+		moved, err = db.New(tx).CheckpointMoveApplied(ctx, db.CheckpointMoveAppliedParams{
+			NewSeq: next.Seq, EventDigest: next.EventDigest, Chain: next.Chain,
+			Edition: p.cp.Edition, Shard: p.cp.Shard, OldSeq: p.cp.Seq, OldDigest: p.cp.EventDigest, Epoch: p.cp.Epoch,
+			JournalID: p.cp.JournalID, Incarnation: p.cp.Incarnation, FirstSeq: int64(p.applied.First()), Events: p.applied.Bytes(),
+		})
+	} else {
+		moved, err = db.New(tx).CheckpointMove(ctx, db.CheckpointMoveParams{
+			NewSeq: next.Seq, EventDigest: next.EventDigest, Chain: next.Chain,
+			Edition: p.cp.Edition, Shard: p.cp.Shard, OldSeq: p.cp.Seq, OldDigest: p.cp.EventDigest, Epoch: p.cp.Epoch,
+			JournalID: p.cp.JournalID, Incarnation: p.cp.Incarnation,
+		})
+	}
 	if err != nil {
 		return fmt.Errorf("move checkpoint: %w", err)
 	}
 	if moved != 1 {
 		return ErrFenced
 	}
+	return p.prune(ctx, tx, next.Seq)
+}
+
+// pruneParts: the ledger is pruned each time it has grown by such a part of what it keeps.
+const pruneParts = 32
+
+func (p *projector) prune(ctx context.Context, tx pgx.Tx, seq int64) error {
+	if p.LedgerEvents < 0 || seq-p.pruned < int64(max(p.LedgerEvents/pruneParts, 1)) || seq <= int64(p.LedgerEvents) {
+		return nil
+	}
+	err := db.New(tx).AppliedPrune(ctx, db.AppliedPruneParams{Edition: p.cp.Edition, Shard: p.cp.Shard, Upto: seq - int64(p.LedgerEvents)})
+	if err != nil {
+		return fmt.Errorf("prune the ledger: %w", err)
+	}
+	p.pruned = seq
 	return nil
 }

@@ -26,10 +26,11 @@ type Supervisor struct {
 	Shape   string
 	Logger  *slog.Logger
 	OnBatch func(edition int64, shard int, b Batch)
-	// InTx, Barrier and StableFor are those of every projector, see Config.
-	InTx      func(ctx context.Context, tx pgx.Tx, events []envelope.Event) error
-	Barrier   func(*envelope.Event) bool
-	StableFor time.Duration
+	// InTx, Barrier, LedgerEvents and StableFor are those of every projector, see Config.
+	InTx         func(ctx context.Context, tx pgx.Tx, events []envelope.Event) error
+	Barrier      func(*envelope.Event) bool
+	LedgerEvents int
+	StableFor    time.Duration
 }
 
 const (
@@ -131,16 +132,21 @@ func (s *Supervisor) keep(ctx context.Context, u unit) {
 	}
 }
 
+// LockName names the advisory lock that a process holds while it projects a shard into an edition.
+func LockName(edition int64, shard int) string {
+	return fmt.Sprintf("refold projector %d %d", edition, shard)
+}
+
 // project runs one projector while it holds the advisory lock; nil when another process has it.
 func (s *Supervisor) project(ctx context.Context, u unit) error {
-	release, mine, err := s.DB.TryLock(ctx, fmt.Sprintf("refold projector %d %d", u.edition, u.shard))
+	release, mine, err := s.DB.TryLock(ctx, LockName(u.edition, u.shard))
 	if err != nil || !mine {
 		return err
 	}
 	defer release()
 	config := Config{
 		DB: s.DB, Shard: s.Shards[u.shard], Edition: u.edition, Schema: s.Schema, Fold: s.Fold, Logger: s.Logger,
-		InTx: s.InTx, Barrier: s.Barrier, StableFor: s.StableFor,
+		InTx: s.InTx, Barrier: s.Barrier, LedgerEvents: s.LedgerEvents, StableFor: s.StableFor,
 	}
 	if s.OnBatch != nil {
 		config.OnBatch = func(b Batch) { s.OnBatch(u.edition, u.shard, b) }

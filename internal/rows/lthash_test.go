@@ -27,6 +27,19 @@ func TestExpandIsBLAKE3(t *testing.T) {
 	}
 }
 
+// TestRowsAreAddedAsElementsAre: the state behind the first block is the same for all rows of a table.
+func TestRowsAreAddedAsElementsAre(t *testing.T) {
+	for n := range 1200 {
+		var row, whole LtHash
+		element := items.element(nil, make([]byte, n))
+		row.addRow(items.describe(), element)
+		whole.Add(element)
+		if row != whole {
+			t.Fatalf("a tuple of %d bytes is added as something else", n)
+		}
+	}
+}
+
 func TestLanesDoNotCarry(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 10_000 {

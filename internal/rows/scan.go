@@ -15,7 +15,7 @@ func Describe(table string, columns []Column) (*Description, error) {
 		return nil, fmt.Errorf("table %s does not begin with the tenant", table)
 	}
 	d := &Description{Name: table, Columns: columns}
-	d.fingerprint = d.fingerprintOf()
+	d.bind()
 	return d, nil
 }
 
@@ -27,9 +27,12 @@ type ScanOptions struct {
 	Select func(tenant string) bool
 	// TenantsMax bounds for how many tenants sums are held; rows of more set Full and are not summed. 0 = no bound.
 	TenantsMax int
-	// Pause is called before each row and may wait; nil = never.
+	// Pause is called after every PauseRows rows and may wait; nil = never.
 	Pause func(context.Context) error
 }
+
+// PauseRows is how many rows are read between two calls of Pause.
+const PauseRows = 64
 
 // TableSums sums the rows of one table by tenant. It belongs to one goroutine.
 type TableSums struct {
@@ -87,7 +90,7 @@ func (s *TableSums) add(f Fields, tuple []byte) {
 	}
 	s.element = s.Table.element(s.element, tuple)
 	if s.LtHash {
-		sums.LtHash.Add(s.element)
+		sums.LtHash.addRow(s.Table, s.element)
 	}
 	if s.Key != nil {
 		sums.add(&sums.key, s.element)
@@ -143,7 +146,13 @@ func literal(s string) string {
 func (s *TableSums) Add(ctx context.Context, tx pgx.Tx, piece Piece) error {
 	scan := &tableScan{row: s.add}
 	if s.Pause != nil {
-		scan.pause = func() error { return s.Pause(ctx) }
+		read := 0
+		scan.pause = func() error { // the server sends each row by itself
+			if read++; read%PauseRows != 0 {
+				return nil
+			}
+			return s.Pause(ctx)
+		}
 	}
 	return scanTable(ctx, tx, s.Table, piece.where(), scan)
 }

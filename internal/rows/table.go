@@ -32,6 +32,7 @@ type Description struct {
 	index       int // in the Schema
 	slot        int // among the tables of its entity
 	fingerprint [32]byte
+	head        [8]uint32 // see headOf
 }
 
 // Table declares a table of rows R that belong to one kind of entity each; S tells the rows of one entity apart
@@ -97,7 +98,7 @@ func Define(tables ...AnyTable) *Schema {
 	for _, t := range append([]AnyTable{heldEntities, heldEvents}, tables...) {
 		d := t.describe()
 		d.index = len(s.all)
-		d.fingerprint = d.fingerprintOf()
+		d.bind()
 		s.all = append(s.all, t)
 		if table, ok := t.(stateful); ok && d.Entity != "" {
 			if s.byEntity[d.Entity] == nil {
@@ -131,6 +132,12 @@ func (s *Schema) tablesOf(entity string) []stateful {
 		return tables
 	}
 	return s.any
+}
+
+// bind computes what the digests of the table's rows begin with.
+func (d *Description) bind() {
+	d.fingerprint = d.fingerprintOf()
+	d.head = headOf(d.element(nil, nil))
 }
 
 // fingerprintOf binds digests of rows to the form of their table.

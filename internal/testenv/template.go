@@ -15,11 +15,18 @@ import (
 
 // fromTemplate runs a cluster in dir, copied from the cache: initdb takes a second, a copy a tenth of one.
 func fromTemplate(ctx context.Context, dir string, options localstack.PostgresOptions) (*localstack.Postgres, error) {
+	return clusterIn(ctx, filepath.Join(dir, "pg"), options)
+}
+
+// clusterIn runs the cluster in a folder, made from the template when it is not there.
+func clusterIn(ctx context.Context, cluster string, options localstack.PostgresOptions) (*localstack.Postgres, error) {
+	if _, err := os.Stat(cluster); err == nil {
+		return localstack.StartPostgres(ctx, cluster, options)
+	}
 	template, err := template(ctx, options)
 	if err != nil {
 		return nil, err
 	}
-	cluster := filepath.Join(dir, "pg")
 	if err := copyTree(template, cluster); err != nil {
 		return nil, fmt.Errorf("copy the template cluster: %w", err)
 	}

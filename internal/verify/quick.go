@@ -12,7 +12,8 @@ import (
 	"github.com/refold-dev/refold/internal/rows"
 )
 
-// QuickConfig says what is to be held against the kept digests.
+// QuickConfig says what is to be held against the kept digests. Its one snapshot holds back vacuum in the whole database
+// until the last row is read.
 type QuickConfig struct {
 	DB      *postgres.DB
 	Edition int64

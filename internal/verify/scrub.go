@@ -37,8 +37,6 @@ const (
 	scrubRoundMin    = 10 * time.Second
 	scrubLook        = time.Second
 	scrubDuty        = 0.1
-	// scrubSlice is how many rows pass between two looks at the budget.
-	scrubSlice = 64
 )
 
 // Run goes round until ctx ends. Failures are logged and tried again.
@@ -213,7 +211,7 @@ func keptKey(ctx context.Context, tx pgx.Tx, number int64) (*rows.KeptKey, error
 
 // check holds all rows of one tenant against its digests, in one snapshot, and records what came of it.
 func (s *Scrubber) check(ctx context.Context, number int64, tables []*rows.Description, tenant string, b *budget) error {
-	events, known, damage, err := checkTenant(ctx, s.DB, number, tables, tenant, b.row)
+	events, known, damage, err := checkTenant(ctx, s.DB, number, tables, tenant, b.pause)
 	if err != nil {
 		return err
 	}
@@ -280,11 +278,9 @@ type budget struct {
 	rows    int                         // in it
 }
 
-// row is called before each row.
-func (b *budget) row(ctx context.Context) error {
-	if b.rows++; b.rows < scrubSlice {
-		return nil
-	}
+// pause is called after every rows.PauseRows rows.
+func (b *budget) pause(ctx context.Context) error {
+	b.rows += rows.PauseRows
 	return b.rest(ctx)
 }
 

@@ -10,6 +10,9 @@
 // first snapshot while it is young; parts that would keep it for too long take one of their own, at a later position.
 // Each part then proves its entities at its own position. Behind a position rows are moved only by projectors, whose
 // checkpoint is guarded, so the whole counts as verified at the lowest one.
+//
+// Quick verification holds the rows against the digests that were kept when they were written, without a replay; the
+// Scrubber does so all the time, one tenant after another. That finds every change by others, not a wrong fold.
 package verify
 
 import (

@@ -44,6 +44,18 @@ type Category struct {
 	UpdatedAt   time.Time
 }
 
+// One row per committed batch of a projector, written with its checkpoint. The oldest are removed.
+type ControlApplied struct {
+	Edition  int64
+	Shard    int32
+	LastSeq  int64
+	FirstSeq int64
+	// The digest of all events up to last_seq, as in the checkpoint.
+	Chain []byte
+	// For each event tenant, entity, id, version, command id and digest, packed; see package ledger.
+	Events []byte
+}
+
 // One row per edition that was built, by one builder or by several after each other: each pass adds what it took.
 type ControlBuild struct {
 	Edition    int64
@@ -167,6 +179,17 @@ type ControlLive struct {
 	Previous  *int64
 	Epoch     int64
 	FlippedAt time.Time
+}
+
+// What an operator was shown and has applied. finished_at is NULL while it is under way, or was cut short.
+type ControlReconciliation struct {
+	ID          int64
+	JournalID   string
+	Incarnation int64
+	FindingHash string
+	Finding     []byte
+	BegunAt     time.Time
+	FinishedAt  *time.Time
 }
 
 // One row per repair of an edition and shard, with what it changed so far.
