@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/refold-dev/refold/events/envelope"
@@ -33,6 +34,7 @@ type repairFlags struct {
 type repairView struct {
 	Repairs      []*verify.Repaired `json:"repairs"`
 	Verification []*verify.Report   `json:"verification"` // of the tenants that were touched
+	Settled      []*verify.Settled  `json:"settled"`      // tenants whose kept digests were not those of their rows
 }
 
 func (c *cli) repair() *cobra.Command {
@@ -97,7 +99,7 @@ func (c *cli) repairRows(ctx context.Context, p *plane.Plane, f repairFlags) err
 			bar.tell(fmt.Sprintf("%s shard %d", at.Phase, shard), int64(at.Done), int64(at.Total))
 		}
 	}
-	view := repairView{Repairs: []*verify.Repaired{}, Verification: []*verify.Report{}}
+	view := repairView{Repairs: []*verify.Repaired{}, Verification: []*verify.Report{}, Settled: []*verify.Settled{}}
 	var scope verify.Scope
 	for _, target := range targets {
 		done, err := p.Repair(ctx, target)
@@ -120,6 +122,11 @@ func (c *cli) repairRows(ctx context.Context, p *plane.Plane, f repairFlags) err
 	}
 	if !f.dryRun {
 		if view.Verification, err = verifyAll(ctx, p, targets[0].Edition, verify.Config{Scope: scope}, bar); err != nil {
+			return err
+		}
+	}
+	if !f.dryRun && !slices.ContainsFunc(view.Verification, func(r *verify.Report) bool { return !r.Clean }) {
+		if view.Settled, err = p.SettleKept(ctx, targets[0].Edition, scope.Tenants); err != nil {
 			return err
 		}
 	}
@@ -238,6 +245,11 @@ func repairTable(w *tabwriter.Writer, view repairView) {
 		}
 		if r.AuditedSeq > 0 {
 			row(w, fmt.Sprintf("  audit event at sequence %d", r.AuditedSeq))
+		}
+	}
+	for _, s := range view.Settled {
+		if s.Corrected {
+			row(w, fmt.Sprintf("tenant %s: its kept digests were not those of its rows, which are proven; corrected", s.Tenant))
 		}
 	}
 	reportTable(w, view.Verification)

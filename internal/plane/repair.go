@@ -2,7 +2,10 @@ package plane
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/refold-dev/refold/events"
@@ -20,6 +23,41 @@ const repairEntity = "repair"
 func (p *Plane) Repair(ctx context.Context, c verify.RepairConfig) ([]*verify.Repaired, error) {
 	c.DB, c.Schema, c.Fold, c.Audit = p.DB, fold.Tables, p.Fold, p.auditRepair
 	return verify.Repair(ctx, c)
+}
+
+// SettleKept corrects the kept digests of tenants of an edition where they are not those of their rows, which are proven
+// first (see verify.SettleKept). It looks for them by a quick verification; without kept digests there is nothing to do.
+func (p *Plane) SettleKept(ctx context.Context, number int64, tenants []string) ([]*verify.Settled, error) {
+	pause, end := p.Editions.MakeWay(ctx)
+	defer end()
+	quick, err := verify.Quick(ctx, verify.QuickConfig{DB: p.DB, Edition: number, Tenants: tenants, MemoryBytes: p.MemoryBytes, Pause: pause})
+	if errors.Is(err, verify.ErrNoDigests) || err == nil && quick.Clean {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	wrong := map[string]bool{}
+	for _, d := range quick.Differences {
+		if d.Tenant != "" {
+			wrong[d.Tenant] = true
+		}
+	}
+	var out []*verify.Settled
+	for _, tenant := range slices.Sorted(maps.Keys(wrong)) {
+		shard, err := p.ShardOf(ctx, tenant)
+		if err != nil {
+			return out, err
+		}
+		settled, err := verify.SettleKept(ctx, verify.Config{
+			DB: p.DB, Shard: p.Journal.Shard(shard), Edition: number, Schema: fold.Tables, Fold: p.Fold, Shape: p.Shape, MemoryBytes: p.MemoryBytes, Pause: pause,
+		}, tenant)
+		if err != nil {
+			return out, err
+		}
+		out = append(out, settled)
+	}
+	return out, nil
 }
 
 // auditRepair appends the event of a repair, or finds the one that was appended before: it is the only one of its
