@@ -33,6 +33,10 @@ const (
 	bulkBufferBytes = 512 << 10
 	bulkArenaBytes  = 256 << 10
 	bulkBatchMax    = 512
+	bulkBatchBytes  = 1 << 20 // a few batches wait for the reader
+	bulkPullBytes   = 8 << 20 // about what is on the way from the server, which may be this process
+	bulkPullFirst   = 1000    // events, while their size is not known
+	bulkPullLeast   = 16
 	bulkDialMax     = 5 * time.Second
 	bulkIdleMax     = time.Minute // a follower that nobody reads, or whose server is gone, ends
 	controlBytesMax = 64 << 10
@@ -58,6 +62,8 @@ type bulkFollower struct {
 	decoder bulkDecoder
 	last    uint64
 	wanted  int // events asked for and not delivered yet
+	read    int // events so far
+	bytes   int // of them
 
 	left []envelope.Event // of the reader alone
 }
@@ -157,7 +163,7 @@ func greet(conn net.Conn, reader *bufio.Reader, user, password, token string) er
 // pump reads messages and hands over what has arrived, in batches.
 func (f *bulkFollower) pump() {
 	defer close(f.batches)
-	batch := make([]envelope.Event, 0, bulkBatchMax)
+	batch, size := make([]envelope.Event, 0, bulkBatchMax), 0
 	for {
 		if err := f.ask(); err != nil {
 			f.err = f.failed(err)
@@ -166,11 +172,12 @@ func (f *bulkFollower) pump() {
 		m, ok, err := f.receive()
 		if err == nil && ok {
 			batch = append(batch, f.decoder.decode(m.Subject, m.Seq, m.Header, m.Data))
+			size += len(m.Data)
 		}
-		if len(batch) > 0 && (err != nil || len(batch) == bulkBatchMax || f.reader.Buffered() == 0) {
+		if len(batch) > 0 && (err != nil || len(batch) == bulkBatchMax || size >= bulkBatchBytes || f.reader.Buffered() == 0) {
 			select {
 			case f.batches <- batch:
-				batch = make([]envelope.Event, 0, bulkBatchMax)
+				batch, size = make([]envelope.Event, 0, bulkBatchMax), 0
 			case <-f.quit:
 				f.err = errFollowerClosed
 				return
@@ -198,14 +205,23 @@ func (f *bulkFollower) failed(err error) error {
 
 // ask requests more when half of what was asked for has come.
 func (f *bulkFollower) ask() error {
-	if f.wanted > f.pull/2 {
+	pull := f.pullNow()
+	if f.wanted > pull/2 {
 		return nil
 	}
-	n := f.pull - f.wanted
+	n := pull - f.wanted
 	f.wanted += n
 	body := fmt.Sprintf(`{"batch":%d,"expires":%d}`, n, (bulkIdleMax / 2).Nanoseconds())
 	_, err := fmt.Fprintf(f.conn, "PUB $JS.API.CONSUMER.MSG.NEXT.%s.%s %s %d\r\n%s\r\n", f.shard.stream, f.consumer, f.inbox, len(body), body)
 	return err
+}
+
+// pullNow is how many events may be on the way, by the size of those that came.
+func (f *bulkFollower) pullNow() int {
+	if f.read == 0 {
+		return min(f.pull, bulkPullFirst)
+	}
+	return max(min(f.pull, bulkPullBytes/(f.bytes/f.read+1)), bulkPullLeast)
 }
 
 // receive reads one line of the protocol and what belongs to it; ok is false for anything but a stored message.
@@ -271,6 +287,8 @@ func (f *bulkFollower) message(args []byte, headers bool) (m Raw, ok bool, err e
 	}
 	f.last = seq
 	f.wanted--
+	f.read++
+	f.bytes += total
 	return Raw{Seq: seq, Subject: parts[0], Header: body[:header:header], Data: body[header:total:total]}, true, nil
 }
 

@@ -30,6 +30,9 @@ var children = testenv.Children{
 	"backup":    backupChild,
 	"restore":   restoreChild,
 	"tenant":    tenantChild,
+	"repair":    repairChild,
+	"verify":    verifyChild,
+	"barrier":   barrierChild,
 }
 
 // Variables that tell a child where its plane is.

@@ -229,7 +229,7 @@ func (p *Plane) Close() error {
 func (p *Plane) Run(ctx context.Context) error {
 	supervisor := &projector.Supervisor{
 		DB: p.DB, Shards: p.Journal.Shards, Schema: fold.Tables, Fold: p.Fold, Shape: p.Shape, Logger: p.Logger, OnBatch: p.OnBatch,
-		InTx: p.InTx, LedgerEvents: p.LedgerEvents, StableFor: p.StableFor,
+		InTx: p.InTx, Barrier: isBarrier, LedgerEvents: p.LedgerEvents, StableFor: p.StableFor,
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return supervisor.Run(ctx) })
@@ -239,6 +239,7 @@ func (p *Plane) Run(ctx context.Context) error {
 		group.Go(func() error { return scrubber.Run(ctx) })
 	}
 	group.Go(func() error { return p.Live.Run(ctx, p.DB, p.Logger) })
+	group.Go(func() error { return p.owedAudits(ctx) })
 	group.Go(func() error { return p.Witness.Run(ctx) })
 	return group.Wait()
 }

@@ -438,3 +438,9 @@ func ReplaceKept(ctx context.Context, tx db.DBTX, edition int64, shard int32, te
 	}
 	return nil
 }
+
+// Subtract takes away what another sum is of.
+func (s *Sum) Subtract(other *Sum) {
+	s.lanes.subtract(&other.lanes)
+	s.count -= other.count
+}

@@ -142,7 +142,7 @@ func scan(ctx context.Context, c QuickConfig) (*scanned, error) {
 		c.Readers = runtime.GOMAXPROCS(0) + 1
 	}
 	if c.MemoryBytes <= 0 {
-		c.MemoryBytes = memoryBytesDefault
+		c.MemoryBytes = MemoryBytesDefault
 	}
 	if c.Progress == nil {
 		c.Progress = func(QuickProgress) {}
