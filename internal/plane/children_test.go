@@ -27,6 +27,9 @@ var children = testenv.Children{
 	"frozen":    frozenChild,
 	"deploy":    deployChild,
 	"reconcile": reconcileChild,
+	"backup":    backupChild,
+	"restore":   restoreChild,
+	"tenant":    tenantChild,
 }
 
 // Variables that tell a child where its plane is.

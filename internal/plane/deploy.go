@@ -28,6 +28,8 @@ type Deployment struct {
 	Replicas int
 	// Progress is told about builds; nil = nobody listens.
 	Progress func(edition.Progress)
+	// Gate is asked before an edition is built to replace a live one; an error keeps the process from it. nil = nobody.
+	Gate func(ctx context.Context) error
 }
 
 const (
@@ -241,6 +243,9 @@ func (d *deployer) locked(ctx context.Context, work func() error) error {
 // make builds an edition and proves it, or goes on with one that was built already.
 func (d *deployer) make(ctx context.Context) error {
 	number, err := d.unproven(ctx)
+	if err == nil && number == 0 && d.Gate != nil {
+		err = d.Gate(ctx)
+	}
 	if err == nil && number == 0 {
 		number, err = d.Editions.Build(ctx, d.Progress)
 	}
