@@ -86,6 +86,7 @@ type Checker struct {
 	broken   bool // the chain cannot be followed any more
 	seq      uint64
 	anchored uint64 // the newest head that fits
+	compared uint64 // the newest head that was compared
 	signed   uint64 // the newest head of all
 	suspects []suspect
 	missing  map[[digestBytes]byte]uint64 // kept digests of lost events
@@ -263,6 +264,7 @@ func (c *Checker) compareHead() {
 	for len(c.heads) > 0 && c.heads[0].Seq <= c.seq {
 		head := c.heads[0]
 		c.heads = c.heads[1:]
+		c.compared = head.Seq
 		c.result.Heads++
 		switch {
 		case c.broken:
@@ -274,12 +276,9 @@ func (c *Checker) compareHead() {
 	}
 }
 
-// End finishes the check when the journal has been read to its end, or as far as it could be.
+// End finishes the check when the journal has been read to its end: what was kept or signed behind that is lost.
 func (c *Checker) End(ctx context.Context) (*Result, error) {
-	c.result.Seq = c.seq
-	if !c.broken {
-		c.result.Chain = hex.EncodeToString(c.chain[:])
-	}
+	c.stopped()
 	kept, err := c.lastKept(ctx)
 	if err != nil {
 		return nil, err
@@ -294,13 +293,39 @@ func (c *Checker) End(ctx context.Context) (*Result, error) {
 		}
 	}
 	if c.result.Witnessed < c.signed {
-		c.fault(Fault{What: BadPage, From: c.result.Witnessed + 1, Seq: c.signed, Detail: "it is missing, a head was signed on it"})
+		c.missingPage(c.signed)
 	}
+	return c.judged(), nil
+}
+
+// Stop finishes the check of a journal that goes on behind the last event.
+func (c *Checker) Stop() *Result {
+	c.stopped()
+	// Heads up to here were signed on pages that must be there.
+	if signed := c.compared; c.ended && c.result.Witnessed < signed {
+		c.missingPage(signed)
+	}
+	c.result.Witnessed = min(c.result.Witnessed, c.seq)
+	return c.judged()
+}
+
+func (c *Checker) stopped() {
+	c.result.Seq = c.seq
+	if !c.broken {
+		c.result.Chain = hex.EncodeToString(c.chain[:])
+	}
+}
+
+func (c *Checker) missingPage(signed uint64) {
+	c.fault(Fault{What: BadPage, From: c.result.Witnessed + 1, Seq: signed, Detail: "it is missing, a head was signed on it"})
+}
+
+func (c *Checker) judged() *Result {
 	c.judge()
 	slices.SortStableFunc(c.result.Faults, func(a, b Fault) int { return cmp.Compare(a.Seq, b.Seq) })
 	c.result.Clean = c.result.Total == 0
 	c.result.DurationMs = time.Since(c.began).Milliseconds()
-	return &c.result, nil
+	return &c.result
 }
 
 // lastKept is the last event that anything was kept about.

@@ -158,6 +158,47 @@ func TestAnUntouchedJournalIsClean(t *testing.T) {
 	}
 }
 
+// A verification reads up to its checkpoint, behind which the journal goes on.
+func TestACheckMayStopBeforeTheEnd(t *testing.T) {
+	s := newStand(t)
+	s.append(t, 36)
+	s.advance(t)
+	if _, err := s.SignHead(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.append(t, 6)
+	s.advance(t)
+	upto := func(last uint64) *witness.Result {
+		c := witness.NewChecker(s.DB, s.facts(t), s.heads(t))
+		for seq := range last {
+			e, err := s.Shards[0].At(t.Context(), seq+1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Add(t.Context(), e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return c.Stop()
+	}
+	for _, last := range []uint64{0, 1, 15, 20, 36, 37, 40, 43} {
+		heads := 0
+		if last >= 37 {
+			heads = 1
+		}
+		if r := upto(last); !r.Clean || r.Seq != last || r.Events != last || r.Witnessed != last || r.Heads != heads {
+			t.Errorf("up to %d: %+v", last, r)
+		}
+	}
+	s.exec(t, "DELETE FROM control.journal_page WHERE first_seq >= 31")
+	if r := upto(36); !r.Clean || r.Witnessed != 30 {
+		t.Errorf("before the head that was signed on what is gone: %+v", r)
+	}
+	if r := upto(40); r.Clean || r.Faults[0].What != witness.BadPage || r.Faults[0].From != 31 || r.Faults[0].Seq != 37 {
+		t.Errorf("behind it: %+v", r)
+	}
+}
+
 // TestRunKeepsUp: Run notices events by itself and signs a head, also when two of them run.
 func TestRunKeepsUp(t *testing.T) {
 	s := newStand(t)
