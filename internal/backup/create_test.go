@@ -141,3 +141,16 @@ func TestTheNewestIsToldByWhatIsSigned(t *testing.T) {
 		t.Fatalf("with the public key: %+v, %v", got, err)
 	}
 }
+
+// TestTheGateAsksForThisPast: a backup of before a reconciliation is none to fall back on.
+func TestTheGateAsksForThisPast(t *testing.T) {
+	_, r, all := backups(t, 1)
+	for incarnation, want := range map[uint64]error{0: nil, 1: nil, 2: ErrGate} {
+		if _, err := r.Gate(t.Context(), GateOptions{JournalID: all[0].JournalID, Incarnation: incarnation}); !errors.Is(err, want) {
+			t.Errorf("incarnation %d: got %v, want %v", incarnation, err, want)
+		}
+	}
+	if _, err := r.Gate(t.Context(), GateOptions{JournalID: "01OTHER"}); !errors.Is(err, ErrGate) {
+		t.Errorf("another journal: got %v, want %v", err, ErrGate)
+	}
+}

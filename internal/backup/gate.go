@@ -15,6 +15,8 @@ var ErrGate = errors.New("no backup to fall back on: run `refold backup create` 
 // GateOptions say what the gate asks for.
 type GateOptions struct {
 	JournalID string
+	// Incarnation of the journal: a backup of before a reconciliation holds a past that was given up. 0 = any.
+	Incarnation uint64
 	// MaxAge is how old the newest backup may be; 0 = 24 h.
 	MaxAge time.Duration
 	// Decode as in ValidateOptions.
@@ -43,6 +45,9 @@ func (r *Repository) Gate(ctx context.Context, o GateOptions) (*Entry, error) {
 	}
 	if age := time.Since(entry.Taken); age > o.MaxAge {
 		return nil, fmt.Errorf("%w (the newest backup %s is %s old, at most %s are allowed)", ErrGate, entry.ID, age.Round(time.Second), o.MaxAge)
+	}
+	if o.Incarnation != 0 && uint64(entry.Incarnation) != o.Incarnation {
+		return nil, fmt.Errorf("%w (the newest backup %s is of incarnation %d of the journal, which has %d by now)", ErrGate, entry.ID, entry.Incarnation, o.Incarnation)
 	}
 	known, err := r.Validated(ctx, entry)
 	if err != nil {

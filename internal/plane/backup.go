@@ -171,6 +171,6 @@ func (p *Plane) PassGate(ctx context.Context, g BackupGate, what string, progres
 	case g.Repository == nil:
 		return nil
 	}
-	_, err := g.Repository.Gate(ctx, backup.GateOptions{JournalID: p.Journal.ID, MaxAge: g.MaxAge, Decode: decodable, Progress: progress})
+	_, err := g.Repository.Gate(ctx, backup.GateOptions{JournalID: p.Journal.ID, Incarnation: p.Journal.Incarnation, MaxAge: g.MaxAge, Decode: decodable, Progress: progress})
 	return err
 }
