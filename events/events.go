@@ -101,6 +101,8 @@ func (s *scanner) payload(kind string) Payload {
 		return decodeTenantCreated(s)
 	case kindBarrierRaised:
 		return decodeEmpty(s, new(BarrierRaised))
+	case kindRowsRepaired:
+		return decodeRowsRepaired(s)
 	}
 	return nil
 }
@@ -113,6 +115,6 @@ func Kinds() []string {
 		kindCategoryDefined,
 		kindMemoryAdded, kindMemoryChanged, kindMemoryActivated, kindMemoryPaused, kindMemoryArchived,
 		kindMemoryDeleted, kindMemoryImported, kindMemorySupplemented,
-		kindJournalCreated, kindJournalReconciled, kindTenantCreated, kindBarrierRaised,
+		kindJournalCreated, kindJournalReconciled, kindTenantCreated, kindBarrierRaised, kindRowsRepaired,
 	}
 }

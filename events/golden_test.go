@@ -94,6 +94,11 @@ func golden() map[string]events.Payload {
 			LostHash: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", Finding: "9f86d081884c7d65",
 		},
 		"barrier.raised.v1": &events.BarrierRaised{},
+		"rows.repaired.v1": &events.RowsRepaired{
+			Edition: 3, Position: 1234567, Entities: 2, Report: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+			Tables: []events.RepairedTable{{Table: "memory", Inserted: 1, Updated: 2, Deleted: 3}, {Table: "memory_status", Deleted: 4}},
+		},
+		"rows.repaired.v1.minimal": &events.RowsRepaired{Edition: 1},
 	}
 }
 

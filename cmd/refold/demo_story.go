@@ -33,7 +33,7 @@ func (s *story) build(ctx context.Context) (int64, error) {
 
 // prove verifies an edition and says what was found.
 func (s *story) prove(ctx context.Context, number int64) (*verify.Report, error) {
-	reports, err := verifyAll(ctx, s.plane, number, &progress{out: s.stderr})
+	reports, err := verifyAll(ctx, s.plane, number, verify.Config{}, &progress{out: s.stderr})
 	if err != nil {
 		return nil, err
 	}

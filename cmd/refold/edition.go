@@ -10,6 +10,7 @@ import (
 	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/httpapi"
 	"github.com/refold-dev/refold/internal/plane"
+	"github.com/refold-dev/refold/internal/verify"
 	"github.com/spf13/cobra"
 )
 
@@ -66,7 +67,7 @@ func (c *cli) editionVerify() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.with(cmd.Context(), func(p *plane.Plane) error { return c.verifyEdition(cmd.Context(), p, number) })
+			return c.with(cmd.Context(), func(p *plane.Plane) error { return c.verifyEdition(cmd.Context(), p, number, verify.Config{}) })
 		},
 	}
 }

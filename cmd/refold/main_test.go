@@ -125,6 +125,28 @@ func tamperedAndNamed(t *testing.T) {
 	if steps[0].Kind != "memory.imported.v1" || steps[0].Seq != reports[0].Differences[0].Columns[0].Seq {
 		t.Fatalf("steps: %+v", steps)
 	}
+	x := into[verify.RowExplanation](t, refold(t, exitMismatch, "explain", "row", "memory", id, "--tenant", "acme"))
+	if x.Verdict != verify.RowWrong || x.Columns[5].Column != "content" || *x.Columns[5].Actual != *x.Columns[5].Expected+"!" || x.Columns[5].Seq != steps[0].Seq {
+		t.Fatalf("row: %+v", x)
+	}
+	refold(t, exitUsage, "explain", "row", "memory", id, "too much", "--tenant", "acme")
+	dry := into[repairView](t, refold(t, exitOK, "repair", "--last", "--dry-run"))
+	if len(dry.Repairs) != 1 || !dry.Repairs[0].DryRun || dry.Repairs[0].Tables[0].Updated != 1 || len(dry.Verification) != 0 {
+		t.Fatalf("dry run: %+v", dry)
+	}
+	refold(t, exitMismatch, "verify", "--tenant", "acme", "--table", "memory")
+	refold(t, exitOK, "verify", "--table", "app")
+	repaired := into[repairView](t, refold(t, exitOK, "repair", "--last"))
+	if r := repaired.Repairs[0]; r.Entities != 1 || r.Tables[0].Updated != 1 || r.AuditedSeq == 0 || !repaired.Verification[0].Clean || repaired.Verification[0].Complete {
+		t.Fatalf("repair: %+v", repaired)
+	}
+	refold(t, exitUsage, "repair")
+	refold(t, exitOK, "repair", "--tenant", "acme", "--entity", "memory", "--id", id)
+	refold(t, exitOK, "verify")
+	barriers := into[[]verify.BarrierReport](t, refold(t, exitOK, "verify", "--barrier"))
+	if len(barriers) != 1 || !barriers[0].Clean || len(barriers[0].Reports) == 0 {
+		t.Fatalf("barrier: %+v", barriers)
+	}
 }
 
 func TestDemo(t *testing.T) {

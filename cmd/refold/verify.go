@@ -2,50 +2,110 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
-	"github.com/refold-dev/refold/events/envelope"
-	"github.com/refold-dev/refold/internal/command"
-	"github.com/refold-dev/refold/internal/fold"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/rows"
 	"github.com/refold-dev/refold/internal/verify"
 	"github.com/spf13/cobra"
 )
 
+// verifyFlags are what a verification can be told.
+type verifyFlags struct {
+	edition     int64
+	resume      bool
+	barrier     bool
+	tenants     []string
+	tables      []string
+	sample      string
+	seed        string
+	snapshotMax time.Duration
+	quick       bool
+	readers     int
+}
+
 func (c *cli) verify() *cobra.Command {
-	var number int64
-	var quick bool
-	var restrict quickOptions
+	var f verifyFlags
 	cmd := &cobra.Command{
 		Use: "verify", Short: "Prove that the live rows are the fold of the journal; exit code 3 if one is not", Args: exactly(0),
-		Long: "Prove that the live rows are the fold of the journal; exit code 3 if one is not.\n\n" +
-			"With --quick the tables are read once and held against the digests that were kept while they were written: nothing was\n" +
-			"added, changed or lost by anybody else. That needs no replay, and it does not prove that what was written is the fold.",
+		Long: `Prove that the rows of an edition are the fold of the journal, at an exact sequence, while writes go on.
+
+What does not fit into --memory is verified in parts; each part that is done is recorded, and --resume goes on behind
+them after a crash, for a day. Parts share one snapshot for --snapshot-age; later ones take one of their own, and the
+report says at which position each part was proven. The whole then counts as verified at the lowest.
+
+--tenant, --table and --sample look at less and say in the report what was not checked: such a report never makes an
+edition verified. --barrier raises a barrier in each shard and proves all editions of this binary's shape at exactly that
+position, and that their digests are equal.
+
+With --quick the tables are read once and held against the digests that were kept while they were written: nothing was
+added, changed or lost by anybody else. That needs no replay, and it does not prove that what was written is the fold.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if quick {
-				return c.with(cmd.Context(), func(p *plane.Plane) error { return c.verifyQuick(cmd.Context(), p, number, restrict) })
+			config, err := f.config()
+			if err != nil {
+				return err
 			}
-			if len(restrict.tenants)+len(restrict.tables)+restrict.readers > 0 {
-				return usageError{errors.New("--tenant, --table and --readers go with --quick")}
+			if f.quick {
+				return c.with(cmd.Context(), func(p *plane.Plane) error {
+					return c.verifyQuick(cmd.Context(), p, f.edition, quickOptions{tenants: f.tenants, tables: f.tables, readers: f.readers})
+				})
 			}
-			return c.with(cmd.Context(), func(p *plane.Plane) error { return c.verifyEdition(cmd.Context(), p, number) })
+			return c.with(cmd.Context(), func(p *plane.Plane) error {
+				if f.barrier {
+					return c.verifyBarrier(cmd.Context(), p, config)
+				}
+				return c.verifyEdition(cmd.Context(), p, f.edition, config)
+			})
 		},
 	}
-	cmd.Flags().Int64Var(&number, "edition", 0, "edition to verify; 0 = the live one")
-	cmd.Flags().BoolVar(&quick, "quick", false, "hold the rows against their kept digests, without a replay")
-	restrict.flags(cmd)
+	flags := cmd.Flags()
+	flags.Int64Var(&f.edition, "edition", 0, "edition to verify; 0 = the live one")
+	flags.BoolVar(&f.resume, "resume", false, "go on with a verification that was cut short within the last day")
+	flags.BoolVar(&f.barrier, "barrier", false, "prove all editions of this shape at one position of each shard")
+	flags.StringSliceVar(&f.tenants, "tenant", nil, "only rows of this tenant; may be repeated. With one, only its events are read")
+	flags.StringSliceVar(&f.tables, "table", nil, "only rows of this table; may be repeated")
+	flags.StringVar(&f.sample, "sample", "", "only one of so many entities, such as 1/16")
+	flags.StringVar(&f.seed, "seed", "", "which entities a sample takes; empty = another choice each time, named in the report")
+	flags.BoolVar(&f.quick, "quick", false, "hold the rows against their kept digests, without a replay")
+	flags.IntVar(&f.readers, "readers", 0, "connections that read the tables at a time (default 2; with --quick one more than processors)")
+	flags.DurationVar(&f.snapshotMax, "snapshot-age", 0, "how long parts share a snapshot of the database (default 5m)")
 	return cmd
 }
 
+func (f *verifyFlags) config() (verify.Config, error) {
+	c := verify.Config{Resume: f.resume, Readers: f.readers, SnapshotMax: f.snapshotMax, Scope: verify.Scope{Tenants: f.tenants, Tables: f.tables, Seed: f.seed}}
+	if f.sample != "" {
+		one, of, _ := strings.Cut(f.sample, "/")
+		n, err := strconv.Atoi(of)
+		if err != nil || one != "1" || n < 2 {
+			return c, usageError{fmt.Errorf("sample %q: use 1/N, N at least 2", f.sample)}
+		}
+		c.Scope.Sample = n
+		if f.seed == "" {
+			c.Scope.Seed = rand.Text()
+		}
+	} else if f.seed != "" {
+		return c, usageError{errors.New("--seed belongs to --sample")}
+	}
+	if f.barrier && (f.edition != 0 || f.resume || len(f.tenants)+len(f.tables) > 0 || f.sample != "") {
+		return c, usageError{errors.New("--barrier proves everything of all editions: it takes no --edition, --resume, --tenant, --table or --sample")}
+	}
+	if f.quick && (f.resume || f.barrier || f.sample != "" || f.snapshotMax != 0) {
+		return c, usageError{errors.New("--quick takes no --resume, --barrier, --sample or --snapshot-age")}
+	}
+	return c, nil
+}
+
 // verifyEdition verifies every shard of an edition (0 = whatever is live there) and prints the reports.
-func (c *cli) verifyEdition(ctx context.Context, p *plane.Plane, number int64) error {
+func (c *cli) verifyEdition(ctx context.Context, p *plane.Plane, number int64, config verify.Config) error {
 	bar := c.progress()
-	reports, err := verifyAll(ctx, p, number, bar)
+	reports, err := verifyAll(ctx, p, number, config, bar)
 	bar.end()
 	if err != nil {
 		return err
@@ -61,45 +121,106 @@ func (c *cli) verifyEdition(ctx context.Context, p *plane.Plane, number int64) e
 	return nil
 }
 
-func verifyAll(ctx context.Context, p *plane.Plane, number int64, bar *progress) ([]*verify.Report, error) {
+func verifyAll(ctx context.Context, p *plane.Plane, number int64, config verify.Config, bar *progress) ([]*verify.Report, error) {
+	several := shardsProgress{bar: bar, at: map[int]verify.Progress{}}
+	return p.Verify(ctx, number, config, several.tell)
+}
+
+// shardsProgress makes one bar of shards that are verified side by side.
+type shardsProgress struct {
+	bar *progress
+	at  map[int]verify.Progress
+}
+
+func (s *shardsProgress) tell(at plane.ShardProgress) {
+	s.at[at.Shard] = at.Progress
+	if len(s.at) == 1 {
+		s.bar.tell(fmt.Sprintf("%s shard %d part %d of %d", at.Phase, at.Shard, at.Part, at.Parts), int64(at.Done), int64(at.Total))
+		return
+	}
+	var done, total int64
+	for _, p := range s.at {
+		done += int64(p.Total)*int64(p.Part-1) + int64(p.Done)
+		total += int64(p.Total) * int64(p.Parts)
+	}
+	s.bar.tell("verify all shards", done, total)
+}
+
+func (c *cli) verifyBarrier(ctx context.Context, p *plane.Plane, config verify.Config) error {
+	bar := c.progress()
+	defer bar.end()
 	pause, end := p.Editions.MakeWay(ctx)
 	defer end()
-	var reports []*verify.Report
+	var all []*verify.BarrierReport
+	clean := true
 	for _, shard := range p.Journal.Shards {
-		of := number
-		if of == 0 {
-			live, ok := p.Live.Edition(shard.Number(), "")
-			if !ok {
-				return nil, errors.New("no edition is live")
-			}
-			of = live
+		one := config
+		one.MemoryBytes, one.Pause = p.MemoryBytes, pause
+		one.Progress = func(at verify.Progress) {
+			bar.tell(fmt.Sprintf("%s shard %d part %d of %d", at.Phase, shard.Number(), at.Part, at.Parts), int64(at.Done), int64(at.Total))
 		}
-		report, err := verify.Run(ctx, verify.Config{
-			DB: p.DB, Shard: shard, Edition: of, Schema: fold.Tables, Fold: fold.Apply, Shape: p.Shape, MemoryBytes: p.MemoryBytes, Pause: pause,
-			Progress: func(at verify.Progress) {
-				bar.tell(fmt.Sprintf("%s shard %d part %d of %d", at.Phase, shard.Number(), at.Part, at.Parts), int64(at.Done), int64(at.Total))
-			},
-		})
+		report, err := p.Barrier(ctx, shard.Number(), operator(), one)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		reports = append(reports, report)
+		all, clean = append(all, report), clean && report.Clean
 	}
-	return reports, nil
+	bar.end()
+	err := c.show(all, func(w *tabwriter.Writer) {
+		for _, b := range all {
+			verdict := "all editions hold the same rows"
+			if !b.Equal {
+				verdict = "EDITIONS DIFFER: " + b.Unequal
+			}
+			row(w, fmt.Sprintf("shard %d at barrier %s, sequence %d: %s", b.Shard, b.Barrier, b.Seq, verdict))
+			reportTable(w, b.Reports)
+		}
+	})
+	if err == nil && !clean {
+		err = errMismatch
+	}
+	return err
 }
 
 func reportTable(w *tabwriter.Writer, reports []*verify.Report) {
 	for _, r := range reports {
 		verdict := "clean: every row is the fold of the journal"
-		if !r.Clean {
-			verdict = fmt.Sprintf("NOT CLEAN: %d rows differ, chain of events equal: %v", r.Total, r.Chain.Equal)
+		switch {
+		case !r.Clean:
+			verdict = fmt.Sprintf("NOT CLEAN: %d rows of %d entities differ%s", r.Total, r.Entities, chainVerdict(r.Chain))
+		case !r.Complete:
+			verdict = "clean as far as it was looked at"
 		}
-		row(w, fmt.Sprintf("edition %d shard %d at sequence %d: %s (%d events, %d rows, %d held, %s)", r.Edition, r.Shard, r.Seq, verdict,
+		row(w, fmt.Sprintf("edition %d shard %d at sequence %s: %s (%d events, %d rows, %d held, %s)", r.Edition, r.Shard, standsAt(r), verdict,
 			r.Events, r.Rows, r.Held, time.Duration(r.DurationMs)*time.Millisecond))
+		for _, left := range r.NotChecked {
+			row(w, "  not checked: "+left)
+		}
 		for _, d := range r.Differences {
 			row(w, "  "+describeDifference(d))
 		}
+		if more := r.Total - len(r.Differences); more > 0 {
+			row(w, fmt.Sprintf("  and %d more; `refold repair --last` repairs all of them", more))
+		}
 	}
+}
+
+func chainVerdict(c verify.ChainResult) string {
+	switch {
+	case !c.Checked:
+		return ""
+	case c.Equal:
+		return ", chain of events equal"
+	}
+	return ", CHAIN OF EVENTS NOT EQUAL"
+}
+
+// standsAt says where parts stand that were compared at different positions.
+func standsAt(r *verify.Report) string {
+	if len(r.Positions) == 1 {
+		return fmt.Sprint(r.Seq)
+	}
+	return fmt.Sprintf("%d to %d, in %d parts at %d positions", r.Seq, r.Positions[len(r.Positions)-1].Seq, r.Parts, len(r.Positions))
 }
 
 func describeDifference(d rows.Difference) string {
@@ -125,43 +246,4 @@ func quoted(v *string) string {
 		return "NULL"
 	}
 	return fmt.Sprintf("%.200q", *v)
-}
-
-func (c *cli) explain() *cobra.Command {
-	var tenant string
-	cmd := &cobra.Command{
-		Use: "explain ENTITY ID", Short: "Show the events behind the rows of an entity, such as `explain memory 857b6302-... --tenant acme`", Args: exactly(2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if tenant == "" {
-				return usageError{errors.New("explain needs --tenant")}
-			}
-			return c.with(cmd.Context(), func(p *plane.Plane) error {
-				t, err := p.Directory.Tenant(cmd.Context(), tenant)
-				if err != nil {
-					return fmt.Errorf("tenant %s: %w", tenant, err)
-				}
-				steps, err := verify.Explain(cmd.Context(), p.Journal.Shard(t.Shard), fold.Tables, fold.Apply, envelope.Key{Tenant: t.ID, Entity: args[0], ID: args[1]}, 0)
-				if err != nil {
-					return err
-				}
-				if len(steps) == 0 {
-					return command.Refuse(command.NotFound, "the journal holds no event of %s %s in tenant %s", args[0], args[1], tenant)
-				}
-				return c.show(steps, func(w *tabwriter.Writer) { explainTable(w, steps) })
-			})
-		},
-	}
-	cmd.Flags().StringVar(&tenant, "tenant", env("REFOLD_TENANT", ""), "tenant of the entity (REFOLD_TENANT)")
-	return cmd
-}
-
-func explainTable(w *tabwriter.Writer, steps []verify.Step) {
-	for _, s := range steps {
-		row(w, fmt.Sprintf("sequence %d  version %d  %s  %s  by %s", s.Seq, s.Version, s.Kind, s.Time.Format(time.RFC3339Nano), s.Actor))
-		for _, change := range s.Changes {
-			for _, column := range change.Columns {
-				row(w, fmt.Sprintf("    %s %s.%s", change.Did, change.Table, column.Column), "->", quoted(column.Expected))
-			}
-		}
-	}
 }

@@ -24,6 +24,10 @@ func (b *bench) alone(ctx context.Context) error {
 		err := b.ledger(ctx)
 		b.print()
 		return err
+	case "backup":
+		err := b.backups(ctx)
+		b.print()
+		return err
 	}
 	p, end, err := b.open(ctx, localstack.DurabilityRelaxed)
 	if err != nil {

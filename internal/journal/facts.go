@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/refold-dev/refold/events/envelope"
 )
 
 // Facts implements Shard. Only the leader of a stream answers for it.
@@ -31,19 +33,20 @@ func factsOf(info *jetstream.StreamInfo) (Facts, error) {
 		return Facts{}, err
 	}
 	facts := Facts{
-		JournalID:   id.journalID,
-		Incarnation: id.incarnation,
-		Shard:       id.shard,
-		Shards:      id.shards,
-		Stream:      id.stream,
-		Created:     info.Created.UTC(),
-		FirstSeq:    info.State.FirstSeq,
-		LastSeq:     info.State.LastSeq,
-		Messages:    info.State.Msgs,
-		Deleted:     uint64(info.State.NumDeleted),
-		Bytes:       info.State.Bytes,
-		BytesMax:    uint64(max(info.Config.MaxBytes, 0)),
-		Replicas:    info.Config.Replicas,
+		JournalID:    id.journalID,
+		Incarnation:  id.incarnation,
+		Shard:        id.shard,
+		Shards:       id.shards,
+		Stream:       id.stream,
+		Created:      info.Created.UTC(),
+		FirstSeq:     info.State.FirstSeq,
+		LastSeq:      info.State.LastSeq,
+		Messages:     info.State.Msgs,
+		Deleted:      uint64(info.State.NumDeleted),
+		Bytes:        info.State.Bytes,
+		BytesMax:     uint64(max(info.Config.MaxBytes, 0)),
+		Replicas:     info.Config.Replicas,
+		DedupeWindow: info.Config.Duplicates,
 	}
 	if info.Cluster != nil {
 		facts.Leader = info.Cluster.Leader
@@ -53,3 +56,30 @@ func factsOf(info *jetstream.StreamInfo) (Facts, error) {
 
 // Reconnects implements Shard.
 func (s *jetShard) Reconnects() uint64 { return s.nc.Stats().Reconnects }
+
+// Count implements Shard. A consumer knows what it has still to deliver; this one delivers nothing.
+func (s *jetShard) Count(ctx context.Context, tenant string, after uint64) (uint64, error) {
+	filter, err := envelope.TenantSubjects(s.number, tenant)
+	if err != nil {
+		return 0, err
+	}
+	var count uint64
+	err = patiently(ctx, func(ctx context.Context) error {
+		consumer, err := s.js.CreateConsumer(ctx, s.stream, jetstream.ConsumerConfig{
+			DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1, FilterSubject: filter,
+			AckPolicy: jetstream.AckNonePolicy, Replicas: 1, MemoryStorage: true, InactiveThreshold: askMax,
+		})
+		if err != nil {
+			return gone(err)
+		}
+		info := consumer.CachedInfo()
+		count = info.NumPending
+		// The server removes an unused consumer by itself, only later.
+		_ = s.js.DeleteConsumer(ctx, s.stream, info.Name)
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("count events of tenant %s after sequence %d: %w", tenant, after, err)
+	}
+	return count, nil
+}

@@ -55,7 +55,9 @@ type Facts struct {
 	Bytes       uint64
 	BytesMax    uint64 // disk budget, 0 = none
 	Replicas    int
-	Leader      string // name of the server that answers, empty when not clustered
+	// DedupeWindow is how long JetStream itself recognises a repeated message id.
+	DedupeWindow time.Duration
+	Leader       string // name of the server that answers, empty when not clustered
 }
 
 // FollowOptions say where and how a Follower reads.
@@ -96,6 +98,9 @@ type Shard interface {
 	// Facts returns the continuity facts as the leader knows them.
 	Facts(ctx context.Context) (Facts, error)
 	Follow(ctx context.Context, options FollowOptions) (Follower, error)
+	// Count returns how many events of a tenant follow a sequence, as the stream counts them itself: who reads by
+	// tenant, and so cannot see that sequences are dense, holds what was delivered against it.
+	Count(ctx context.Context, tenant string, after uint64) (uint64, error)
 	// Reconnects counts how often the connection to the journal was lost and made again. Whoever rests on the
 	// journal's past checks its continuity anew when the number has grown.
 	Reconnects() uint64

@@ -27,6 +27,12 @@ var children = testenv.Children{
 	"frozen":    frozenChild,
 	"deploy":    deployChild,
 	"reconcile": reconcileChild,
+	"backup":    backupChild,
+	"restore":   restoreChild,
+	"tenant":    tenantChild,
+	"repair":    repairChild,
+	"verify":    verifyChild,
+	"barrier":   barrierChild,
 }
 
 // Variables that tell a child where its plane is.

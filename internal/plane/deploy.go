@@ -12,7 +12,6 @@ import (
 
 	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/failpoint"
-	"github.com/refold-dev/refold/internal/fold"
 	"github.com/refold-dev/refold/internal/postgres/db"
 	"github.com/refold-dev/refold/internal/projector"
 	"github.com/refold-dev/refold/internal/verify"
@@ -28,6 +27,8 @@ type Deployment struct {
 	Replicas int
 	// Progress is told about builds; nil = nobody listens.
 	Progress func(edition.Progress)
+	// Gate is asked before an edition is built to replace a live one; an error keeps the process from it. nil = nobody.
+	Gate func(ctx context.Context) error
 }
 
 const (
@@ -241,6 +242,9 @@ func (d *deployer) locked(ctx context.Context, work func() error) error {
 // make builds an edition and proves it, or goes on with one that was built already.
 func (d *deployer) make(ctx context.Context) error {
 	number, err := d.unproven(ctx)
+	if err == nil && number == 0 && d.Gate != nil {
+		err = d.Gate(ctx)
+	}
 	if err == nil && number == 0 {
 		number, err = d.Editions.Build(ctx, d.Progress)
 	}
@@ -258,20 +262,15 @@ func (d *deployer) make(ctx context.Context) error {
 
 // prove verifies all shards of an edition.
 func (d *deployer) prove(ctx context.Context, number int64) error {
-	pause, end := d.Editions.MakeWay(ctx)
-	defer end()
-	for _, shard := range d.Journal.Shards {
-		report, err := verify.Run(ctx, verify.Config{
-			DB: d.DB, Shard: shard, Edition: number, Schema: fold.Tables, Fold: d.Fold, Shape: d.Shape, MemoryBytes: d.MemoryBytes, Pause: pause,
-			Progress: func(at verify.Progress) {
-				if d.Progress != nil {
-					d.Progress(edition.Progress{Edition: number, Phase: "verify: " + at.Phase, Shard: shard.Number(), Pass: at.Part, Passes: at.Parts, Done: at.Done, Total: at.Total})
-				}
-			},
-		})
-		if err != nil {
-			return err
+	reports, err := d.Verify(ctx, number, verify.Config{}, func(at ShardProgress) {
+		if d.Progress != nil {
+			d.Progress(edition.Progress{Edition: number, Phase: "verify: " + at.Phase, Shard: at.Shard, Pass: at.Part, Passes: at.Parts, Done: at.Done, Total: at.Total})
 		}
+	})
+	if err != nil {
+		return err
+	}
+	for _, report := range reports {
 		if !report.Clean {
 			return fmt.Errorf("edition %d: %w", number, ErrDiffers)
 		}

@@ -151,12 +151,25 @@ const headsFolder = "heads"
 // reportKeyFile holds the secret that reports are signed with; processes of one plane share it.
 const reportKeyFile = "report.key"
 
-func (p *Plane) sign() error {
-	seed, err := auth.Secret(p.DataDir, reportKeyFile)
-	if err != nil {
-		return err
+// SignerOf returns what signs the reports of the plane of a data folder, or nil when that has none.
+func SignerOf(dataDir string) (*report.Signer, error) {
+	if _, err := os.Stat(filepath.Join(dataDir, reportKeyFile)); errors.Is(err, os.ErrNotExist) {
+		return nil, nil
 	}
-	signer, err := report.NewSigner(seed)
+	return Signer(dataDir)
+}
+
+// Signer returns what signs the reports of the plane of a data folder. It is made when there is none.
+func Signer(dataDir string) (*report.Signer, error) {
+	seed, err := auth.Secret(dataDir, reportKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	return report.NewSigner(seed)
+}
+
+func (p *Plane) sign() error {
+	signer, err := Signer(p.DataDir)
 	if err != nil {
 		return err
 	}
@@ -216,7 +229,7 @@ func (p *Plane) Close() error {
 func (p *Plane) Run(ctx context.Context) error {
 	supervisor := &projector.Supervisor{
 		DB: p.DB, Shards: p.Journal.Shards, Schema: fold.Tables, Fold: p.Fold, Shape: p.Shape, Logger: p.Logger, OnBatch: p.OnBatch,
-		InTx: p.InTx, LedgerEvents: p.LedgerEvents, StableFor: p.StableFor,
+		InTx: p.InTx, Barrier: isBarrier, LedgerEvents: p.LedgerEvents, StableFor: p.StableFor,
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return supervisor.Run(ctx) })
@@ -226,6 +239,7 @@ func (p *Plane) Run(ctx context.Context) error {
 		group.Go(func() error { return scrubber.Run(ctx) })
 	}
 	group.Go(func() error { return p.Live.Run(ctx, p.DB, p.Logger) })
+	group.Go(func() error { return p.owedAudits(ctx) })
 	group.Go(func() error { return p.Witness.Run(ctx) })
 	return group.Wait()
 }

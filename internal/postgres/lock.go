@@ -3,9 +3,11 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // TryLock takes a named advisory lock on a connection of its own; ok is false when another process has it. The lock
@@ -44,4 +46,16 @@ func (d *DB) TryLocks(ctx context.Context, names ...string) (release func(), tak
 		}
 	}
 	return release, "", nil
+}
+
+// AwaitLock waits until nobody has a lock of TryLock, on a connection without a transaction. After wait it fails with an
+// error that IsLockTimeout knows.
+func AwaitLock(ctx context.Context, conn *pgxpool.Conn, name string, wait time.Duration) error {
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SELECT set_config('lock_timeout', $1, true)", strconv.FormatInt(wait.Milliseconds(), 10)+"ms"); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 0))", name)
+		return err
+	})
 }

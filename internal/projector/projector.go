@@ -50,6 +50,9 @@ type Config struct {
 	// InTx is called for each batch in its transaction, after the rows were written and before the commit; an error
 	// rolls all of it back. It is the seam for side tables that must move with the rows, exactly once; nil = none.
 	InTx func(ctx context.Context, tx pgx.Tx, events []envelope.Event) error
+	// Barrier tells barriers from other events: a batch ends with each of them, and whoever has raised it may hold the
+	// projector there for BarrierWait at most (see BarrierLock); nil = there are none.
+	Barrier func(*envelope.Event) bool
 	// LedgerEvents is how many of the newest events the ledger names, about; 0 = ledger.KeepDefault, negative = there is none,
 	// and what a restore of the journal has lost cannot be named.
 	LedgerEvents int
@@ -137,10 +140,27 @@ func (p *projector) run(ctx context.Context) error {
 		if len(events) == 0 {
 			continue
 		}
-		if err := p.project(ctx, events); err != nil {
-			return fmt.Errorf("project %d..%d: %w", events[0].Seq, events[len(events)-1].Seq, err)
+		if err := p.all(ctx, events); err != nil {
+			return err
 		}
 	}
+}
+
+// all projects what has arrived: one batch, and more where there are barriers in it.
+func (p *projector) all(ctx context.Context, events []envelope.Event) error {
+	for len(events) > 0 {
+		batch, barrier := p.untilBarrier(events)
+		if err := p.project(ctx, batch); err != nil {
+			return fmt.Errorf("project %d..%d: %w", batch[0].Seq, batch[len(batch)-1].Seq, err)
+		}
+		if barrier {
+			if err := p.hold(ctx, batch[len(batch)-1].ID); err != nil {
+				return err
+			}
+		}
+		events = events[len(batch):]
+	}
+	return nil
 }
 
 // next returns the next batch, or nothing when it is time for a continuity check.

@@ -26,8 +26,9 @@ type Supervisor struct {
 	Shape   string
 	Logger  *slog.Logger
 	OnBatch func(edition int64, shard int, b Batch)
-	// InTx, LedgerEvents and StableFor are those of every projector, see Config.
+	// InTx, Barrier, LedgerEvents and StableFor are those of every projector, see Config.
 	InTx         func(ctx context.Context, tx pgx.Tx, events []envelope.Event) error
+	Barrier      func(*envelope.Event) bool
 	LedgerEvents int
 	StableFor    time.Duration
 }
@@ -113,6 +114,10 @@ func (s *Supervisor) keep(ctx context.Context, u unit) {
 		var stopped *StoppedError
 		switch {
 		case err == nil:
+		case errors.Is(err, ErrFenced):
+			// Whoever did it holds the lock next, or, as a repair does, only wants us to begin anew.
+			s.Logger.Info("projector was fenced", "edition", u.edition, "shard", u.shard)
+			backoff = backoffMin
 		case errors.As(err, &stopped):
 			s.Logger.Error("shard is stopped", "edition", u.edition, "shard", u.shard, "state", stopped.State, "detail", stopped.Detail)
 			backoff = backoffMax
@@ -141,7 +146,7 @@ func (s *Supervisor) project(ctx context.Context, u unit) error {
 	defer release()
 	config := Config{
 		DB: s.DB, Shard: s.Shards[u.shard], Edition: u.edition, Schema: s.Schema, Fold: s.Fold, Logger: s.Logger,
-		InTx: s.InTx, LedgerEvents: s.LedgerEvents, StableFor: s.StableFor,
+		InTx: s.InTx, Barrier: s.Barrier, LedgerEvents: s.LedgerEvents, StableFor: s.StableFor,
 	}
 	if s.OnBatch != nil {
 		config.OnBatch = func(b Batch) { s.OnBatch(u.edition, u.shard, b) }

@@ -3,6 +3,7 @@ package rows
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -11,12 +12,14 @@ import (
 )
 
 // Drill names the rows behind a doubtful sum: one tenant, some append-only tables. Apply the tenant's events up to
-// the position of the comparison to it, then call Compare. It holds the tenant's rows of those tables in memory.
+// the position of the comparison to it, then call Compare. It holds the rows in memory that
+// part selects (see Bytes).
 type Drill struct {
 	*Set
 	tenant   string
 	tables   []string
 	part     func(envelope.Key) bool
+	bytesMax int
 	expected map[string]drilled // by table index and key
 }
 
@@ -26,14 +29,20 @@ type drilled struct {
 	seq   uint64
 }
 
-// NewDrill returns a drill for the entities of one tenant that part selects (nil = all).
-func NewDrill(s *Schema, tenant string, tables []string, part func(envelope.Key) bool) *Drill {
-	g := &Drill{tenant: tenant, tables: tables, part: part, expected: map[string]drilled{}}
+// ErrBudget: the rows do not fit into the memory they may take; look at fewer entities at a time.
+var ErrBudget = errors.New("the rows do not fit into the memory budget")
+
+// NewDrill returns a drill for the entities of one tenant that part selects (nil = all). It fails with ErrBudget, and
+// has noted nothing, when the rows of either side take more than bytesMax.
+func NewDrill(s *Schema, tenant string, tables []string, part func(envelope.Key) bool, bytesMax int) *Drill {
+	g := &Drill{tenant: tenant, tables: tables, part: part, bytesMax: bytesMax, expected: map[string]drilled{}}
 	g.Set = NewReplay(s, func(d *Description, key envelope.Key, tuple []byte) {
 		if slices.Contains(tables, d.Name) {
 			var f Fields
 			f.own(tuple)
-			g.expected[string(d.appendKey(nil, f))] = drilled{bytes.Clone(tuple), key, g.event.Seq}
+			id := string(d.appendKey(nil, f))
+			g.expected[id] = drilled{bytes.Clone(tuple), key, g.event.Seq}
+			g.bytes += len(id) + len(tuple) + rowOverhead
 		}
 	})
 	return g
@@ -49,42 +58,78 @@ func (d *Description) appendKey(b []byte, f Fields) []byte {
 	return b
 }
 
+// Apply folds one event.
+func (g *Drill) Apply(e *envelope.Event, fold Fold) error {
+	if err := g.Set.Apply(e, fold); err != nil {
+		return err
+	}
+	if g.bytes > g.bytesMax {
+		return ErrBudget
+	}
+	return nil
+}
+
 // Compare reads the tenant's rows in tx and notes every difference in c.
 func (g *Drill) Compare(ctx context.Context, tx pgx.Tx, c *Comparison) error {
+	where := whereTenants([]string{g.tenant})
+	var notes []func()
 	for _, t := range g.schema.all {
 		d := t.describe()
 		if !slices.Contains(g.tables, d.Name) {
 			continue
 		}
-		seen := map[string]bool{}
-		scan := &tableScan{row: func(f Fields, tuple []byte) {
-			owner := t.ownerOf(f)
-			if g.part != nil && !g.part(owner) {
-				return
-			}
-			key := string(d.appendKey(nil, f))
-			want, ok := g.expected[key]
-			switch {
-			case !ok || seen[key]:
-				c.note(d, owner, Extra, nil, tuple, 0)
-			case !bytes.Equal(want.tuple, tuple):
-				c.note(d, want.owner, Different, want.tuple, tuple, want.seq)
-			}
-			seen[key] = true
-		}}
-		quoted, err := tx.Conn().PgConn().EscapeString(g.tenant)
+		found, err := g.scan(ctx, tx, t, where, c)
 		if err != nil {
-			return fmt.Errorf("quote tenant %q: %w", g.tenant, err)
+			return fmt.Errorf("tenant %s: %w", g.tenant, err)
 		}
-		sql := "COPY (SELECT " + d.columnNames(d.Columns) + " FROM " + d.Name + " WHERE tenant_id = '" + quoted + "') TO STDOUT (FORMAT binary)"
-		if _, err := tx.Conn().PgConn().CopyTo(ctx, scan, sql); err != nil {
-			return fmt.Errorf("read table %s of tenant %s: %w", d.Name, g.tenant, err)
+		notes = append(notes, found...)
+	}
+	for _, note := range notes {
+		note()
+	}
+	return c.refused
+}
+
+// scan reads one table and returns what there is to note.
+func (g *Drill) scan(ctx context.Context, tx pgx.Tx, t AnyTable, where string, c *Comparison) (notes []func(), err error) {
+	d := t.describe()
+	seen := map[string]bool{}
+	over := false
+	note := func(owner envelope.Key, fault Fault, expected, actual []byte, seq uint64) {
+		actual = bytes.Clone(actual)
+		g.bytes += len(actual) + rowOverhead
+		notes = append(notes, func() { c.note(d, owner, fault, expected, actual, seq) })
+	}
+	scan := &tableScan{}
+	scan.row = func(f Fields, tuple []byte) {
+		owner := t.ownerOf(f)
+		if over || g.part != nil && !g.part(owner) {
+			return
 		}
-		for key, want := range g.expected {
-			if key[0] == byte(d.index) && !seen[key] {
-				c.note(d, want.owner, Missing, want.tuple, nil, want.seq)
-			}
+		key := string(d.appendKey(nil, f))
+		want, ok := g.expected[key]
+		switch {
+		case !ok || seen[key]:
+			note(owner, Extra, nil, tuple, 0)
+		case !bytes.Equal(want.tuple, tuple):
+			note(want.owner, Different, want.tuple, tuple, want.seq)
+		}
+		if ok {
+			seen[key] = true
+		}
+		over = g.bytes > g.bytesMax
+	}
+	// The table is read to its end in any case: a connection does not survive a read that is broken off.
+	if err := scanTable(ctx, tx, d, where, scan); err != nil {
+		return nil, err
+	}
+	if over {
+		return nil, ErrBudget
+	}
+	for key, want := range g.expected {
+		if key[0] == byte(d.index) && !seen[key] {
+			note(want.owner, Missing, want.tuple, nil, want.seq)
 		}
 	}
-	return nil
+	return notes, nil
 }

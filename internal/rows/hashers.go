@@ -5,14 +5,13 @@ import (
 	"sync"
 )
 
-// hashers compute the digests of scanned rows beside the scan: LtHash costs more than reading and comparing.
+// hashers compute the digests of scanned rows beside the scans: LtHash costs more than reading and comparing.
 type hashers struct {
 	c       *Comparison
 	queue   chan []hashJob
-	pending []hashJob
 	workers sync.WaitGroup
 	once    sync.Once
-	mu      sync.Mutex // guards the maps of c while workers hand in their sums
+	mu      sync.Mutex // guards the sums of c while workers hand in theirs
 }
 
 type hashJob struct {
@@ -21,7 +20,13 @@ type hashJob struct {
 	tuple []byte
 }
 
-const hashJobs = 512
+const (
+	// hashJobs and hashBytes bound the rows that are handed over at a time; a few such packs wait for the workers.
+	hashJobs  = 512
+	hashBytes = 256 << 10
+	// hashSumsMax bounds the digests that a worker collects before it hands them in.
+	hashSumsMax = 512
+)
 
 func newHashers(c *Comparison) *hashers {
 	h := &hashers{c: c, queue: make(chan []hashJob, 8)}
@@ -31,11 +36,26 @@ func newHashers(c *Comparison) *hashers {
 	return h
 }
 
-func (h *hashers) add(id sumID, d *Description, tuple []byte) {
-	h.pending = append(h.pending, hashJob{id, d, append([]byte(nil), tuple...)})
-	if len(h.pending) == hashJobs {
-		h.queue <- h.pending
-		h.pending = make([]hashJob, 0, hashJobs)
+// hashFeed collects the rows of one scan.
+type hashFeed struct {
+	hashers *hashers
+	pending []hashJob
+	bytes   int
+}
+
+func (h *hashers) feed() *hashFeed { return &hashFeed{hashers: h} }
+
+func (f *hashFeed) add(id sumID, d *Description, tuple []byte) {
+	f.pending = append(f.pending, hashJob{id, d, append([]byte(nil), tuple...)})
+	if f.bytes += len(tuple); len(f.pending) == hashJobs || f.bytes >= hashBytes {
+		f.flush()
+	}
+}
+
+func (f *hashFeed) flush() {
+	if len(f.pending) > 0 {
+		f.hashers.queue <- f.pending
+		f.pending, f.bytes = make([]hashJob, 0, len(f.pending)), 0
 	}
 }
 
@@ -45,31 +65,33 @@ func (h *hashers) work() {
 	for jobs := range h.queue {
 		for _, j := range jobs {
 			element = j.d.element(element, j.tuple)
-			sumOf(digests, j.id).addRow(j.d, element)
+			sumOf(digests, j.id).Add(element)
 			if j.d.AppendOnly {
 				sumOf(tallies, j.id).add(&h.c.key, element)
 			}
 		}
+		if len(digests) > hashSumsMax {
+			h.handIn(digests, tallies)
+		}
 	}
+	h.handIn(digests, tallies)
+}
+
+// handIn adds what a worker has summed up to the sums of all, and begins anew.
+func (h *hashers) handIn(digests map[sumID]*LtHash, tallies map[sumID]*tally) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for id, d := range digests {
-		sumOf(h.c.digests.sums, id).Merge(d)
+		h.c.digests.merge(id, d)
 	}
 	for id, t := range tallies {
 		sumOf(h.c.actual, id).merge(t)
 	}
+	clear(digests)
+	clear(tallies)
 }
 
-// collect waits until every row has been hashed.
-func (h *hashers) collect() {
-	if len(h.pending) > 0 {
-		h.queue <- h.pending
-		h.pending = nil
-	}
-	h.stop()
-}
-
+// stop waits until every row that was handed over has been hashed.
 func (h *hashers) stop() {
 	h.once.Do(func() { close(h.queue) })
 	h.workers.Wait()

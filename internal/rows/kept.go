@@ -183,7 +183,7 @@ func UnpackTenant(events int64, digest, tables []byte) (TenantSums, error) {
 
 // keeper adds up digests of one edition and shard. A nil keeper keeps nothing.
 type keeper struct {
-	schema  *Schema
+	schema  *Schema // nil = events are added up, and no rows
 	key     *KeptKey
 	edition int64
 	shard   int32
@@ -212,7 +212,10 @@ func newKeeper(s *Schema, key *KeptKey, edition int64, shard int32) *keeper {
 func (k *keeper) tenant(name string) *keptTenant {
 	t := k.tenants[name]
 	if t == nil {
-		t = &keptTenant{name: name, key: k.key.of(name), tables: make([]tally, len(k.schema.all))}
+		t = &keptTenant{name: name, key: k.key.of(name)}
+		if k.schema != nil {
+			t.tables = make([]tally, len(k.schema.all))
+		}
 		k.tenants[name] = t
 	}
 	if !t.touched {
@@ -370,7 +373,7 @@ func (l *Live) FlushKept(ctx context.Context, tx pgx.Tx, from, to int64) error {
 
 // Keep makes a loader add up digests of the rows it loads. It must be called before the first row.
 func (l *Loader) Keep(key *KeptKey, edition int64, shard int32) {
-	l.kept, l.applied = newKeeper(l.schema, key, edition, shard), newKeeper(l.schema, key, edition, shard)
+	l.kept, l.applied = newKeeper(l.schema, key, edition, shard), newKeeper(nil, key, edition, shard)
 }
 
 // Count adds an event that was applied.
@@ -437,4 +440,10 @@ func ReplaceKept(ctx context.Context, tx db.DBTX, edition int64, shard int32, te
 		return fmt.Errorf("replace kept digests of tenant %s in edition %d: %w", tenant, edition, err)
 	}
 	return nil
+}
+
+// Subtract takes away what another sum is of.
+func (s *Sum) Subtract(other *Sum) {
+	s.lanes.subtract(&other.lanes)
+	s.count -= other.count
 }

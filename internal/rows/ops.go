@@ -20,6 +20,7 @@ type rowsOf[S, R any] struct {
 type slot[R any] struct {
 	row     R
 	seq     uint64 // of the event that wrote it last
+	size    int32  // encoded, as counted in the set's bytes
 	present bool
 	stored  bool // the table holds a row of this key
 	dirty   bool
@@ -132,13 +133,10 @@ func (t *Table[S, R]) Put(w *Set, row R) error {
 		r.slots[i] = empty
 	}
 	t.keepOld(w, &r.slots[i])
-	present := r.slots[i].present
 	t.remember(w, r, t.Sub(&row), r.slots[i])
-	r.slots[i].row, r.slots[i].seq = row, w.event.Seq
+	w.bytes += size + rowOverhead - int(r.slots[i].size)
+	r.slots[i].row, r.slots[i].seq, r.slots[i].size = row, w.event.Seq, int32(size+rowOverhead)
 	r.slots[i].present, r.slots[i].dirty = true, true
-	if !present {
-		w.bytes += size + rowOverhead
-	}
 	return nil
 }
 

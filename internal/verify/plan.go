@@ -88,7 +88,7 @@ func Plan(ctx context.Context, c PlanConfig) (*PlanReport, error) {
 		c.Progress = func(Progress) {}
 	}
 	if c.MemoryBytes == 0 {
-		c.MemoryBytes = memoryBytesDefault
+		c.MemoryBytes = MemoryBytesDefault
 	}
 	p := &planning{PlanConfig: c, report: &PlanReport{Shape: c.Shape, Started: time.Now().UTC()}}
 	if err := p.run(ctx); err != nil {

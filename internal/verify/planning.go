@@ -26,15 +26,6 @@ type planning struct {
 	spent  time.Duration // in folding
 }
 
-// piece is one part of the key space: the entities of part number of so many.
-type piece struct{ number, of int }
-
-// piecesMax bounds into how many pieces the key space is split.
-const piecesMax = 1 << 12
-
-// errBudget: the rows of a piece do not fit into memory.
-var errBudget = errors.New("the rows do not fit into the memory budget: raise it")
-
 func (p *planning) run(ctx context.Context) error {
 	events, err := p.look(ctx)
 	if err != nil {

@@ -110,6 +110,18 @@ func followTenant(t *testing.T, ctx context.Context, h Harness) {
 	if _, err := h.Shard.Follow(ctx, journal.FollowOptions{Tenant: "*"}); !errors.Is(err, envelope.ErrSubject) {
 		t.Fatalf("follow tenant *: got %v, want %v", err, envelope.ErrSubject)
 	}
+	last := want[len(want)-1].Seq
+	for _, c := range []struct {
+		tenant      string
+		after, want uint64
+	}{{"acme", 0, 4}, {"acme", want[0].Seq, 3}, {"acme", last - 1, 1}, {"acme", last, 0}, {"acme", last + 100, 0}, {"nobody", 0, 0}} {
+		if n, err := h.Shard.Count(ctx, c.tenant, c.after); err != nil || n != c.want {
+			t.Fatalf("count of tenant %s after %d: got %d, %v, want %d", c.tenant, c.after, n, err, c.want)
+		}
+	}
+	if _, err := h.Shard.Count(ctx, ">", 0); !errors.Is(err, envelope.ErrSubject) {
+		t.Fatalf("count tenant >: got %v, want %v", err, envelope.ErrSubject)
+	}
 }
 
 func followWithinBounds(t *testing.T, ctx context.Context, h Harness) {

@@ -18,6 +18,22 @@ func (f *Fake) Follow(ctx context.Context, options journal.FollowOptions) (journ
 	return &fakeFollower{fake: f, tenant: options.Tenant, after: options.After, closed: make(chan struct{})}, ctx.Err()
 }
 
+// Count implements journal.Shard.
+func (f *Fake) Count(ctx context.Context, tenant string, after uint64) (uint64, error) {
+	if _, err := envelope.TenantSubjects(f.Number(), tenant); err != nil {
+		return 0, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	count := uint64(0)
+	for i := range f.events {
+		if f.events[i].Seq > after && f.events[i].Tenant == tenant {
+			count++
+		}
+	}
+	return count, ctx.Err()
+}
+
 type fakeFollower struct {
 	fake   *Fake
 	tenant string

@@ -192,6 +192,33 @@ type ControlReconciliation struct {
 	FinishedAt  *time.Time
 }
 
+// One row per repair of an edition and shard, with what it changed so far.
+type ControlRepair struct {
+	ID           uuid.UUID
+	Edition      int64
+	Shard        int32
+	JournalID    string
+	Actor        string
+	ReportDigest string
+	Entities     int64
+	Incarnation  int64
+	Seq          int64
+	Counts       []byte
+	StartedAt    time.Time
+	FinishedAt   *time.Time
+	// Where its audit event stands in the journal; NULL: it is still to be appended.
+	AuditedSeq *int64
+}
+
+type ControlRepairEntity struct {
+	Repair   uuid.UUID
+	TenantID string
+	Entity   string
+	EntityID string
+	// Set in the transaction that wrote its rows.
+	Done bool
+}
+
 // One row per serving process, renewed every second; it means nothing once it is old.
 type ControlReplica struct {
 	ID    string
@@ -257,6 +284,46 @@ type ControlVerification struct {
 	Clean      bool
 	Report     []byte
 	FinishedAt time.Time
+}
+
+// Every entity of which a verification found a row that differs, however many: what a repair refolds.
+type ControlVerificationEntity struct {
+	Run      int64
+	TenantID string
+	Entity   string
+	EntityID string
+}
+
+// The parts of the key space that a verification has compared, each at the position of its snapshot.
+type ControlVerificationPart struct {
+	Run    int64
+	Number int32
+	Parts  int32
+	Seq    int64
+	// The chain of the checkpoint in that snapshot.
+	Chain      []byte
+	Result     []byte
+	Digests    []byte
+	FinishedAt time.Time
+}
+
+// One row per verification. Without finished_at it was cut short, and says nothing about the rows.
+type ControlVerificationRun struct {
+	ID          int64
+	Edition     int64
+	Shard       int32
+	JournalID   string
+	Incarnation int64
+	Shape       string
+	// What it was narrowed to, as JSON; a run is gone on with only by one of equal scope.
+	Scope string
+	// Raised by whoever goes on with it: the one before is fenced.
+	Epoch      int64
+	StartedAt  time.Time
+	TouchedAt  time.Time
+	FinishedAt *time.Time
+	Clean      *bool
+	Report     []byte
 }
 
 type HeldEntity struct {

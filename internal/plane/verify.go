@@ -1,0 +1,125 @@
+package plane
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"sync"
+
+	"github.com/refold-dev/refold/internal/directory"
+	"github.com/refold-dev/refold/internal/fold"
+	"github.com/refold-dev/refold/internal/verify"
+	"golang.org/x/sync/errgroup"
+)
+
+// ErrNothingLive: no edition is live in a shard.
+var ErrNothingLive = errors.New("no edition is live")
+
+// verificationKind is the kind of signed reports of Verify: the reports of all shards.
+const verificationKind = "verification"
+
+// ShardProgress is where the verification of one shard stands.
+type ShardProgress struct {
+	Shard int
+	verify.Progress
+}
+
+// Verify verifies all shards of an edition (0 = whatever is live there), a few side by side within one memory budget,
+// and makes way for the live edition. Where the scope names tenants, only their shards are verified. Of c, the bounds,
+// Scope, Resume and Each are used; Each is called by several goroutines where there are several shards. The reports come
+// by shard, and are recorded as one signed report.
+func (p *Plane) Verify(ctx context.Context, number int64, c verify.Config, progress func(ShardProgress)) ([]*verify.Report, error) {
+	scopes, err := p.scopes(ctx, c.Scope)
+	if err != nil {
+		return nil, err
+	}
+	editions := map[int]int64{}
+	for shard := range scopes {
+		if editions[shard], err = p.editionOf(number, shard); err != nil {
+			return nil, err
+		}
+	}
+	pause, end := p.Editions.MakeWay(ctx)
+	defer end()
+	var mu sync.Mutex // of pause and progress
+	side := min(max(runtime.GOMAXPROCS(0), 1), len(scopes))
+	reports := make([]*verify.Report, len(p.Journal.Shards))
+	group, verifying := errgroup.WithContext(ctx)
+	group.SetLimit(side)
+	for shard, scope := range scopes {
+		one := c
+		one.DB, one.Shard, one.Edition, one.Schema, one.Fold, one.Shape = p.DB, p.Journal.Shard(shard), editions[shard], fold.Tables, p.Fold, p.Shape
+		one.Scope = scope
+		one.MemoryBytes = max(cmp.Or(c.MemoryBytes, p.MemoryBytes, verify.MemoryBytesDefault)/side, 1)
+		one.Pause = func(ctx context.Context) error {
+			mu.Lock()
+			defer mu.Unlock()
+			return pause(ctx)
+		}
+		if progress != nil {
+			one.Progress = func(at verify.Progress) {
+				mu.Lock()
+				defer mu.Unlock()
+				progress(ShardProgress{shard, at})
+			}
+		}
+		group.Go(func() (err error) {
+			reports[shard], err = verify.Run(verifying, one)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	reports = slices.DeleteFunc(reports, func(r *verify.Report) bool { return r == nil })
+	_, err = p.Reports.Append(ctx, verificationKind, reports)
+	return reports, err
+}
+
+func (p *Plane) editionOf(number int64, shard int) (int64, error) {
+	if number != 0 {
+		return number, nil
+	}
+	live, ok := p.Live.Edition(shard, "")
+	if !ok {
+		return 0, ErrNothingLive
+	}
+	return live, nil
+}
+
+// scopes are what a scope means to each shard that it touches. Tenants that nobody knows fall to the first, as their
+// rows do.
+func (p *Plane) scopes(ctx context.Context, s verify.Scope) (map[int]verify.Scope, error) {
+	out := map[int]verify.Scope{}
+	if len(s.Tenants) == 0 {
+		for _, shard := range p.Journal.Shards {
+			out[shard.Number()] = s
+		}
+		return out, nil
+	}
+	for _, id := range s.Tenants {
+		shard, err := p.ShardOf(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		own, ok := out[shard]
+		if !ok {
+			own = s
+			own.Tenants = nil
+		}
+		own.Tenants = append(own.Tenants, id)
+		out[shard] = own
+	}
+	return out, nil
+}
+
+// ShardOf is where the rows of a tenant belong; the first shard for one that nobody knows.
+func (p *Plane) ShardOf(ctx context.Context, tenant string) (int, error) {
+	t, err := p.Directory.Tenant(ctx, tenant)
+	if errors.Is(err, directory.ErrNoTenant) {
+		return 0, nil
+	}
+	return t.Shard, err
+}
