@@ -212,6 +212,8 @@ func (c *cli) editionRetire() *cobra.Command {
 func (c *cli) editionResume() *cobra.Command {
 	return &cobra.Command{
 		Use: "resume EDITION STATE", Short: "Let a stopped edition go on, by the name of its stop state (see status)", Args: exactly(2),
+		Long: "Let a stopped edition go on, by the name of its stop state (see `refold status`). The state comes back as long as it\n" +
+			"holds. After a restore of NATS or Postgres use `refold reconcile` instead, which says what fits and what is lost.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			number, err := editionNumber(args[0])
 			if err != nil {

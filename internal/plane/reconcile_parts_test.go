@@ -655,3 +655,47 @@ func plain(h nats.Header) nats.Header {
 	}
 	return out
 }
+
+// TestNothingIsReconciledBesideOthers: neither beside a projector, which holds its lock, nor beside a process that answers.
+func TestNothingIsReconciledBesideOthers(t *testing.T) {
+	t.Parallel()
+	a := newAged(t)
+	a.with(func(p *plane.Plane) { write(t, p, 3, generators(t, p, seed(t), 1)...) })
+	a.examine(func(p *plane.Plane) {
+		o := plane.ReconcileOptions{Raise: true}
+		f, err := p.Reconcile(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		refused := func(what string) {
+			t.Helper()
+			if _, err := p.ApplyReconciliation(t.Context(), o, f.Hash); !errors.Is(err, reconcile.ErrServing) {
+				t.Fatalf("beside %s: %v, want %v", what, err, reconcile.ErrServing)
+			}
+		}
+		release, mine, err := p.DB.TryLock(t.Context(), projector.LockName(1, 0))
+		if err != nil || !mine {
+			t.Fatal(mine, err)
+		}
+		refused("a projector")
+		release()
+		if err := p.Editions.Beat(t.Context(), edition.Replica{ID: "another", Shape: p.Shape, Editions: []int64{1}}); err != nil {
+			t.Fatal(err)
+		}
+		refused("a process that answers readers")
+		if err := p.Editions.Gone(t.Context(), "another"); err != nil {
+			t.Fatal(err)
+		}
+		// The database ends the session of a lock a moment after its client has left.
+		eventually(t, "applied alone", func() bool {
+			_, err := p.ApplyReconciliation(t.Context(), o, f.Hash)
+			if err != nil && !errors.Is(err, reconcile.ErrServing) {
+				t.Fatal(err)
+			}
+			return err == nil
+		})
+		if p.Journal.Incarnation != 2 {
+			t.Fatalf("incarnation %d, want 2", p.Journal.Incarnation)
+		}
+	})
+}

@@ -364,18 +364,6 @@ func (r *restored) mustStop(want projector.Stop) {
 			r.Fatalf("shard %d takes commands: %v", tenant.Shard, err)
 		}
 	}
-	// Nothing is reconciled under processes that work.
-	other, endOther := r.examined()
-	defer endOther()
-	f, err := other.Reconcile(r.Context(), plane.ReconcileOptions{})
-	if err != nil {
-		r.Fatal(err)
-	}
-	// Between two tries a stopped projector gives its lock back for a moment.
-	eventually(r.T, "refused beside a process that projects", func() bool {
-		_, err = other.ApplyReconciliation(r.Context(), plane.ReconcileOptions{}, "not the "+f.Hash)
-		return errors.Is(err, reconcile.ErrServing) || errors.Is(err, reconcile.ErrChanged)
-	})
 }
 
 // reconciled looks, applies, rebuilds and proves.

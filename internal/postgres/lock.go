@@ -13,29 +13,39 @@ import (
 // TryLock takes a named advisory lock on a connection of its own; ok is false when another process has it. The lock
 // lasts until release, or until the connection is lost: it lessens contention and proves nothing.
 func (d *DB) TryLock(ctx context.Context, name string) (release func(), ok bool, err error) {
+	release, taken, err := d.TryLocks(ctx, name)
+	return release, err == nil && taken == "", err
+}
+
+// TryLocks takes all of several locks on one connection, or none: then taken names one that another process has, and
+// release is nil.
+func (d *DB) TryLocks(ctx context.Context, names ...string) (release func(), taken string, err error) {
 	pool, err := d.Operator(ctx)
 	if err != nil {
-		return nil, false, err
+		return nil, "", err
 	}
 	// Not from the pool: that serves short questions, and a lock may be held for long.
 	conn, err := pgx.ConnectConfig(ctx, pool.Config().ConnConfig)
 	if err != nil {
-		return nil, false, fmt.Errorf("lock %q: %w", name, err)
+		return nil, "", fmt.Errorf("lock %q: %w", names, err)
 	}
 	release = func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		_ = conn.Close(ctx)
 	}
-	if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock(hashtextextended($1, 0))", name).Scan(&ok); err != nil {
-		release()
-		return nil, false, fmt.Errorf("lock %q: %w", name, err)
+	for _, name := range names {
+		ok := false
+		if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock(hashtextextended($1, 0))", name).Scan(&ok); err != nil {
+			release()
+			return nil, "", fmt.Errorf("lock %q: %w", name, err)
+		}
+		if !ok {
+			release()
+			return nil, name, nil
+		}
 	}
-	if !ok {
-		release()
-		return nil, false, nil
-	}
-	return release, true, nil
+	return release, "", nil
 }
 
 // AwaitLock waits until nobody has a lock of TryLock, on a connection without a transaction. After wait it fails with an

@@ -27,7 +27,7 @@ type Applied struct {
 // a crash it is repeated with the same hash. Where a live edition was given up, a new one must be built, verified and made
 // live afterwards; until then its shards take no commands.
 func Apply(ctx context.Context, c Config, hash string) (*Applied, error) {
-	a := &apply{Config: c.withDefaults()}
+	a := &apply{Config: c.withDefaults(), release: func() {}}
 	out, err := a.run(ctx, hash)
 	a.release()
 	if err != nil {
@@ -40,13 +40,7 @@ type apply struct {
 	Config
 	finding *Finding
 	out     Applied
-	locks   []func()
-}
-
-func (a *apply) release() {
-	for _, release := range a.locks {
-		release()
-	}
+	release func() // of the locks that keep others out
 }
 
 func (a *apply) run(ctx context.Context, hash string) (*Applied, error) {
@@ -117,16 +111,14 @@ func (a *apply) alone(ctx context.Context) error {
 	for _, c := range checkpoints {
 		names = append(names, projector.LockName(c.Edition, int(c.Shard)))
 	}
-	for _, name := range names {
-		release, mine, err := a.DB.TryLock(ctx, name)
-		if err != nil {
-			return err
-		}
-		if !mine {
-			return fmt.Errorf("%w (one holds the lock %q)", ErrServing, name)
-		}
-		a.locks = append(a.locks, release)
+	release, taken, err := a.DB.TryLocks(ctx, names...)
+	if err != nil {
+		return err
 	}
+	if taken != "" {
+		return fmt.Errorf("%w (one holds the lock %q)", ErrServing, taken)
+	}
+	a.release = release
 	return nil
 }
 
