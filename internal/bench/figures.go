@@ -95,7 +95,7 @@ var targets = []target{
 	{"ratio.replay_over_batched_upsert", 3, true},
 	{"ratio.replay_wall_over_raw_copy_wall", 4, false},
 	{"ratio.rows_only_replay_wall_over_raw_copy_wall", 4, false},
-	{"ratio.verify_over_replay", 0.5, true},
+	{"ratio.verify_over_replay", 0.7, true},
 	{"ratio.projector_with_digests_over_without", 0.75, true},
 	{"ratio.quick_verify_over_copy_on_one_core", 0.3, true},
 	{"accepted_to_readable_at_500.p99", 25, false},
@@ -114,6 +114,7 @@ func (b *bench) ratios() (missed bool) {
 	b.over("ratio.rows_only_replay_wall_over_raw_copy_wall", "raw_copy_rows_only", "replay_rows_only")
 	b.over("ratio.verify_over_replay", "verify", "replay_with_history")
 	b.over("ratio.verify_over_bare_scan", "verify_rows", "bare_scan_rows")
+	b.over("ratio.verify_4_parts_over_1", "verify_4_parts", "verify")
 	b.over("ratio.replay_over_drain", "replay_with_history", "drain")
 	b.migrationRatios()
 	b.over("ratio.migration_under_load_over_replay", "migration_under_load", "replay_with_history")
