@@ -24,6 +24,7 @@ func (c *cli) editionBuild() *cobra.Command {
 	var rate int
 	var lagMax int64
 	var free, skipDisk bool
+	var gate gateFlags
 	cmd := &cobra.Command{
 		Use: "build", Short: "Build a new edition by replay, or go on with an unfinished one", Args: exactly(0),
 		Long: "Build a new edition by replay, or go on with an unfinished one: it may be interrupted at any time and repeated.\n\n" +
@@ -31,6 +32,9 @@ func (c *cli) editionBuild() *cobra.Command {
 			"It is refused, before anything is made, when the disk of the database will not suffice. `refold edition abort` gives it up.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.with(cmd.Context(), func(p *plane.Plane) error {
+				if err := c.passGate(cmd.Context(), p, gate, "edition build"); err != nil {
+					return err
+				}
 				e := p.Editions
 				e.Rate, e.LagMax, e.NotHeldBack, e.SkipDiskCheck, e.Patience = rate, lagMax, free, skipDisk, patience
 				number, err := c.build(cmd.Context(), p, wait)
@@ -44,6 +48,7 @@ func (c *cli) editionBuild() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
+	gate.add(f)
 	f.IntVar(&rate, "rate", envInt("REFOLD_BUILD_RATE"), "events a second to read at most; 0 = as many as it can (REFOLD_BUILD_RATE)")
 	f.Int64Var(&lagMax, "lag-max", int64(envInt("REFOLD_LAG_MAX")), "events the live edition may be behind before the build slows down (REFOLD_LAG_MAX; default 500)")
 	f.BoolVar(&free, "unthrottled", false, "do not slow down for the live edition")

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 
+	"github.com/refold-dev/refold/internal/backup"
 	"github.com/refold-dev/refold/internal/command"
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/edition"
+	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/localstack"
 	"github.com/refold-dev/refold/internal/openmemory"
 	"github.com/refold-dev/refold/internal/plane"
@@ -51,9 +53,9 @@ func exitCode(err error) int {
 		return exitOK
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.Is(err, errMismatch):
+	case errors.Is(err, errMismatch), errors.Is(err, backup.ErrUnreadable), errors.Is(err, plane.ErrNotProven):
 		return exitMismatch
-	case errors.Is(err, localstack.ErrLocked), errors.Is(err, localstack.ErrNotRunning):
+	case errors.Is(err, localstack.ErrLocked), errors.Is(err, localstack.ErrNotRunning), errors.Is(err, plane.ErrServing):
 		return exitLocked
 	case errors.As(err, &refusal), errors.As(err, &file), refused(err):
 		return exitRefused
@@ -68,6 +70,7 @@ func refused(err error) bool {
 		edition.ErrNotVerified, edition.ErrTail, edition.ErrHoldsMore, edition.ErrShape, edition.ErrState, edition.ErrLive,
 		edition.ErrCursors, edition.ErrAnswering, edition.ErrDisk, edition.ErrWasLive, edition.ErrNoStandby, edition.ErrNoEdition, directory.ErrNoTenant,
 		verify.ErrLiveMixed, verify.ErrNoDigests, verify.ErrNotComparable, verify.ErrDigests, postgres.ErrLoginExists, postgres.ErrNoLogin, plane.ErrJournalLost,
+		backup.ErrGate, backup.ErrDatabaseInUse, backup.ErrNoBackup, backup.ErrNewerBackup, plane.ErrTenantExists, journal.ErrNotEmpty,
 		edition.ErrPast, reconcile.ErrRestore, reconcile.ErrServing, reconcile.ErrChanged,
 	} {
 		if errors.Is(err, refusal) {

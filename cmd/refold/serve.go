@@ -27,6 +27,7 @@ func (c *cli) serve() *cobra.Command {
 	var listen, cutover string
 	var drain time.Duration
 	deployment := plane.Deployment{}
+	var gate gateFlags
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Run the plane: stores, projectors and HTTP, until interrupted", Args: exactly(0),
 		Long: "Run the plane: stores, projectors and HTTP, until interrupted.\n\n" +
@@ -36,6 +37,7 @@ func (c *cli) serve() *cobra.Command {
 			"`refold edition cutover` and `rollback`). With --cutover manual it waits for `refold edition build` and `verify`.",
 	}
 	f := cmd.Flags()
+	gate.add(f)
 	f.StringVar(&listen, "listen", env("REFOLD_LISTEN", "127.0.0.1:8080"), "address of the HTTP edge (REFOLD_LISTEN)")
 	f.StringVar(&cutover, "cutover", env("REFOLD_CUTOVER", "auto"), "auto or manual: who makes a new shape live (REFOLD_CUTOVER)")
 	f.IntVar(&deployment.Replicas, "cutover-replicas", max(envInt("REFOLD_CUTOVER_REPLICAS"), 1), "processes of this version that must be ready before the cutover (REFOLD_CUTOVER_REPLICAS)")
@@ -47,13 +49,13 @@ func (c *cli) serve() *cobra.Command {
 			return usageError{fmt.Errorf("cutover %q: use auto or manual", cutover)}
 		}
 		deployment.Auto = cutover == "auto"
-		return c.runServe(cmd.Context(), listen, drain, deployment)
+		return c.runServe(cmd.Context(), listen, drain, deployment, gate)
 	}
 	return cmd
 }
 
 // runServe serves until ctx ends. Projectors go on until the last answer is given: readers may be waiting for them.
-func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, deployment plane.Deployment) error {
+func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, deployment plane.Deployment, gate gateFlags) error {
 	p, err := plane.Open(ctx, c.config)
 	if err != nil {
 		return err
@@ -66,6 +68,7 @@ func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, 
 	bar := c.progress()
 	defer bar.end()
 	deployment.Progress = bar.build
+	deployment.Gate = func(ctx context.Context) error { return c.passGate(ctx, p, gate, "cutover to another shape") }
 	served, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	group, running := errgroup.WithContext(served)

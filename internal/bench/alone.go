@@ -20,6 +20,14 @@ func (b *bench) alone(ctx context.Context) error {
 		err := b.kept(ctx)
 		b.print()
 		return err
+	case "ledger":
+		err := b.ledger(ctx)
+		b.print()
+		return err
+	case "backup":
+		err := b.backups(ctx)
+		b.print()
+		return err
 	}
 	p, end, err := b.open(ctx, localstack.DurabilityRelaxed)
 	if err != nil {

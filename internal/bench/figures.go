@@ -97,6 +97,8 @@ var targets = []target{
 	{"ratio.rows_only_replay_wall_over_raw_copy_wall", 4, false},
 	{"ratio.verify_over_replay", 0.7, true},
 	{"ratio.projector_with_digests_over_without", 0.75, true},
+	{"ratio.projector_with_ledger_over_without", 0.9, true},
+	{"ratio.projector_with_ledger_over_without_one_by_one", 0.85, true},
 	{"ratio.quick_verify_over_copy_on_one_core", 0.3, true},
 	{"accepted_to_readable_at_500.p99", 25, false},
 	{"ratio.live_p99_beside_held_back_build_over_without", 2, false},

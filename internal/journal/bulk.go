@@ -69,6 +69,16 @@ type bulkFollower struct {
 }
 
 func (s *jetShard) followBulk(ctx context.Context, options FollowOptions) (Follower, error) {
+	f, err := s.openBulk(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	go f.pump()
+	return f, nil
+}
+
+// openBulk returns a reader that nobody drives yet.
+func (s *jetShard) openBulk(ctx context.Context, options FollowOptions) (*bulkFollower, error) {
 	conn, reader, err := dialBulk(s.nc)
 	if err != nil {
 		return nil, err
@@ -90,7 +100,6 @@ func (s *jetShard) followBulk(ctx context.Context, options FollowOptions) (Follo
 		f.Close()
 		return nil, err
 	}
-	go f.pump()
 	return f, nil
 }
 
@@ -160,10 +169,10 @@ func (f *bulkFollower) pump() {
 			f.err = f.failed(err)
 			return
 		}
-		e, ok, err := f.receive()
+		m, ok, err := f.receive()
 		if err == nil && ok {
-			batch = append(batch, e)
-			size += len(e.Data)
+			batch = append(batch, f.decoder.decode(m.Subject, m.Seq, m.Header, m.Data))
+			size += len(m.Data)
 		}
 		if len(batch) > 0 && (err != nil || len(batch) == bulkBatchMax || size >= bulkBatchBytes || f.reader.Buffered() == 0) {
 			select {
@@ -215,67 +224,72 @@ func (f *bulkFollower) pullNow() int {
 	return max(min(f.pull, bulkPullBytes/(f.bytes/f.read+1)), bulkPullLeast)
 }
 
-// receive reads one line of the protocol and what belongs to it; ok is false for anything but an event.
-func (f *bulkFollower) receive() (e envelope.Event, ok bool, err error) {
+// receive reads one line of the protocol and what belongs to it; ok is false for anything but a stored message.
+func (f *bulkFollower) receive() (m Raw, ok bool, err error) {
 	if f.reader.Buffered() == 0 {
 		if err := f.conn.SetReadDeadline(time.Now().Add(bulkIdleMax)); err != nil {
-			return e, false, err
+			return m, false, err
 		}
 	}
 	line, err := f.reader.ReadSlice('\n')
 	if err != nil {
-		return e, false, err
+		return m, false, err
 	}
 	switch {
 	case len(line) > 5 && string(line[:5]) == "HMSG ":
-		return f.message(line[5:])
+		return f.message(line[5:], true)
+	case len(line) > 4 && string(line[:4]) == "MSG ":
+		return f.message(line[4:], false)
 	case len(line) >= 4 && string(line[:4]) == "PING":
 		_, err := io.WriteString(f.conn, "PONG\r\n")
-		return e, false, err
+		return m, false, err
 	case len(line) >= 4 && string(line[:4]) == "-ERR":
-		return e, false, errors.New(strings.TrimSpace(string(line)))
-	case len(line) > 4 && string(line[:4]) == "MSG ":
-		return e, false, fmt.Errorf("got a message without headers: %q", line)
+		return m, false, errors.New(strings.TrimSpace(string(line)))
 	}
-	return e, false, nil // +OK, PONG, INFO
+	return m, false, nil // +OK, PONG, INFO
 }
 
-// message reads what follows "HMSG <subject> <sid> [reply] <header bytes> <total bytes>".
-func (f *bulkFollower) message(args []byte) (e envelope.Event, ok bool, err error) {
+// message reads what follows "HMSG <subject> <sid> [reply] <header bytes> <total bytes>", or "MSG <subject> <sid>
+// [reply] <total bytes>" for a message without headers, which is no event but lies in the stream all the same.
+func (f *bulkFollower) message(args []byte, headers bool) (m Raw, ok bool, err error) {
 	var parts [5]string
 	n := 0
 	for rest, more := strings.TrimRight(string(args), "\r\n"), true; more; n++ {
 		if n == len(parts) {
-			return e, false, fmt.Errorf("malformed HMSG %q", args)
+			return m, false, fmt.Errorf("malformed message line %q", args)
 		}
 		parts[n], rest, more = strings.Cut(rest, " ")
 	}
-	if n < 4 {
-		return e, false, fmt.Errorf("malformed HMSG %q", args)
+	header, fixed := 0, 3 // subject, sid, total
+	if headers && n >= 4 {
+		header, fixed = number(parts[n-2]), 4
 	}
-	header, total := number(parts[n-2]), number(parts[n-1])
+	if n < fixed || headers && fixed == 3 || n > fixed+1 {
+		return m, false, fmt.Errorf("malformed message line %q", args)
+	}
+	total := number(parts[n-1])
 	if header < 0 || total < header || total > MessageBytesMax+controlBytesMax {
-		return e, false, fmt.Errorf("malformed HMSG %q", args)
+		return m, false, fmt.Errorf("malformed message line %q", args)
 	}
 	body, err := f.decoder.take(f.reader, total+2) // and the line break behind it
 	if err != nil {
-		return e, false, err
+		return m, false, err
 	}
-	if n == 4 || parts[0] == f.inbox {
-		return e, false, f.status(body[:header])
+	if n == fixed || parts[0] == f.inbox {
+		return m, false, f.status(body[:header])
 	}
 	seq, valid := streamSeq(parts[2])
 	if !valid {
-		return e, false, fmt.Errorf("the reply subject %q holds no sequence", parts[2])
+		return m, false, fmt.Errorf("the reply subject %q holds no sequence", parts[2])
 	}
 	if seq != f.last+1 {
-		return e, false, &GapError{Want: f.last + 1, Got: seq}
+		return m, false, &GapError{Want: f.last + 1, Got: seq}
 	}
 	f.last = seq
 	f.wanted--
 	f.read++
 	f.bytes += total
-	return f.decoder.decode(parts[0], seq, body[:header], body[header:total]), true, nil
+	return Raw{Seq: seq, Subject: parts[0], Header: body[:header:header], Data: body[header:total:total]}, true, nil
 }
 
 func number(s string) int {

@@ -33,19 +33,20 @@ func factsOf(info *jetstream.StreamInfo) (Facts, error) {
 		return Facts{}, err
 	}
 	facts := Facts{
-		JournalID:   id.journalID,
-		Incarnation: id.incarnation,
-		Shard:       id.shard,
-		Shards:      id.shards,
-		Stream:      id.stream,
-		Created:     info.Created.UTC(),
-		FirstSeq:    info.State.FirstSeq,
-		LastSeq:     info.State.LastSeq,
-		Messages:    info.State.Msgs,
-		Deleted:     uint64(info.State.NumDeleted),
-		Bytes:       info.State.Bytes,
-		BytesMax:    uint64(max(info.Config.MaxBytes, 0)),
-		Replicas:    info.Config.Replicas,
+		JournalID:    id.journalID,
+		Incarnation:  id.incarnation,
+		Shard:        id.shard,
+		Shards:       id.shards,
+		Stream:       id.stream,
+		Created:      info.Created.UTC(),
+		FirstSeq:     info.State.FirstSeq,
+		LastSeq:      info.State.LastSeq,
+		Messages:     info.State.Msgs,
+		Deleted:      uint64(info.State.NumDeleted),
+		Bytes:        info.State.Bytes,
+		BytesMax:     uint64(max(info.Config.MaxBytes, 0)),
+		Replicas:     info.Config.Replicas,
+		DedupeWindow: info.Config.Duplicates,
 	}
 	if info.Cluster != nil {
 		facts.Leader = info.Cluster.Leader

@@ -55,7 +55,9 @@ type Facts struct {
 	Bytes       uint64
 	BytesMax    uint64 // disk budget, 0 = none
 	Replicas    int
-	Leader      string // name of the server that answers, empty when not clustered
+	// DedupeWindow is how long JetStream itself recognises a repeated message id.
+	DedupeWindow time.Duration
+	Leader       string // name of the server that answers, empty when not clustered
 }
 
 // FollowOptions say where and how a Follower reads.

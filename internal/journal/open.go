@@ -22,6 +22,8 @@ var (
 	// ErrDrift is returned by Open when the configuration of a stream no longer keeps every event. Set back
 	// what the error names, then open again.
 	ErrDrift = errors.New("the configuration of the journal has drifted")
+	// ErrRestoring is returned by Open and Create while a restore from a backup is not finished: repeat the restore.
+	ErrRestoring = errors.New("the journal is being restored from a backup, or that was cut short: repeat the restore to finish it")
 )
 
 // Journal is an open journal. It uses the connection that it was given and does not close it.
@@ -155,6 +157,9 @@ func checkWhole(found []identity, shardsWanted int) error {
 	}
 	first := found[0]
 	for i, s := range found {
+		if s.restoring != "" {
+			return fmt.Errorf("%w: stream %s, backup %s", ErrRestoring, s.stream, s.restoring)
+		}
 		if s.journalID != first.journalID || s.shards != first.shards {
 			return fmt.Errorf("%w: streams %s and %s belong to different journals; remove the wrong one from this account",
 				ErrForeign, first.stream, s.stream)

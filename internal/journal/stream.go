@@ -21,6 +21,8 @@ const (
 	metaShards      = "refold-shards"
 	metaFormat      = "refold-format"
 	metaIncarnation = "refold-incarnation"
+	// metaRestoring names the backup that a stream is being restored from; it goes when the restore is finished.
+	metaRestoring = "refold-restoring"
 )
 
 // format is the version of how events are laid out in a stream.
@@ -36,6 +38,7 @@ type identity struct {
 	shard       int
 	shards      int
 	incarnation uint64
+	restoring   string // the backup it is being restored from; empty = none
 	lastSeq     uint64
 	bytes       uint64
 	config      jetstream.StreamConfig
@@ -87,7 +90,7 @@ func identityOf(info *jetstream.StreamInfo) (identity, error) {
 	}
 	return identity{
 		stream: info.Config.Name, journalID: meta[metaJournal], shard: shard, shards: shards, incarnation: incarnation,
-		lastSeq: info.State.LastSeq, bytes: info.State.Bytes, config: info.Config,
+		restoring: meta[metaRestoring], lastSeq: info.State.LastSeq, bytes: info.State.Bytes, config: info.Config,
 	}, nil
 }
 

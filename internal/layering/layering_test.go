@@ -21,7 +21,7 @@ var meaning = []string{"events", "internal/memory", "internal/app", "internal/us
 // machinery does not change with the business: it is handed functions and never imports meaning.
 var machinery = []string{
 	"events/envelope", "internal/journal", "internal/command", "internal/rows", "internal/ledger", "internal/projector", "internal/edition", "internal/reconcile", "internal/verify",
-	"internal/report", "internal/witness", "internal/postgres", "internal/directory", "internal/failpoint", "internal/localstack", "internal/jsonb", "internal/storable",
+	"internal/report", "internal/witness", "internal/backup", "internal/backup/objects", "internal/postgres", "internal/directory", "internal/failpoint", "internal/localstack", "internal/jsonb", "internal/storable",
 }
 
 // pure packages read no clock, network, file or database.
@@ -34,11 +34,15 @@ var owners = map[string][]string{
 	"github.com/nats-io/nats.go":                  {"internal/journal", "internal/localstack", "internal/testenv", "internal/journal/journaltest", "internal/bench"},
 	"github.com/nats-io/nats-server/v2":           {"internal/localstack", "internal/testenv", "internal/journal/journaltest"},
 	"github.com/synadia-io/orbit.go":              {"internal/journal"},
-	"github.com/oklog/ulid/v2":                    {"internal/journal"},
+	"github.com/oklog/ulid/v2":                    {"internal/journal", "internal/backup"}, // names of journals and of backups
+	"github.com/klauspost/compress":               {"internal/backup"},
+	"github.com/minio/minio-go/v7":                {"internal/backup/objects"},
+	"github.com/johannesboyne/gofakes3":           {"internal/backup/objects/objectstest"},
 	"github.com/pressly/goose/v3":                 {"internal/postgres"},
 	"github.com/lestrrat-go/jwx/v3":               {"internal/auth"},
 	"github.com/oapi-codegen/runtime":             {"internal/httpapi", "internal/httpapi/api"},
 	"github.com/spf13/cobra":                      {"cmd/refold"},
+	"github.com/spf13/pflag":                      {"cmd/refold"}, // cobra's flags, for those that several commands share
 	"github.com/vbauerster/mpb/v8":                {"cmd/refold"},
 	"github.com/mattn/go-isatty":                  {"cmd/refold"},
 	"github.com/adrg/xdg":                         {"internal/localstack"},
@@ -49,7 +53,7 @@ var owners = map[string][]string{
 	"github.com/gowebpki/jcs":                     {"internal/report"},
 	"github.com/jackc/pgx/v5": {
 		"internal/postgres", "internal/postgres/db", "internal/rows", "internal/ledger", "internal/projector", "internal/edition", "internal/reconcile", "internal/verify",
-		"internal/directory", "internal/reader", "internal/localstack", "internal/testenv", "internal/bench", "internal/plane", "internal/upgrade", "internal/report",
+		"internal/directory", "internal/reader", "internal/localstack", "internal/testenv", "internal/bench", "internal/plane", "internal/upgrade", "internal/report", "internal/backup",
 	},
 }
 

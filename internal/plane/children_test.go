@@ -29,6 +29,10 @@ var children = testenv.Children{
 	"repair":    repairChild,
 	"verify":    verifyChild,
 	"barrier":   barrierChild,
+	"reconcile": reconcileChild,
+	"backup":    backupChild,
+	"restore":   restoreChild,
+	"tenant":    tenantChild,
 }
 
 // Variables that tell a child where its plane is.

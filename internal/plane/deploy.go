@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/failpoint"
 	"github.com/refold-dev/refold/internal/postgres/db"
+	"github.com/refold-dev/refold/internal/projector"
 	"github.com/refold-dev/refold/internal/verify"
 	"golang.org/x/sync/errgroup"
 )
@@ -25,6 +27,8 @@ type Deployment struct {
 	Replicas int
 	// Progress is told about builds; nil = nobody listens.
 	Progress func(edition.Progress)
+	// Gate is asked before an edition is built to replace a live one; an error keeps the process from it. nil = nobody.
+	Gate func(ctx context.Context) error
 }
 
 const (
@@ -238,6 +242,9 @@ func (d *deployer) locked(ctx context.Context, work func() error) error {
 // make builds an edition and proves it, or goes on with one that was built already.
 func (d *deployer) make(ctx context.Context) error {
 	number, err := d.unproven(ctx)
+	if err == nil && number == 0 && d.Gate != nil {
+		err = d.Gate(ctx)
+	}
 	if err == nil && number == 0 {
 		number, err = d.Editions.Build(ctx, d.Progress)
 	}
@@ -281,9 +288,16 @@ func (d *deployer) unproven(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	stopped, err := db.New(pool).CheckpointList(ctx)
+	if err != nil {
+		return 0, err
+	}
 	number := int64(0)
 	for _, e := range all {
-		if e.State == "serving" && e.Shape == d.Shape {
+		givenUp := slices.ContainsFunc(stopped, func(cp db.ControlCheckpoint) bool {
+			return cp.Edition == e.Number && cp.Stopped != nil && *cp.Stopped == string(projector.GivenUp)
+		})
+		if e.State == "serving" && e.Shape == d.Shape && !givenUp {
 			number = e.Number
 		}
 	}

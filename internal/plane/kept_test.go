@@ -415,6 +415,34 @@ func TestTheScrubberFindsDamageAndTakesItBack(t *testing.T) {
 	}
 }
 
+// TestAPageThatCannotBeReadIsDamage lets the database say so of the rows of one tenant.
+func TestAPageThatCannotBeReadIsDamage(t *testing.T) {
+	p := open(t)
+	write(t, p, 40, generators(t, p, seed(t), 3)...)
+	settle(t, p, 1)
+	for _, sql := range []string{
+		`CREATE FUNCTION public.unreadable(tenant text) RETURNS boolean LANGUAGE plpgsql AS $$
+			BEGIN IF tenant = 'tenant-1' THEN RAISE EXCEPTION 'invalid page in block 7' USING ERRCODE = 'XX001'; END IF; RETURN true; END $$`,
+		`ALTER POLICY verifier ON memory USING (public.unreadable(tenant_id))`,
+	} {
+		if _, err := ownerOf(t, p, 1).Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	scrub := &verify.Scrubber{DB: p.DB, Shape: p.Shape, Logger: p.Logger}
+	if err := scrub.Round(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	s, err := verify.ReadScrub(t.Context(), p.DB, 1)
+	if err != nil || len(s.Damaged) != 1 || s.Damaged[0].Tenant != "tenant-1" || fmt.Sprint(s.Damaged[0].Tables) != "[memory]" || s.Never != 1 {
+		t.Fatalf("%+v %v", s, err)
+	}
+	_, err = verify.Quick(t.Context(), verify.QuickConfig{DB: p.DB, Edition: 1})
+	if read, ok := errors.AsType[*rows.ReadError](err); !ok || read.Table != "memory" {
+		t.Fatalf("got %v, want the table that cannot be read", err)
+	}
+}
+
 // TestAPlaneScrubsByItself runs the scrubber as serve does, under load, with two processes' worth of it.
 func TestAPlaneScrubsByItself(t *testing.T) {
 	p := openWith(t, fresh(t, func(c *plane.Config) { c.ScrubRate = 0 }))
@@ -546,7 +574,7 @@ func TestDigestsOfABuildThatAnotherBinaryHelpedAreNotKept(t *testing.T) {
 	write(t, p, 200, generators(t, p, seed(t), 3)...)
 	p.Editions.MemoryBytes = 60_000
 	ctx, cancel := context.WithCancel(t.Context())
-	number, err := p.Editions.Build(ctx, func(r edition.Progress) {
+	_, err := p.Editions.Build(ctx, func(r edition.Progress) {
 		if r.Pass == 3 {
 			cancel()
 		}
@@ -557,7 +585,8 @@ func TestDigestsOfABuildThatAnotherBinaryHelpedAreNotKept(t *testing.T) {
 	if _, err := ownerOf(t, p, 1).Exec(t.Context(), "DELETE FROM control.kept_digest WHERE edition = (SELECT max(number) FROM control.edition)"); err != nil {
 		t.Fatal(err)
 	}
-	if number, err = p.Editions.Build(t.Context(), nil); err != nil {
+	number, err := p.Editions.Build(t.Context(), nil)
+	if err != nil {
 		t.Fatal(err)
 	}
 	settle(t, p, number)
@@ -656,5 +685,98 @@ func TestOnlyThoseWhoNeedItReadTheKey(t *testing.T) {
 	slices.Sort(ids)
 	if len(slices.Compact(ids)) != 1 {
 		t.Errorf("several processes made several keys: %v", ids)
+	}
+}
+
+// TestASecondRowOfAKeyIsFoundQuickly: a table that has lost its key can hold a row twice.
+func TestASecondRowOfAKeyIsFoundQuickly(t *testing.T) {
+	p := openWith(t, fresh(t))
+	stop := run(t, p)
+	all := generators(t, p, seed(t), 2)
+	write(t, p, 100, all...)
+	settle(t, p, 1)
+	stop()
+	pool := ownerOf(t, p, 1)
+	for _, table := range []string{"memory", "memory_category", "memory_status"} {
+		for _, sql := range []string{
+			"ALTER TABLE " + table + " DROP CONSTRAINT " + table + "_pkey",
+			"INSERT INTO " + table + " SELECT * FROM " + table + " WHERE ctid = (SELECT min(ctid) FROM " + table + " WHERE tenant_id = 'tenant-1')",
+		} {
+			if _, err := pool.Exec(t.Context(), sql); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r := quickly(t, p, 1)
+		if diff := cmp.Diff([]string{"tenant-1 " + table}, quickFindings(r)); diff != "" || r.Differences[0].Found != r.Differences[0].Kept+1 {
+			t.Fatalf("%+v (-want +got):\n%s", r.Differences, diff)
+		}
+		if _, err := pool.Exec(t.Context(), "DELETE FROM "+table+" WHERE ctid = (SELECT max(ctid) FROM "+table+" WHERE tenant_id = 'tenant-1')"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustBeQuicklyClean(t, quickly(t, p, 1))
+}
+
+// TestQuickVerificationIsCancelled ends it in the middle: nothing of it is left behind.
+func TestQuickVerificationIsCancelled(t *testing.T) {
+	p := open(t)
+	write(t, p, 50, generators(t, p, seed(t), 3)...)
+	settle(t, p, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := verify.Quick(ctx, verify.QuickConfig{DB: p.DB, Edition: 1, Progress: func(verify.QuickProgress) { cancel() }})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v, want %v", err, context.Canceled)
+	}
+	eventually(t, "its sessions end", func() bool {
+		var open int
+		err := ownerOf(t, p, 1).QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity
+			WHERE datname = current_database() AND state LIKE 'idle in transaction%' AND query ILIKE '%snapshot%'`).Scan(&open)
+		return err == nil && open == 0
+	})
+	last := int64(0)
+	r := quickly(t, p, 1, func(c *verify.QuickConfig) {
+		c.Progress = func(at verify.QuickProgress) {
+			if at.Done < last || at.Done > at.Total {
+				t.Errorf("progress went from %d to %d of %d", last, at.Done, at.Total)
+			}
+			last = at.Done
+		}
+	})
+	mustBeQuicklyClean(t, r)
+}
+
+// TestEditionsOfAnotherShape are read by their catalogue: what has the same form is compared, the rest is named.
+func TestEditionsOfAnotherShape(t *testing.T) {
+	p := openWith(t, fresh(t))
+	stop := run(t, p)
+	write(t, p, 60, generators(t, p, seed(t), 2)...)
+	settle(t, p, 1)
+	second, err := p.Editions.Build(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settle(t, p, second)
+	stop()
+	for _, sql := range []string{"ALTER TABLE category ADD COLUMN colour text", "UPDATE control.edition SET shape = 'another' WHERE number = (SELECT max(number) FROM control.edition)"} {
+		if _, err := ownerOf(t, p, second).Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var both []*verify.Digests
+	for _, number := range []int64{1, second} {
+		d, err := verify.Scan(t.Context(), verify.QuickConfig{DB: p.DB, Edition: number})
+		if err != nil {
+			t.Fatal(err)
+		}
+		both = append(both, d)
+	}
+	r := verify.CompareDigests(both[0], both[1])
+	if r.Equal || r.Different != 0 || r.NotComparable != 0 || r.Same == 0 || len(r.TablesNotCompared) != 1 || r.TablesNotCompared[0].Table != "category" {
+		t.Fatalf("%+v", r)
+	}
+	for _, d := range quickly(t, p, second).Differences { // what was kept is of the form it was written in
+		if d.Table != "category" || d.Fault != verify.DigestMissing {
+			t.Errorf("%+v", d)
+		}
 	}
 }

@@ -151,12 +151,25 @@ const headsFolder = "heads"
 // reportKeyFile holds the secret that reports are signed with; processes of one plane share it.
 const reportKeyFile = "report.key"
 
-func (p *Plane) sign() error {
-	seed, err := auth.Secret(p.DataDir, reportKeyFile)
-	if err != nil {
-		return err
+// SignerOf returns what signs the reports of the plane of a data folder, or nil when that has none.
+func SignerOf(dataDir string) (*report.Signer, error) {
+	if _, err := os.Stat(filepath.Join(dataDir, reportKeyFile)); errors.Is(err, os.ErrNotExist) {
+		return nil, nil
 	}
-	signer, err := report.NewSigner(seed)
+	return Signer(dataDir)
+}
+
+// Signer returns what signs the reports of the plane of a data folder. It is made when there is none.
+func Signer(dataDir string) (*report.Signer, error) {
+	seed, err := auth.Secret(dataDir, reportKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	return report.NewSigner(seed)
+}
+
+func (p *Plane) sign() error {
+	signer, err := Signer(p.DataDir)
 	if err != nil {
 		return err
 	}

@@ -95,11 +95,16 @@ func (p *Plane) Status(ctx context.Context) (*Status, error) {
 	if err != nil {
 		return nil, err
 	}
+	backedUp := false
 	for _, n := range settings {
 		if n.Name == "control_floor" {
 			continue // of no interest until a start is refused for it
 		}
-		s.Notes = append(s.Notes, n.Name+": "+n.Value)
+		backedUp = backedUp || n.Name == settingLastBackup
+		s.Notes = append(s.Notes, n.Name+": "+factText(n.Value))
+	}
+	if !backedUp {
+		s.Notes = append(s.Notes, "there is no backup of this plane: see `refold backup create`")
 	}
 	s.Ready = len(s.Faults) == 0
 	return s, p.scrubStatus(ctx, s)

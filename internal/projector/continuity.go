@@ -28,7 +28,7 @@ const (
 const GivenUp Stop = "GIVEN_UP"
 
 // StoppedError: the checkpoint carries a stop state. See `refold status`, find out what happened to the journal or
-// to the database (most often a restore), then resume or rebuild.
+// to the database (most often a restore, for which there is `refold reconcile`), then resume or rebuild.
 type StoppedError struct {
 	Edition int64
 	Shard   int32
@@ -55,9 +55,11 @@ func Continuity(ctx context.Context, shard journal.Shard, cp db.ControlCheckpoin
 	}
 	seq := uint64(cp.Seq)
 	switch {
-	case facts.JournalID != cp.JournalID || facts.Stream != cp.Stream || int64(facts.Incarnation) != cp.Incarnation:
-		return stopped(Replaced, "checkpoint is of journal %s/%s incarnation %d, found %s/%s incarnation %d",
-			cp.JournalID, cp.Stream, cp.Incarnation, facts.JournalID, facts.Stream, facts.Incarnation)
+	case facts.JournalID != cp.JournalID || facts.Stream != cp.Stream:
+		return stopped(Replaced, "checkpoint is of journal %s/%s, found %s/%s", cp.JournalID, cp.Stream, facts.JournalID, facts.Stream)
+	case int64(facts.Incarnation) != cp.Incarnation:
+		return stopped(Replaced, "checkpoint is of incarnation %d, the journal of %d: one of the two was restored, see `refold reconcile`",
+			cp.Incarnation, facts.Incarnation)
 	case facts.LastSeq < seq:
 		return stopped(Ahead, "checkpoint is at %d, the journal ends at %d", seq, facts.LastSeq)
 	case facts.LastSeq > 0 && (facts.FirstSeq != 1 || facts.Deleted != 0 || facts.Messages != facts.LastSeq):

@@ -164,8 +164,9 @@ func (l *look) open() *db.ControlReconciliation {
 
 // withoutJournal is the finding when the streams are gone or incomplete.
 func (l *look) withoutJournal() (*Finding, error) {
-	if !errors.Is(l.NoJournal, journal.ErrNoJournal) && !errors.Is(l.NoJournal, journal.ErrIncomplete) && !errors.Is(l.NoJournal, journal.ErrForeign) && !errors.Is(l.NoJournal, journal.ErrDrift) {
-		return nil, l.NoJournal
+	known := []error{journal.ErrNoJournal, journal.ErrIncomplete, journal.ErrForeign, journal.ErrDrift, journal.ErrNoEvent}
+	if !slices.ContainsFunc(known, func(err error) bool { return errors.Is(l.NoJournal, err) }) {
+		return nil, l.NoJournal // it could not be asked
 	}
 	f := &l.finding
 	f.Verdict = Restore
@@ -197,6 +198,11 @@ func (l *look) shards(ctx context.Context, q *db.Queries) error {
 		facts, err := shard.Facts(ctx)
 		if err != nil {
 			return err
+		}
+		for _, p := range points[i] {
+			if !p.build && !p.of(facts) {
+				p.cursor = nil // what it names is of another journal
+			}
 		}
 		s := &scan{look: l, shard: shard, facts: facts, points: points[i], lost: map[lostKey]lostEntry{}, related: map[[2]*point]bool{}, proofs: map[proof]*point{}}
 		for _, h := range l.Heads {
@@ -358,6 +364,9 @@ func (l *look) judge() {
 		f.Verdict = worse(f.Verdict, Needed)
 	}
 	l.actions()
+	if f.Verdict == Restore { // what else there is to say holds of the journal that is to come back
+		f.Reasons, f.Tenants, f.Builds, f.Target = []string{}, []TenantFinding{}, []BuildFinding{}, f.Incarnation
+	}
 }
 
 func (l *look) judgeShard(s ShardFinding) {

@@ -331,6 +331,11 @@ func (s *scan) find(ctx context.Context, at journal.Incarnations) (ShardFinding,
 	return out, lost, nil
 }
 
+// of reports whether a checkpoint is of this journal, in whatever incarnation.
+func (p *point) of(facts journal.Facts) bool {
+	return p.journalID == facts.JournalID && p.stream == facts.Stream
+}
+
 // judge says how a checkpoint stands to the journal.
 func (p *point) judge(facts journal.Facts, fault string) {
 	f := &p.finding
@@ -339,7 +344,7 @@ func (p *point) judge(facts journal.Facts, fault string) {
 		f.LedgerFrom, f.CommonSeq = p.cursor.from, p.cursor.upto
 	}
 	switch {
-	case p.journalID != facts.JournalID || p.stream != facts.Stream:
+	case !p.of(facts):
 		f.State, f.CommonSeq = Replaced, 0
 		f.Detail = fmt.Sprintf("its rows are of journal %s (%s), found %s (%s)", p.journalID, p.stream, facts.JournalID, facts.Stream)
 	case fault != "":

@@ -157,6 +157,18 @@ func (s *TableSums) Add(ctx context.Context, tx pgx.Tx, piece Piece) error {
 	return scanTable(ctx, tx, s.Table, piece.where(), scan)
 }
 
+// ReadError: a table could not be read to its end. Err is the database's; where its class is XX the database has found the
+// table itself damaged.
+type ReadError struct {
+	Table string
+	Err   error
+}
+
+func (e *ReadError) Error() string { return fmt.Sprintf("read table %s: %v", e.Table, e.Err) }
+
+// Unwrap returns Err.
+func (e *ReadError) Unwrap() error { return e.Err }
+
 // scanTable reads the rows of a table by a binary COPY.
 func scanTable(ctx context.Context, tx pgx.Tx, d *Description, where string, scan *tableScan) error {
 	sql := "COPY (SELECT " + d.columnNames(d.Columns) + " FROM " + d.Name + where + ") TO STDOUT (FORMAT binary)"
@@ -165,7 +177,7 @@ func scanTable(ctx context.Context, tx pgx.Tx, d *Description, where string, sca
 		err = scan.finish()
 	}
 	if err != nil {
-		return fmt.Errorf("read table %s: %w", d.Name, err)
+		return &ReadError{d.Name, err}
 	}
 	return nil
 }

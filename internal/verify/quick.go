@@ -25,7 +25,8 @@ type QuickConfig struct {
 	// MemoryBytes bounds the digests that are held at a time; with more tenants than fit the tables are read more than
 	// once. 0 = 1 GiB. The report itself takes some 500 bytes for each tenant and table beside that.
 	MemoryBytes int
-	Progress    func(QuickProgress)
+	// Progress is called by one goroutine at a time; nil = nobody listens.
+	Progress func(QuickProgress)
 	// Pause is called between small pieces of the work, by one goroutine at a time, and may wait; nil = never.
 	Pause func(context.Context) error
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/refold-dev/refold/events/envelope"
@@ -22,7 +21,9 @@ type readers struct {
 	total  int64
 
 	pausing sync.Mutex
-	done    atomic.Int64
+
+	telling sync.Mutex // guards done, and calls of Progress
+	done    int64
 }
 
 // A piece is small enough to keep all readers busy, and large enough not to be noticed.
@@ -152,7 +153,10 @@ func (r *readers) progress(table string, p rows.Piece) {
 	if p.To == 0 {
 		n = r.blocks[table] - p.From
 	}
-	r.Progress(QuickProgress{Table: table, Done: min(r.done.Add(max(n, 0)), r.total), Total: r.total})
+	r.telling.Lock()
+	defer r.telling.Unlock()
+	r.done = min(r.done+max(n, 0), r.total)
+	r.Progress(QuickProgress{Table: table, Done: r.done, Total: r.total})
 }
 
 // partOfTenant places a tenant in one of n parts.

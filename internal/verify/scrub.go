@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/postgres/db"
 	"github.com/refold-dev/refold/internal/rows"
@@ -139,7 +141,12 @@ func (s *Scrubber) Round(ctx context.Context, number int64) error {
 		b.makeWay = pause
 	}
 	for _, tenant := range tenants {
-		if err := s.check(ctx, number, tables, tenant, b); err != nil {
+		err := s.check(ctx, number, tables, tenant, b)
+		if pg, ok := errors.AsType[*pgconn.PgError](err); ok && ctx.Err() == nil {
+			s.Logger.Warn("a tenant could not be checked", "edition", number, "tenant", tenant, "error", pg)
+			err = nil // the others can
+		}
+		if err != nil {
 			return fmt.Errorf("tenant %s: %w", tenant, err)
 		}
 		if err := b.rest(ctx); err != nil {
@@ -151,15 +158,14 @@ func (s *Scrubber) Round(ctx context.Context, number int64) error {
 
 // tenants are all that have digests or rows, or were found damaged, in the order of their last check.
 func (s *Scrubber) tenants(ctx context.Context, number int64, tables []*rows.Description) ([]string, error) {
-	tx, err := snapshot(ctx, s.DB, number)
+	pool, err := s.DB.Verifier(ctx, number)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	if _, err := keptKey(ctx, tx, number); err != nil {
+	if _, err := keptKey(ctx, pool, number); err != nil {
 		return nil, err
 	}
-	q := db.New(tx)
+	q := db.New(pool)
 	out, err := q.KeptTenants(ctx, number)
 	if err != nil {
 		return nil, err
@@ -174,7 +180,12 @@ func (s *Scrubber) tenants(ctx context.Context, number int64, tables []*rows.Des
 		out = append(out, row.TenantID)
 	}
 	for _, d := range tables {
-		some, err := tenantsOf(ctx, tx, d.Name)
+		some, err := tenantsOf(ctx, pool, d.Name)
+		if pg, ok := errors.AsType[*pgconn.PgError](err); ok && ctx.Err() == nil {
+			// Whose rows cannot be read is found when they are checked; only tenants that nobody knows may be missed.
+			s.Logger.Error("a table cannot be read", "edition", number, "table", d.Name, "error", pg)
+			err = nil
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -185,7 +196,7 @@ func (s *Scrubber) tenants(ctx context.Context, number int64, tables []*rows.Des
 }
 
 // tenantsOf names the tenants that have rows in a table, by leaping from one to the next along the primary key.
-func tenantsOf(ctx context.Context, tx pgx.Tx, table string) ([]string, error) {
+func tenantsOf(ctx context.Context, tx db.DBTX, table string) ([]string, error) {
 	found, err := tx.Query(ctx, `WITH RECURSIVE leap (tenant_id) AS (
 		(SELECT tenant_id FROM `+table+` ORDER BY tenant_id LIMIT 1)
 		UNION ALL
@@ -198,7 +209,7 @@ func tenantsOf(ctx context.Context, tx pgx.Tx, table string) ([]string, error) {
 }
 
 // keptKey returns the key of an edition's kept digests, or ErrNoDigests where they are not kept or void.
-func keptKey(ctx context.Context, tx pgx.Tx, number int64) (*rows.KeptKey, error) {
+func keptKey(ctx context.Context, tx db.DBTX, number int64) (*rows.KeptKey, error) {
 	positions, err := readPositions(ctx, db.New(tx), number)
 	if err != nil {
 		return nil, err
@@ -212,6 +223,10 @@ func keptKey(ctx context.Context, tx pgx.Tx, number int64) (*rows.KeptKey, error
 // check holds all rows of one tenant against its digests, in one snapshot, and records what came of it.
 func (s *Scrubber) check(ctx context.Context, number int64, tables []*rows.Description, tenant string, b *budget) error {
 	events, known, damage, err := checkTenant(ctx, s.DB, number, tables, tenant, b.pause)
+	if read, ok := errors.AsType[*rows.ReadError](err); ok && corrupted(read) {
+		s.Logger.Error("a table cannot be read", "edition", number, "tenant", tenant, "error", err)
+		damage, err = []string{read.Table}, nil
+	}
 	if err != nil {
 		return err
 	}
@@ -238,6 +253,12 @@ func (s *Scrubber) check(ctx context.Context, number int64, tables []*rows.Descr
 		return q.ScrubForget(ctx, db.ScrubForgetParams{Edition: number, TenantID: tenant})
 	}
 	return q.ScrubProven(ctx, db.ScrubProvenParams{Edition: number, TenantID: tenant, Events: events})
+}
+
+// corrupted: the database says that its own files are not what they must be.
+func corrupted(err *rows.ReadError) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && strings.HasPrefix(pg.Code, "XX")
 }
 
 // checkTenant returns how many events the digests of a tenant are of, whether there are any, and the tables that differ.
