@@ -56,8 +56,9 @@ type SQLReader struct {
 
 // Tables that mean something only together with the Postgres they were in.
 var (
-	// leftBehind are not loaded: processes of another time, and logins that do not exist here.
-	leftBehind = []string{"replica", "sql_reader"}
+	// leftBehind are not loaded: processes of another time, logins that do not exist here, and what verifications and
+	// repairs of these tables had begun or still owed.
+	leftBehind = []string{"replica", "sql_reader", "verification_run", "verification_part", "verification_entity", "repair", "repair_entity"}
 	// records speak of editions that need not be there any more; they are loaded whole. Every other table with a column
 	// "edition" is loaded for the restored editions only.
 	records = []string{"edition_shard", "flip", "verification", "build"}

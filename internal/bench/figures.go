@@ -95,7 +95,7 @@ var targets = []target{
 	{"ratio.replay_over_batched_upsert", 3, true},
 	{"ratio.replay_wall_over_raw_copy_wall", 4, false},
 	{"ratio.rows_only_replay_wall_over_raw_copy_wall", 4, false},
-	{"ratio.verify_over_replay", 0.5, true},
+	{"ratio.verify_over_replay", 0.7, true},
 	{"ratio.projector_with_digests_over_without", 0.75, true},
 	{"ratio.projector_with_ledger_over_without", 0.9, true},
 	{"ratio.projector_with_ledger_over_without_one_by_one", 0.85, true},
@@ -116,6 +116,7 @@ func (b *bench) ratios() (missed bool) {
 	b.over("ratio.rows_only_replay_wall_over_raw_copy_wall", "raw_copy_rows_only", "replay_rows_only")
 	b.over("ratio.verify_over_replay", "verify", "replay_with_history")
 	b.over("ratio.verify_over_bare_scan", "verify_rows", "bare_scan_rows")
+	b.over("ratio.verify_4_parts_over_1", "verify_4_parts", "verify")
 	b.over("ratio.replay_over_drain", "replay_with_history", "drain")
 	b.migrationRatios()
 	b.over("ratio.migration_under_load_over_replay", "migration_under_load", "replay_with_history")

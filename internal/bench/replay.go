@@ -62,7 +62,13 @@ func (b *bench) round(ctx context.Context, p *plane.Plane, sample []envelope.Eve
 	if err := b.bareScan(ctx, p, number); err != nil {
 		return err
 	}
-	return b.rawCopy(ctx, p, number, "with_history")
+	if err := b.verifyInParts(ctx, p, number); err != nil {
+		return err
+	}
+	if err := b.rawCopy(ctx, p, number, "with_history"); err != nil {
+		return err
+	}
+	return b.repair(ctx, p, number) // the last one: the rows of this edition are not used again
 }
 
 func (b *bench) rowsOnly(ctx context.Context) error {

@@ -26,13 +26,13 @@ var children = testenv.Children{
 	"abort":     abortChild,
 	"frozen":    frozenChild,
 	"deploy":    deployChild,
+	"repair":    repairChild,
+	"verify":    verifyChild,
+	"barrier":   barrierChild,
 	"reconcile": reconcileChild,
 	"backup":    backupChild,
 	"restore":   restoreChild,
 	"tenant":    tenantChild,
-	"repair":    repairChild,
-	"verify":    verifyChild,
-	"barrier":   barrierChild,
 }
 
 // Variables that tell a child where its plane is.
