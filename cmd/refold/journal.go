@@ -75,16 +75,22 @@ func (c *cli) checkJournal(ctx context.Context, p *plane.Plane, files []string, 
 
 func journalTable(w *tabwriter.Writer, results []*witness.Result) {
 	for _, r := range results {
-		verdict := "every event is what it was"
-		if !r.Clean {
-			verdict = fmt.Sprintf("NOT CLEAN: %d faults", r.Total)
-		}
-		row(w, fmt.Sprintf("shard %d up to sequence %d: %s (%d events compared one by one, %d signed heads, %s)", r.Shard, r.Seq, verdict,
+		row(w, fmt.Sprintf("shard %d up to sequence %d: %s (%d events compared one by one, %d signed heads, %s)", r.Shard, r.Seq, journalVerdict(r),
 			r.Witnessed, r.Heads, time.Duration(r.DurationMs)*time.Millisecond))
+		if r.PassedOver > 0 {
+			row(w, fmt.Sprintf("  %d signed heads were passed over: give the public key that signed them with --key", r.PassedOver))
+		}
 		for _, f := range r.Faults {
 			row(w, "  "+f.String())
 		}
 	}
+}
+
+func journalVerdict(r *witness.Result) string {
+	if r.Clean {
+		return "every event is what it was"
+	}
+	return fmt.Sprintf("NOT CLEAN: %d faults", r.Total)
 }
 
 func (c *cli) journalHead() *cobra.Command {

@@ -101,4 +101,20 @@ func TestJournalCheckNamesDamage(t *testing.T) {
 	if len(results) != 1 || results[0].Clean || results[0].Faults[0].What != witness.BadPage || results[0].Faults[0].Seq != 1 {
 		t.Fatalf("got %+v", results)
 	}
+	// A full verification reads the journal as well, and says so in its signed report.
+	reports := into[[]verify.Report](t, refold(t, exitMismatch, "verify"))
+	if len(reports) != 1 || reports[0].Clean || reports[0].Total != 0 || reports[0].Journal == nil || reports[0].Journal.Total != 1 {
+		t.Fatalf("got %+v", reports)
+	}
+	if _, err := conn.Exec(t.Context(), "UPDATE control.journal_page SET event_digests = set_byte(event_digests, 0, get_byte(event_digests, 0) # 1)"); err != nil {
+		t.Fatal(err)
+	}
+	refold(t, exitOK, "verify")
+	if _, err := conn.Exec(t.Context(), "UPDATE control.report SET document = replace(encode(document, 'escape'), '\"seq\":', '\"seq\":1')::bytea WHERE kind = 'journal-head'"); err != nil {
+		t.Fatal(err)
+	}
+	reports = into[[]verify.Report](t, refold(t, exitMismatch, "verify"))
+	if reports[0].Journal.Faults[0].What != witness.BadHead || reports[0].Total != 0 {
+		t.Fatalf("got %+v", reports[0].Journal)
+	}
 }

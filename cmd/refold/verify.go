@@ -186,6 +186,8 @@ func reportTable(w *tabwriter.Writer, reports []*verify.Report) {
 	for _, r := range reports {
 		verdict := "clean: every row is the fold of the journal"
 		switch {
+		case !r.Clean && r.Total == 0 && r.Chain.Equal:
+			verdict = "NOT CLEAN: every row is the fold of the journal, but that is not what it was"
 		case !r.Clean:
 			verdict = fmt.Sprintf("NOT CLEAN: %d rows of %d entities differ%s", r.Total, r.Entities, chainVerdict(r.Chain))
 		case !r.Complete:
@@ -195,6 +197,12 @@ func reportTable(w *tabwriter.Writer, reports []*verify.Report) {
 			r.Events, r.Rows, r.Held, time.Duration(r.DurationMs)*time.Millisecond))
 		for _, left := range r.NotChecked {
 			row(w, "  not checked: "+left)
+		}
+		if r.Journal != nil {
+			row(w, fmt.Sprintf("  journal: %d of %d events compared with what was kept of them, %d signed heads: %s", r.Journal.Witnessed, r.Journal.Seq, r.Journal.Heads, journalVerdict(r.Journal)))
+			for _, f := range r.Journal.Faults {
+				row(w, "    "+f.String())
+			}
 		}
 		for _, d := range r.Differences {
 			row(w, "  "+describeDifference(d))

@@ -146,6 +146,44 @@ func (d *Directory) follow(ctx context.Context, shard journal.Shard) error {
 	}
 }
 
+// CatchUp returns when the control table has every tenant that the journal has at the call: after a restore of an older
+// database Run may still be on its way there.
+func (d *Directory) CatchUp(ctx context.Context) error {
+	for _, shard := range d.Shards {
+		if err := d.catchUp(ctx, shard); err != nil {
+			return fmt.Errorf("tenants of shard %d: %w", shard.Number(), err)
+		}
+	}
+	return nil
+}
+
+func (d *Directory) catchUp(ctx context.Context, shard journal.Shard) error {
+	left, err := shard.Count(ctx, envelope.PlaneTenant, 0)
+	if err != nil || left == 0 {
+		return err
+	}
+	follower, err := shard.Follow(ctx, journal.FollowOptions{Tenant: envelope.PlaneTenant})
+	if err != nil {
+		return err
+	}
+	defer follower.Close()
+	for left > 0 {
+		batch, err := follower.Next(ctx, int(min(left, catchUpBatch)), 0)
+		if err != nil {
+			return err
+		}
+		for i := range batch {
+			if err := d.Apply(ctx, &batch[i]); err != nil {
+				return err
+			}
+		}
+		left -= uint64(len(batch))
+	}
+	return nil
+}
+
+const catchUpBatch = 1000
+
 func (d *Directory) remember(t Tenant) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -3,6 +3,7 @@ package plane
 import (
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -13,22 +14,30 @@ import (
 // The kinds of reports of a plane, beside those that their packages name.
 const journalCheckKind = "journal-check"
 
-// Heads returns every signed head of the series of reports, and those of further documents, after checking that this
-// plane, or one of the further keys, has signed them.
-func (p *Plane) Heads(ctx context.Context, documents [][]byte, keys []ed25519.PublicKey) ([]witness.Head, error) {
-	var heads []witness.Head
+// Heads returns every signed head of the series of reports, and those of further documents: heads that this plane, or
+// one of the further keys, has signed. A further document that is none is an error.
+func (p *Plane) Heads(ctx context.Context, documents [][]byte, keys []ed25519.PublicKey) (witness.Heads, error) {
+	var heads witness.Heads
 	keys = append(slices.Clone(keys), p.Reports.Signer.Public())
-	add := func(document []byte) error {
-		head, err := signedHead(document, keys)
-		heads = append(heads, head)
-		return err
-	}
 	for _, document := range documents {
-		if err := add(document); err != nil {
-			return nil, err
+		head, err := signedHead(document, keys)
+		if err != nil {
+			return heads, err
 		}
+		heads.Known = append(heads.Known, head)
 	}
-	err := p.Reports.From(ctx, 1, witness.HeadKind, func(r report.Recorded) error { return add(r.Document) })
+	err := p.Reports.From(ctx, 1, witness.HeadKind, func(r report.Recorded) error {
+		head, err := signedHead(r.Document, keys)
+		switch {
+		case errors.Is(err, report.ErrUntrusted):
+			heads.Foreign++
+		case err != nil:
+			heads.Damaged = append(heads.Damaged, fmt.Sprintf("report %d: %v", r.Number, err))
+		default:
+			heads.Known = append(heads.Known, head)
+		}
+		return nil
+	})
 	return heads, err
 }
 

@@ -74,6 +74,33 @@ func TestSeveralShards(t *testing.T) {
 	}
 }
 
+// TestAForgottenTenantIsNoDamage: an older database was restored, and its tenants have not come back from the journal yet.
+func TestAForgottenTenantIsNoDamage(t *testing.T) {
+	p := open(t, func(c *plane.Config) { c.Shards = 3 })
+	for i := range 6 {
+		tenant := tenantFor(t, p, fmt.Sprintf("tenant-%d", i))
+		publish(t, p, tenant, "memory", uuid.New(), 1, 0, &events.MemoryAdded{UserID: uuid.New(), Private: events.MemoryPrivate{Content: "c"}})
+	}
+	settle(t, p, 1)
+	pool, err := p.DB.Owner(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.Exec(t.Context(), "DELETE FROM control.tenant"); err != nil {
+		t.Fatal(err)
+	}
+	reports, err := p.Verify(t.Context(), 1, verify.Config{}, nil)
+	if err != nil || len(reports) != 3 {
+		t.Fatalf("%d reports, %v", len(reports), err)
+	}
+	for _, r := range reports {
+		mustBeClean(t, r)
+	}
+	if all, err := p.Directory.List(t.Context()); err != nil || len(all) != 6 {
+		t.Fatalf("%d tenants are back, %v", len(all), err)
+	}
+}
+
 func verifyShard(t testing.TB, p *plane.Plane, number int64, shard int) *verify.Report {
 	t.Helper()
 	report, err := verify.Run(t.Context(), verify.Config{

@@ -11,6 +11,7 @@ import (
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/fold"
 	"github.com/refold-dev/refold/internal/verify"
+	"github.com/refold-dev/refold/internal/witness"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -28,9 +29,14 @@ type ShardProgress struct {
 
 // Verify verifies all shards of an edition (0 = whatever is live there), a few side by side within one memory budget,
 // and makes way for the live edition. Where the scope names tenants, only their shards are verified. Of c, the bounds,
-// Scope, Resume and Each are used; Each is called by several goroutines where there are several shards. The reports come
-// by shard, and are recorded as one signed report.
+// Scope and Resume are used. Where the whole journal is read, its events are held against what was kept and signed of
+// them. The reports come by shard, and are recorded as one signed report.
 func (p *Plane) Verify(ctx context.Context, number int64, c verify.Config, progress func(ShardProgress)) ([]*verify.Report, error) {
+	if len(p.Journal.Shards) > 1 { // rows of a tenant that nobody knows yet would be laid to the first
+		if err := p.Directory.CatchUp(ctx); err != nil {
+			return nil, err
+		}
+	}
 	scopes, err := p.scopes(ctx, c.Scope)
 	if err != nil {
 		return nil, err
@@ -40,6 +46,10 @@ func (p *Plane) Verify(ctx context.Context, number int64, c verify.Config, progr
 		if editions[shard], err = p.editionOf(number, shard); err != nil {
 			return nil, err
 		}
+	}
+	heads, err := p.Heads(ctx, nil, nil)
+	if err != nil {
+		return nil, err
 	}
 	pause, end := p.Editions.MakeWay(ctx)
 	defer end()
@@ -52,6 +62,11 @@ func (p *Plane) Verify(ctx context.Context, number int64, c verify.Config, progr
 		one := c
 		one.DB, one.Shard, one.Edition, one.Schema, one.Fold, one.Shape = p.DB, p.Journal.Shard(shard), editions[shard], fold.Tables, p.Fold, p.Shape
 		one.Scope = scope
+		facts, err := one.Shard.Facts(ctx)
+		if err != nil {
+			return nil, err
+		}
+		one.Journal = witness.NewChecker(p.DB, facts, heads)
 		one.MemoryBytes = max(cmp.Or(c.MemoryBytes, p.MemoryBytes, verify.MemoryBytesDefault)/side, 1)
 		one.Pause = func(ctx context.Context) error {
 			mu.Lock()

@@ -18,6 +18,7 @@ import (
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/testenv"
 	"github.com/refold-dev/refold/internal/verify"
+	"github.com/refold-dev/refold/internal/witness"
 )
 
 // verifyChild verifies the first edition in several parts.
@@ -203,22 +204,14 @@ func TestAVerificationIsGoneOnWith(t *testing.T) {
 			settle(t, p, 1)
 			resume := verifyConfig(p, 1)
 			resume.MemoryBytes, resume.Resume = smallMemory, true
-			met := uint64(0)
-			resume.Each = func(e *envelope.Event, digest envelope.Digest) error {
-				if met++; e.Seq != met {
-					return fmt.Errorf("event %d came as number %d", e.Seq, met)
-				}
-				if want, _ := e.Digest(nil); want != digest {
-					return fmt.Errorf("event %d came with another digest", e.Seq)
-				}
-				return nil
-			}
+			met := &once{}
+			resume.Journal = met
 			report := mustVerify(t, resume)
 			wantPositions := 2
 			if point == "verify.before-record=kill" {
 				wantPositions = 1
 			}
-			if !report.Resumed || report.Clean == tampered || len(report.Positions) != wantPositions || !report.Chain.Equal || met != report.Events {
+			if !report.Resumed || report.Clean == tampered || len(report.Positions) != wantPositions || !report.Chain.Equal || met.seq != report.Events || report.Journal == nil {
 				t.Fatalf("%s, tampered %v: %+v", point, tampered, report)
 			}
 			var now int
@@ -232,13 +225,28 @@ func TestAVerificationIsGoneOnWith(t *testing.T) {
 				}
 			}
 			// It is over: the next one begins anew.
-			resume.Each = nil
+			resume.Journal = nil
 			if again := mustVerify(t, resume); again.Resumed || !again.Clean || len(again.Positions) != 1 {
 				t.Fatalf("%s, tampered %v: the next one: %+v", point, tampered, again)
 			}
 		}
 	}
 }
+
+// once wants every event once, in order, with its digest.
+type once struct{ seq uint64 }
+
+func (o *once) AddDigest(_ context.Context, e *envelope.Event, digest envelope.Digest) error {
+	if o.seq++; e.Seq != o.seq {
+		return fmt.Errorf("event %d came as number %d", e.Seq, o.seq)
+	}
+	if want, _ := e.Digest(nil); want != digest {
+		return fmt.Errorf("event %d came with another digest", e.Seq)
+	}
+	return nil
+}
+
+func (o *once) Stop() *witness.Result { return &witness.Result{Seq: o.seq, Clean: true} }
 
 // TestPartialRunsSayWhatTheyLeaveOut, find what they look at, and prove nothing.
 func TestPartialRunsSayWhatTheyLeaveOut(t *testing.T) {

@@ -69,7 +69,7 @@ type observed struct {
 	history edition.History
 	tenants map[string]uint64
 	events  uint64
-	each    func(*envelope.Event, envelope.Digest) error
+	check   JournalCheck // nil = none
 	marks   map[uint64]*mark
 }
 
@@ -80,11 +80,11 @@ type mark struct {
 	equal       bool
 }
 
-func newObserved(each func(*envelope.Event, envelope.Digest) error) *observed {
-	return &observed{history: edition.History{Chained: true}, tenants: map[string]uint64{}, each: each, marks: map[uint64]*mark{}}
+func newObserved(check JournalCheck) *observed {
+	return &observed{history: edition.History{Chained: true}, tenants: map[string]uint64{}, check: check, marks: map[uint64]*mark{}}
 }
 
-func (o *observed) add(e *envelope.Event, filtered bool) error {
+func (o *observed) add(ctx context.Context, e *envelope.Event, filtered bool) error {
 	if e.Seq <= o.seq {
 		return nil
 	}
@@ -98,8 +98,8 @@ func (o *observed) add(e *envelope.Event, filtered bool) error {
 	if len(o.marks) > 0 {
 		o.settle()
 	}
-	if o.each != nil {
-		return o.each(e, o.history.Last)
+	if o.check != nil {
+		return o.check.AddDigest(ctx, e, o.history.Last)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/refold-dev/refold/internal/rows"
+	"github.com/refold-dev/refold/internal/witness"
 )
 
 // Report is the result of a verification.
@@ -33,7 +34,9 @@ type Report struct {
 	Digests   []rows.TableDigest `json:"digests"`
 	DigestsBy string             `json:"digests_by"`
 	// Chain is that of the highest position; Equal speaks for all of them.
-	Chain       ChainResult       `json:"chain"`
+	Chain ChainResult `json:"chain"`
+	// Journal is what became of the events themselves since they were first read; nil: not compared.
+	Journal     *witness.Result   `json:"journal,omitempty"`
 	Held        int               `json:"held_entities"`
 	Differences []rows.Difference `json:"differences"`
 	Total       int               `json:"differences_total"`
@@ -113,6 +116,10 @@ func (v *verification) report() *Report {
 	r.Clean = r.Total == 0
 	if !v.Scope.filtered() {
 		r.Clean = r.Clean && r.Chain.Equal && r.Events == last.Seq
+		if v.Journal != nil {
+			r.Journal = v.Journal.Stop()
+			r.Clean = r.Clean && r.Journal.Clean
+		}
 	}
 	return r
 }

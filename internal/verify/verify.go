@@ -32,6 +32,7 @@ import (
 	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/postgres/db"
 	"github.com/refold-dev/refold/internal/rows"
+	"github.com/refold-dev/refold/internal/witness"
 )
 
 // Config says what is to be verified.
@@ -59,12 +60,19 @@ type Config struct {
 	// Resume goes on behind the parts that a run of the same edition, shard and scope had finished when it was cut
 	// short, unless that is longer ago than a day.
 	Resume bool
-	// Each is called for every event of the shard up to the highest position, in order, exactly once, with the digest
-	// that the chain is made of; an error of it ends the run. Only runs over the whole journal call it: not those that
-	// Scope narrows to one tenant. nil = nobody listens.
-	Each func(e *envelope.Event, digest envelope.Digest) error
+	// Journal compares every event up to the highest position with what is known of it from elsewhere; what it finds goes
+	// into the report, and makes that unclean. Runs that Scope narrows to one tenant do not read the journal, and do not
+	// ask it. nil = nothing is known.
+	Journal JournalCheck
 
 	barrier *sharedSnapshot // taken by Barrier: all parts share it, however old it becomes
+}
+
+// JournalCheck compares the events of a shard with what is known of them; *witness.Checker is one. It is handed every
+// event once and in order, with the digest that the chain is made of, and is asked for the result when all are read.
+type JournalCheck interface {
+	AddDigest(ctx context.Context, e *envelope.Event, digest envelope.Digest) error
+	Stop() *witness.Result
 }
 
 const (
@@ -125,7 +133,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	if err := c.Scope.check(c.Schema); err != nil {
 		return nil, err
 	}
-	v := &verification{Config: c, found: []rows.Difference{}, seen: newObserved(c.Each), digests: rows.NewDigests(c.Schema)}
+	v := &verification{Config: c, found: []rows.Difference{}, seen: newObserved(c.Journal), digests: rows.NewDigests(c.Schema)}
 	v.digests.Bound(max(c.MemoryBytes/digestsShare/digestBytes, digestsMin))
 	report, err := v.run(ctx)
 	if err != nil {
@@ -300,7 +308,7 @@ func (v *verification) observeRest(ctx context.Context) error {
 
 // observe takes in an event, whatever part it belongs to.
 func (v *verification) observe(ctx context.Context, e *envelope.Event) error {
-	if err := v.seen.add(e, v.Scope.filtered()); err != nil {
+	if err := v.seen.add(ctx, e, v.Scope.filtered()); err != nil {
 		return err
 	}
 	v.read++

@@ -28,6 +28,7 @@ const (
 	Unreadable = "unreadable" // the journal fails to hand this event over
 	Rewritten  = "rewritten"  // a signed head says that something from From to Seq is not what it was, and the kept digests do not: they were rewritten, too
 	BadPage    = "bad page"   // what was kept about the events From to Seq is damaged; the journal may be right
+	BadHead    = "bad head"   // a signed head is not as it was signed; the journal may be right
 )
 
 // Fault is one thing that is not as it was.
@@ -45,6 +46,8 @@ func (f Fault) String() string {
 		return fmt.Sprintf("event %d: the event that was at %d stands here (%s)", f.Seq, f.From, f.Entity)
 	case Changed:
 		return fmt.Sprintf("event %d is not the one that was read before (now of %s)", f.Seq, f.Entity)
+	case BadHead:
+		return "bad head: " + f.Detail
 	case Rewritten, BadPage:
 		return fmt.Sprintf("events %d to %d: %s: %s", f.From, f.Seq, f.What, f.Detail)
 	}
@@ -62,13 +65,21 @@ type Result struct {
 	Incarnation uint64  `json:"incarnation"`
 	Seq         uint64  `json:"seq"` // read up to here
 	Events      uint64  `json:"events"`
-	Chain       string  `json:"chain"`     // of all events up to Seq; empty when some could not be read
-	Witnessed   uint64  `json:"witnessed"` // events up to here were compared one by one
-	Heads       int     `json:"heads"`     // signed heads that were compared
+	Chain       string  `json:"chain"`             // of all events up to Seq; empty when some could not be read
+	Witnessed   uint64  `json:"witnessed"`         // events up to here were compared one by one
+	Heads       int     `json:"heads"`             // signed heads that were compared
+	PassedOver  int     `json:"heads_passed_over"` // signed with keys that nobody vouched for
 	Clean       bool    `json:"clean"`
 	Faults      []Fault `json:"faults"`
 	Total       int     `json:"faults_total"`
 	DurationMs  int64   `json:"duration_ms"`
+}
+
+// Heads are the signed heads to compare with.
+type Heads struct {
+	Known   []Head
+	Damaged []string // what is wrong with those that are not as they were signed; a fault of the first shard
+	Foreign int      // those signed with keys that nobody vouched for
 }
 
 // Checker compares events, handed over in order, with what was kept about them.
@@ -103,9 +114,9 @@ type suspect struct {
 }
 
 // NewChecker begins a check of the shard that facts describe. Heads of another journal or incarnation are passed over.
-func NewChecker(d *postgres.DB, facts journal.Facts, heads []Head) *Checker {
+func NewChecker(d *postgres.DB, facts journal.Facts, heads Heads) *Checker {
 	c := &Checker{db: d, facts: facts, began: time.Now(), next: 1, missing: map[[digestBytes]byte]uint64{}}
-	for _, head := range heads {
+	for _, head := range heads.Known {
 		for _, s := range head.Shards {
 			if head.JournalID == facts.JournalID && head.Incarnation == facts.Incarnation && s.Shard == facts.Shard {
 				c.heads = append(c.heads, s)
@@ -118,6 +129,12 @@ func NewChecker(d *postgres.DB, facts journal.Facts, heads []Head) *Checker {
 	}
 	c.result = Result{
 		Shard: facts.Shard, Stream: facts.Stream, JournalID: facts.JournalID, Incarnation: facts.Incarnation, Faults: []Fault{},
+		PassedOver: heads.Foreign,
+	}
+	if facts.Shard == 0 {
+		for _, detail := range heads.Damaged {
+			c.fault(Fault{What: BadHead, Detail: detail})
+		}
 	}
 	return c
 }
@@ -367,7 +384,7 @@ func (c *Checker) judge() {
 
 // Check reads a whole shard, up to where it ends now, and compares it with what was kept and with the heads. progress is
 // told now and then how many events of how many were read; nil = nobody listens. It fails only when it could not finish.
-func Check(ctx context.Context, d *postgres.DB, shard journal.Shard, heads []Head, progress func(done, total uint64)) (*Result, error) {
+func Check(ctx context.Context, d *postgres.DB, shard journal.Shard, heads Heads, progress func(done, total uint64)) (*Result, error) {
 	facts, err := shard.Facts(ctx)
 	if err != nil {
 		return nil, err

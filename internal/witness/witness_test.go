@@ -109,7 +109,7 @@ func (s *stand) heads(t *testing.T) (heads []witness.Head) {
 
 func (s *stand) check(t *testing.T, shard journal.Shard) *witness.Result {
 	t.Helper()
-	result, err := witness.Check(t.Context(), s.DB, shard, s.heads(t), nil)
+	result, err := witness.Check(t.Context(), s.DB, shard, witness.Heads{Known: s.heads(t)}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestACheckMayStopBeforeTheEnd(t *testing.T) {
 	s.append(t, 6)
 	s.advance(t)
 	upto := func(last uint64) *witness.Result {
-		c := witness.NewChecker(s.DB, s.facts(t), s.heads(t))
+		c := witness.NewChecker(s.DB, s.facts(t), witness.Heads{Known: s.heads(t)})
 		for seq := range last {
 			e, err := s.Shards[0].At(t.Context(), seq+1)
 			if err != nil {
@@ -545,7 +545,7 @@ func (s *stand) lookAt(t *testing.T, dir string, start func(*testing.T, string) 
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	r, err := witness.Check(ctx, s.DB, j.Shards[0], nil, nil)
+	r, err := witness.Check(ctx, s.DB, j.Shards[0], witness.Heads{}, nil)
 	switch {
 	case ctx.Err() != nil:
 		t.Fatalf("the check hung: %v", err)
