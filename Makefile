@@ -24,8 +24,8 @@ test: stores ## run all tests against a real Postgres and a real JetStream
 race: stores ## run all tests under the race detector
 	$(GO) test -race -timeout 80m $(TEST_FLAGS) ./...
 
-chaos: stores ## the long fault campaign: a million events, a hundred and more kills
-	REFOLD_CHAOS=long $(GO) test -count=1 -timeout 120m -v -run 'TestChaos|TestTampering|TestADeployment|TestFlips|TestOperators' ./internal/plane
+chaos: stores ## the long fault campaign: a million events, hundreds of kills, thousands of tamperings and verifications
+	REFOLD_CHAOS=long $(GO) test -count=1 -timeout 240m -v -run 'TestChaos|TestTampering|TestADeployment|TestFlips|TestOperators|Kept|Quick|NoFalseAlarms|EveryCombination|OneIsFenced|Tampered|Flipped' ./internal/plane ./internal/witness
 
 generate: ## generate queries and the HTTP server anew (commit the result alone)
 	$(TOOL) sqlc generate
