@@ -49,7 +49,7 @@ type story struct {
 }
 
 func (s *story) tell(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{s.begin, s.migrate, s.tamper, s.recover, s.kill, s.finish} {
+	for _, step := range []func(context.Context) error{s.begin, s.migrate, s.tamper, s.recover, s.kill, s.mend, s.finish} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -154,7 +154,7 @@ func freshDemoDir(dir string) error {
 
 // finish says where to look, and serves on when asked to.
 func (s *story) finish(ctx context.Context) error {
-	s.title("5. Look around")
+	s.title("6. Look around")
 	key, err := auth.LocalKey(s.config.DataDir)
 	if err != nil {
 		return err
