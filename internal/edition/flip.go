@@ -366,18 +366,26 @@ func (c *change) admits(ctx context.Context, to, live int64) error {
 func (c *change) near(ctx context.Context, q *db.Queries, to, live int64) error {
 	ctx, cancel := context.WithTimeout(ctx, nearWait)
 	defer cancel()
+	var behind error // as it was found last: a time-out in the middle of a question is no other answer
 	for {
 		by, err := c.yardstickNow(ctx, q, live, to)
+		var cp db.ControlCheckpoint
+		if err == nil {
+			cp, err = checkpointOf(ctx, q, to, c.shard)
+		}
 		if err != nil {
+			if ctx.Err() != nil && behind != nil {
+				return behind
+			}
 			return err
 		}
-		cp, err := checkpointOf(ctx, q, to, c.shard)
-		if err != nil || cp.Seq+nearEnough >= by.seq {
-			return err
+		if cp.Seq+nearEnough >= by.seq {
+			return nil
 		}
+		behind = fmt.Errorf("%w: at %d, the live one at %d", ErrBehind, cp.Seq, by.seq)
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%w: at %d, the live one at %d", ErrBehind, cp.Seq, by.seq)
+			return behind
 		case <-time.After(nearPoll):
 		}
 	}

@@ -225,7 +225,7 @@ func TestABuildIsCancelledAndResumed(t *testing.T) {
 	}
 	settle(t, p, number)
 	config := verifyConfig(p, number)
-	config.MemoryBytes = 60_000
+	config.MemoryBytes = 40_000
 	report, err := verify.Run(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
