@@ -40,14 +40,16 @@ func newMachine(dir, keysOf string, s *stores) (machine, error) {
 	if keysOf == "" {
 		_, err := auth.LocalKey(dir)
 		if err == nil {
-			_, err = auth.Secret(dir, sealKeyFile)
+			_, errSeal := auth.Secret(dir, sealKeyFile)
+			_, errReport := auth.Secret(dir, reportKeyFile)
+			err = errors.Join(errSeal, errReport)
 		}
 		return m, err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return m, err
 	}
-	for _, name := range []string{tokenKeyFile, sealKeyFile} {
+	for _, name := range []string{tokenKeyFile, sealKeyFile, reportKeyFile} {
 		body, err := os.ReadFile(filepath.Join(keysOf, name))
 		if err != nil {
 			return m, err
@@ -60,8 +62,9 @@ func newMachine(dir, keysOf string, s *stores) (machine, error) {
 }
 
 const (
-	tokenKeyFile = "token.key"
-	sealKeyFile  = "seal.key"
+	tokenKeyFile  = "token.key"
+	sealKeyFile   = "seal.key"
+	reportKeyFile = "report.key"
 )
 
 // program is a binary on a machine.

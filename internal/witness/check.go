@@ -118,7 +118,7 @@ func NewChecker(d *postgres.DB, facts journal.Facts, heads Heads) *Checker {
 	c := &Checker{db: d, facts: facts, began: time.Now(), next: 1, missing: map[[digestBytes]byte]uint64{}}
 	for _, head := range heads.Known {
 		for _, s := range head.Shards {
-			if head.JournalID == facts.JournalID && head.Incarnation == facts.Incarnation && s.Shard == facts.Shard {
+			if head.JournalID == facts.JournalID && head.Incarnation == facts.Incarnation && s.Shard == facts.Shard && s.Seq > 0 {
 				c.heads = append(c.heads, s)
 			}
 		}
