@@ -5,9 +5,6 @@ SELECT * FROM control.report ORDER BY number DESC LIMIT 1;
 -- name: ReportInsert :exec
 INSERT INTO control.report (number, kind, digest, document, made_at) VALUES (@number, @kind, @digest, @document, @made_at);
 
--- name: ReportGet :one
-SELECT * FROM control.report WHERE number = @number;
-
 -- name: ReportsFrom :many
 SELECT * FROM control.report WHERE number >= @number AND (@kind::text = '' OR kind = @kind) ORDER BY number LIMIT @count_max;
 
@@ -15,10 +12,6 @@ SELECT * FROM control.report WHERE number >= @number AND (@kind::text = '' OR ki
 -- The newest reports without their documents, newest first.
 SELECT number, kind, digest, made_at, octet_length(document)::bigint AS bytes FROM control.report
 WHERE @kind::text = '' OR kind = @kind ORDER BY number DESC LIMIT @count_max;
-
--- name: ReportNewestOf :many
--- The newest report of a kind: one row or none.
-SELECT * FROM control.report WHERE kind = @kind ORDER BY number DESC LIMIT 1;
 
 -- name: JournalPageLast :many
 -- The newest page of a shard: one row or none.

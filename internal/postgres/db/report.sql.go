@@ -166,23 +166,6 @@ func (q *Queries) JournalPagesFrom(ctx context.Context, arg JournalPagesFromPara
 	return items, nil
 }
 
-const reportGet = `-- name: ReportGet :one
-SELECT number, kind, digest, document, made_at FROM control.report WHERE number = $1
-`
-
-func (q *Queries) ReportGet(ctx context.Context, number int64) (ControlReport, error) {
-	row := q.db.QueryRow(ctx, reportGet, number)
-	var i ControlReport
-	err := row.Scan(
-		&i.Number,
-		&i.Kind,
-		&i.Digest,
-		&i.Document,
-		&i.MadeAt,
-	)
-	return i, err
-}
-
 const reportInsert = `-- name: ReportInsert :exec
 INSERT INTO control.report (number, kind, digest, document, made_at) VALUES ($1, $2, $3, $4, $5)
 `
@@ -271,37 +254,6 @@ func (q *Queries) ReportNewest(ctx context.Context, arg ReportNewestParams) ([]R
 			&i.Digest,
 			&i.MadeAt,
 			&i.Bytes,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const reportNewestOf = `-- name: ReportNewestOf :many
-SELECT number, kind, digest, document, made_at FROM control.report WHERE kind = $1 ORDER BY number DESC LIMIT 1
-`
-
-// The newest report of a kind: one row or none.
-func (q *Queries) ReportNewestOf(ctx context.Context, kind string) ([]ControlReport, error) {
-	rows, err := q.db.Query(ctx, reportNewestOf, kind)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []ControlReport{}
-	for rows.Next() {
-		var i ControlReport
-		if err := rows.Scan(
-			&i.Number,
-			&i.Kind,
-			&i.Digest,
-			&i.Document,
-			&i.MadeAt,
 		); err != nil {
 			return nil, err
 		}
