@@ -155,7 +155,7 @@ func (out *Restored) plane(ctx context.Context, c Config, o RestoreOptions) (err
 	}
 	out.took("edition", started)
 	started = time.Now()
-	if out.Verified, err = verifyLive(ctx, p, out.Live, o.Progress); err != nil {
+	if out.Verified, err = p.Verify(ctx, out.Live, verify.Config{}, verifying(o.Progress)); err != nil {
 		return err
 	}
 	out.took("verification", started)
@@ -216,24 +216,14 @@ func level(ctx context.Context, p *Plane, progress func(edition.Progress)) (int6
 	return live, nil
 }
 
-// verifyLive verifies an edition in every shard.
-func verifyLive(ctx context.Context, p *Plane, number int64, progress func(backup.Progress)) ([]*verify.Report, error) {
-	var out []*verify.Report
-	for _, shard := range p.Journal.Shards {
-		report, err := verify.Run(ctx, verify.Config{
-			DB: p.DB, Shard: shard, Edition: number, Schema: fold.Tables, Fold: p.Fold, Shape: p.Shape, MemoryBytes: p.MemoryBytes,
-			Progress: func(at verify.Progress) {
-				if progress != nil {
-					progress(backup.Progress{Phase: "verify: " + at.Phase, Shard: shard.Number(), Done: int64(at.Done), Total: int64(at.Total)})
-				}
-			},
-		})
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, report)
+// verifying tells the progress of a verification as that of a restore.
+func verifying(progress func(backup.Progress)) func(ShardProgress) {
+	if progress == nil {
+		return nil
 	}
-	return out, nil
+	return func(at ShardProgress) {
+		progress(backup.Progress{Phase: "verify: " + at.Phase, Shard: at.Shard, Done: int64(at.Done), Total: int64(at.Total)})
+	}
 }
 
 // OpenTenant reads a tenant of a plane through the edge, as a client would.
@@ -452,7 +442,7 @@ func (d *drill) compare(ctx context.Context, p *Plane, number int64, want *backu
 }
 
 func (d *drill) verify(ctx context.Context, p *Plane, number int64) error {
-	reports, err := verifyLive(ctx, p, number, d.progress)
+	reports, err := p.Verify(ctx, number, verify.Config{}, verifying(d.progress))
 	if err != nil {
 		return err
 	}

@@ -65,7 +65,7 @@ func (h *hashers) work() {
 	for jobs := range h.queue {
 		for _, j := range jobs {
 			element = j.d.element(element, j.tuple)
-			sumOf(digests, j.id).Add(element)
+			sumOf(digests, j.id).addRow(j.d, element)
 			if j.d.AppendOnly {
 				sumOf(tallies, j.id).add(&h.c.key, element)
 			}
