@@ -113,6 +113,16 @@ func (r *Reader) ask(ctx context.Context, c Caller, f Freshness, fn func(*db.Que
 	return stamp, c.retired(err)
 }
 
+// Await returns nil once the rows that a caller is answered from have reached f.Least; else ErrNotYet when f.Wait is
+// over, or ErrPositionLost, or ErrNoEdition.
+func (r *Reader) Await(ctx context.Context, c Caller, f Freshness) error {
+	number, pool, err := r.live(ctx, c)
+	if err != nil || f.Least == nil {
+		return err
+	}
+	return c.retired(r.await(ctx, place{number, c.Shard}, pool, f))
+}
+
 // retired makes an edition that was retired a moment ago no matter of the caller who did not ask for it.
 func (c Caller) retired(err error) error {
 	if c.Edition == 0 && errors.Is(err, ErrEditionGone) {
