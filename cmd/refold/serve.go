@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/refold-dev/refold/internal/auth"
+	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/httpapi"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/reader"
@@ -22,6 +24,17 @@ const drainMax = 10 * time.Second
 
 // limits bound what one tenant can take.
 var limits = httpapi.Limits{PerSecond: 2000, Burst: 4000, InFlight: 256}
+
+// limitsOf puts the plane's limits where a tenant has none of its own.
+func limitsOf(own directory.Limits) httpapi.Limits {
+	l := limits
+	if own.PerSecond > 0 {
+		l.PerSecond, l.Burst = float64(own.PerSecond), own.PerSecond
+	}
+	l.Burst = cmp.Or(own.Burst, l.Burst)
+	l.InFlight = cmp.Or(own.InFlight, l.InFlight)
+	return l
+}
 
 func (c *cli) serve() *cobra.Command {
 	var listen, cutover string
@@ -103,7 +116,8 @@ func edge(p *plane.Plane) (*http.Server, error) {
 	}
 	rows := reader.New(p.Live, p.DB)
 	return httpapi.Server(httpapi.Config{
-		Verifier: verifier, Writer: writer.New(p.Directory, p.Journal.Shard, rows), Reader: rows, Sealer: sealer, Health: p, Limits: limits, Logger: p.Logger,
+		Verifier: verifier, Writer: writer.New(p.Directory, p.Shard, rows), Reader: rows, Sealer: sealer, Health: p, Logger: p.Logger,
+		LimitsOf: func(tenant string) httpapi.Limits { return limitsOf(p.Directory.LimitsOf(tenant)) },
 	}), nil
 }
 

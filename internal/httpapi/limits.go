@@ -23,21 +23,28 @@ const allowancesMax = 10_000
 
 // limiter keeps an allowance for each tenant.
 type limiter struct {
-	Limits
+	limits  func(tenant string) Limits
 	mu      sync.Mutex
 	tenants map[string]*allowance // guarded by mu, together with what is in them
 }
 
 type allowance struct {
+	limits   Limits        // that rate was made for
 	rate     *rate.Limiter // nil = unlimited
 	inFlight int
 }
 
-func newLimiter(l Limits) *limiter {
+// newLimiter asks at each request for the limits of the tenant, which may change at any time.
+func newLimiter(limits func(tenant string) Limits) *limiter {
+	return &limiter{limits: limits, tenants: map[string]*allowance{}}
+}
+
+// filled has a burst where there is a rate.
+func (l Limits) filled() Limits {
 	if l.Burst == 0 {
 		l.Burst = max(1, int(l.PerSecond))
 	}
-	return &limiter{Limits: l, tenants: map[string]*allowance{}}
+	return l
 }
 
 // enter takes a request in. It returns a problem (429), or the function to call when the request is over.
@@ -45,11 +52,11 @@ func (l *limiter) enter(tenant string) (leave func(), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.of(tenant)
-	if l.InFlight > 0 && a.inFlight >= l.InFlight {
-		return nil, tooMany("in-flight", l.InFlight, 0, time.Second) // nobody knows when one of them ends
+	if limit := a.limits.InFlight; limit > 0 && a.inFlight >= limit {
+		return nil, tooMany("in-flight", limit, 0, time.Second) // nobody knows when one of them ends
 	}
 	if wait := a.take(); wait > 0 {
-		return nil, tooMany("requests", l.Burst, l.window(), wait)
+		return nil, tooMany("requests", a.limits.Burst, a.limits.window(), wait)
 	}
 	a.inFlight++
 	return func() {
@@ -73,7 +80,7 @@ func (a *allowance) take() (wait time.Duration) {
 }
 
 // window is how long it takes until a used up allowance is full again.
-func (l *limiter) window() time.Duration {
+func (l Limits) window() time.Duration {
 	return time.Duration(float64(l.Burst) / l.PerSecond * float64(time.Second))
 }
 
@@ -101,25 +108,28 @@ func seconds(d time.Duration) int64 {
 }
 
 func (l *limiter) of(tenant string) *allowance {
+	limits := l.limits(tenant).filled()
 	a := l.tenants[tenant]
-	if a != nil {
-		return a
+	if a == nil {
+		if len(l.tenants) >= allowancesMax {
+			l.forget()
+		}
+		a = &allowance{}
+		l.tenants[tenant] = a
 	}
-	if len(l.tenants) >= allowancesMax {
-		l.forget()
+	if a.limits != limits {
+		a.limits, a.rate = limits, nil
+		if limits.PerSecond > 0 {
+			a.rate = rate.NewLimiter(rate.Limit(limits.PerSecond), limits.Burst)
+		}
 	}
-	a = &allowance{}
-	if l.PerSecond > 0 {
-		a.rate = rate.NewLimiter(rate.Limit(l.PerSecond), l.Burst)
-	}
-	l.tenants[tenant] = a
 	return a
 }
 
 // forget drops those whose absence changes nothing: no request under way, and a full allowance.
 func (l *limiter) forget() {
 	for tenant, a := range l.tenants {
-		if a.inFlight == 0 && (a.rate == nil || a.rate.Tokens() >= float64(l.Burst)) {
+		if a.inFlight == 0 && (a.rate == nil || a.rate.Tokens() >= float64(a.limits.Burst)) {
 			delete(l.tenants, tenant)
 		}
 	}

@@ -6,7 +6,7 @@ import (
 )
 
 func TestInFlightIsGivenBack(t *testing.T) {
-	l := newLimiter(Limits{InFlight: 2})
+	l := newLimiter(func(string) Limits { return Limits{InFlight: 2} })
 	first, err := l.enter("a")
 	if err != nil {
 		t.Fatal(err)
@@ -27,7 +27,7 @@ func TestInFlightIsGivenBack(t *testing.T) {
 }
 
 func TestAllowancesAreForgotten(t *testing.T) {
-	l := newLimiter(Limits{PerSecond: 1e9, InFlight: 1})
+	l := newLimiter(func(string) Limits { return Limits{PerSecond: 1e9, InFlight: 1} })
 	for i := range 3 * allowancesMax {
 		leave, err := l.enter(strconv.Itoa(i))
 		if err != nil {
@@ -37,5 +37,37 @@ func TestAllowancesAreForgotten(t *testing.T) {
 	}
 	if len(l.tenants) > allowancesMax {
 		t.Errorf("%d tenants are remembered, at most %d", len(l.tenants), allowancesMax)
+	}
+}
+
+func TestLimitsChangeUnderWay(t *testing.T) {
+	limits := map[string]Limits{"a": {PerSecond: 0.001, Burst: 1}}
+	l := newLimiter(func(tenant string) Limits { return limits[tenant] })
+	enter := func(tenant string) error {
+		leave, err := l.enter(tenant)
+		if err == nil {
+			leave()
+		}
+		return err
+	}
+	if err := enter("a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := enter("a"); err == nil {
+		t.Error("a second request was let in where the burst is one")
+	}
+	limits["a"] = Limits{PerSecond: 0.001, Burst: 2}
+	for i := range 2 {
+		if err := enter("a"); err != nil {
+			t.Errorf("request %d after the limit was raised: %v", i, err)
+		}
+	}
+	if err := enter("a"); err == nil {
+		t.Error("the raised limit is none")
+	}
+	for range 5 {
+		if err := enter("b"); err != nil {
+			t.Errorf("a tenant without limits: %v", err)
+		}
 	}
 }

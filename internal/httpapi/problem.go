@@ -125,6 +125,8 @@ func ofSentinel(err error) *problem {
 		return badRequest("sealed", "a cursor or position that was not handed out here for this, or has expired")
 	case errors.Is(err, journal.ErrUnknown):
 		return unavailable(codeUnknown, "the command may or may not be stored: repeat it with the same Idempotency-Key", "1")
+	case errors.Is(err, directory.ErrSuspended):
+		return &problem{status: http.StatusForbidden, code: "tenant_suspended", detail: "the tenant is suspended: questions are answered, commands are not taken; nothing was stored"}
 	case errors.Is(err, writer.ErrAppPaused):
 		return &problem{status: http.StatusForbidden, code: "app_paused", detail: "the app is paused"}
 	case errors.Is(err, command.ErrBusy):

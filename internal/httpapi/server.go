@@ -45,7 +45,8 @@ type Health interface {
 	Ready(ctx context.Context) error
 }
 
-// Config is what the edge stands on. All fields must be set, but for Limits (zero = none) and Logger (nil = none).
+// Config is what the edge stands on. All fields must be set, but for Limits (zero = none), LimitsOf (nil = Limits for
+// every tenant) and Logger (nil = none).
 type Config struct {
 	Verifier Verifier
 	Writer   *writer.Writer
@@ -53,6 +54,8 @@ type Config struct {
 	Sealer   *reader.Sealer
 	Health   Health
 	Limits   Limits
+	// LimitsOf returns the limits of one tenant. It is asked at each request and must not look anything up.
+	LimitsOf func(tenant string) Limits
 	Logger   *slog.Logger
 }
 
@@ -66,7 +69,10 @@ func Handler(c Config) http.Handler {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &server{Config: c, limiter: newLimiter(c.Limits)}
+	if c.LimitsOf == nil {
+		c.LimitsOf = func(string) Limits { return c.Limits }
+	}
+	s := &server{Config: c, limiter: newLimiter(c.LimitsOf)}
 	routes := router{http.NewServeMux(), s}
 	strict := api.NewStrictHandlerWithOptions(s, nil, api.StrictHTTPServerOptions{
 		RequestErrorHandlerFunc: s.malformed, ResponseErrorHandlerFunc: s.fail,
