@@ -7,8 +7,10 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"reflect"
 	"strings"
 
+	"github.com/refold-dev/refold/events/jsonb"
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/httpapi/api"
 )
@@ -46,6 +48,17 @@ var bodies = map[string][]string{
 
 // feeds are the operations that are under way for long and cost little. They are limited apart from the others.
 var feeds = map[string]bool{"listChanges": true, "listTenantChanges": true}
+
+// membersOf lists the members that a request type declares.
+func membersOf(request any) []string {
+	var names []string
+	t := reflect.TypeOf(request)
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		names = append(names, name)
+	}
+	return names
+}
 
 // router puts serve before each route that the generated code registers, so that nothing of a request is looked
 // at before the token.
@@ -155,8 +168,8 @@ func checkBody(r *http.Request, members []string) error {
 	if err != nil {
 		return badRequest("unreadable", "the body could not be read to its end")
 	}
-	if p := checkJSON(body, members); p != nil {
-		return p
+	if err := jsonb.CheckObject(body, members); err != nil {
+		return err
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return nil
