@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/refold-dev/refold/internal/auth"
+	"github.com/refold-dev/refold/internal/changes"
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/httpapi"
 	"github.com/refold-dev/refold/internal/plane"
@@ -23,7 +24,7 @@ import (
 const drainMax = 10 * time.Second
 
 // limits bound what one tenant can take.
-var limits = httpapi.Limits{PerSecond: 2000, Burst: 4000, InFlight: 256}
+var limits = httpapi.Limits{PerSecond: 2000, Burst: 4000, InFlight: 256, Listeners: 64}
 
 // limitsOf puts the plane's limits where a tenant has none of its own.
 func limitsOf(own directory.Limits) httpapi.Limits {
@@ -116,7 +117,8 @@ func edge(p *plane.Plane) (*http.Server, error) {
 	}
 	rows := reader.New(p.Live, p.DB)
 	return httpapi.Server(httpapi.Config{
-		Verifier: verifier, Writer: writer.New(p.Directory, p.Shard, rows), Reader: rows, Sealer: sealer, Health: p, Logger: p.Logger,
+		Verifier: verifier, Writer: writer.New(p.Directory, p.Shard, rows), Reader: rows, Changes: changes.New(p.Journal.Shard, rows),
+		Sealer: sealer, Health: p, Logger: p.Logger,
 		LimitsOf: func(tenant string) httpapi.Limits { return limitsOf(p.Directory.LimitsOf(tenant)) },
 	}), nil
 }

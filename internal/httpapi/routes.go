@@ -7,8 +7,10 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"reflect"
 	"strings"
 
+	"github.com/refold-dev/refold/events/jsonb"
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/httpapi/api"
 )
@@ -29,6 +31,8 @@ var operations = map[string]string{
 	"GET /v1/memories/{id}/history":   "getMemoryHistory",
 	"GET /v1/apps":                    "listApps",
 	"GET /v1/apps/{id}":               "getApp",
+	"GET /v1/changes":                 "listChanges",
+	"GET /v1/tenant/changes":          "listTenantChanges",
 	"GET /healthz":                    "getHealth",
 	"GET /readyz":                     "getReady",
 	"GET /problems":                   "listProblems",
@@ -40,6 +44,20 @@ var operations = map[string]string{
 var bodies = map[string][]string{
 	"createMemory": membersOf(api.CreateMemory{}),
 	"changeMemory": membersOf(api.ChangeMemory{}),
+}
+
+// feeds are the operations that are under way for long and cost little. They are limited apart from the others.
+var feeds = map[string]bool{"listChanges": true, "listTenantChanges": true}
+
+// membersOf lists the members that a request type declares.
+func membersOf(request any) []string {
+	var names []string
+	t := reflect.TypeOf(request)
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		names = append(names, name)
+	}
+	return names
 }
 
 // router puts serve before each route that the generated code registers, so that nothing of a request is looked
@@ -99,13 +117,14 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, operation string,
 			s.fail(w, r, err)
 			return
 		}
-		leave, err := s.limiter.enter(principal.Tenant)
+		leave, err := s.limiter.enter(principal.Tenant, feeds[operation])
 		if err != nil {
 			s.fail(w, r, err)
 			return
 		}
 		defer leave()
 		ctx = auth.WithPrincipal(ctx, principal)
+		ctx = context.WithValue(ctx, streamsKey{}, feeds[operation] && acceptsStream(r.Header))
 	}
 	r = r.WithContext(ctx)
 	unify(r.Header)
@@ -149,8 +168,8 @@ func checkBody(r *http.Request, members []string) error {
 	if err != nil {
 		return badRequest("unreadable", "the body could not be read to its end")
 	}
-	if p := checkJSON(body, members); p != nil {
-		return p
+	if err := jsonb.CheckObject(body, members); err != nil {
+		return err
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return nil

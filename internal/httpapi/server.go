@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/refold-dev/refold/internal/auth"
+	"github.com/refold-dev/refold/internal/changes"
 	"github.com/refold-dev/refold/internal/httpapi/api"
 	"github.com/refold-dev/refold/internal/reader"
 	"github.com/refold-dev/refold/internal/writer"
@@ -46,33 +47,52 @@ type Health interface {
 }
 
 // Config is what the edge stands on. All fields must be set, but for Limits (zero = none), LimitsOf (nil = Limits for
-// every tenant) and Logger (nil = none).
+// every tenant), Heartbeat and Logger (nil = none).
 type Config struct {
 	Verifier Verifier
 	Writer   *writer.Writer
 	Reader   *reader.Reader
 	Sealer   *reader.Sealer
+	Changes  *changes.Feed
 	Health   Health
 	Limits   Limits
 	// LimitsOf returns the limits of one tenant. It is asked at each request and must not look anything up.
 	LimitsOf func(tenant string) Limits
-	Logger   *slog.Logger
+	// Heartbeat is how often a stream of changes shows that it lives when there are none, and how long a listener may take
+	// to read what is sent to it before it is cut off; 0 = 15 s.
+	Heartbeat time.Duration
+	Logger    *slog.Logger
 }
 
 type server struct {
 	Config
 	limiter *limiter
+	// ending is over when the server begins to end: then streams do, too.
+	ending context.Context
+	end    context.CancelFunc
 }
 
 // Handler returns the edge as a handler.
 func Handler(c Config) http.Handler {
+	return newServer(c).handler()
+}
+
+func newServer(c Config) *server {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.LimitsOf == nil {
 		c.LimitsOf = func(string) Limits { return c.Limits }
 	}
+	if c.Heartbeat == 0 {
+		c.Heartbeat = heartbeatDefault
+	}
 	s := &server{Config: c, limiter: newLimiter(c.LimitsOf)}
+	s.ending, s.end = context.WithCancel(context.Background())
+	return s
+}
+
+func (s *server) handler() http.Handler {
 	routes := router{http.NewServeMux(), s}
 	strict := api.NewStrictHandlerWithOptions(s, nil, api.StrictHTTPServerOptions{
 		RequestErrorHandlerFunc: s.malformed, ResponseErrorHandlerFunc: s.fail,
@@ -81,10 +101,12 @@ func Handler(c Config) http.Handler {
 	return s.harden(routes)
 }
 
-// Server returns a server with bounds on everything a client can make it wait for or keep.
+// Server returns a server with bounds on everything a client can make it wait for or keep. Its Shutdown ends the streams
+// of changes.
 func Server(c Config) *http.Server {
-	return &http.Server{
-		Handler:           Handler(c),
+	s := newServer(c)
+	edge := &http.Server{
+		Handler:           s.handler(),
 		ReadHeaderTimeout: readHeaderMax,
 		ReadTimeout:       readMax,
 		WriteTimeout:      writeMax,
@@ -92,6 +114,8 @@ func Server(c Config) *http.Server {
 		MaxHeaderBytes:    headerBytesMax,
 		BaseContext:       func(net.Listener) context.Context { return context.Background() },
 	}
+	edge.RegisterOnShutdown(s.end)
+	return edge
 }
 
 // harden sets what every answer carries and is the last resort for a panic.

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/refold-dev/refold/events/commands"
 	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/command"
@@ -39,7 +40,7 @@ func edges(p *plane.Plane) (*writer.Writer, *reader.Reader) {
 }
 
 func add(ctx context.Context, w *writer.Writer, c writer.Caller, content string) error {
-	_, _, err := w.AddMemory(ctx, c, writer.Wish{ID: uuid.NewString()}, writer.NewMemory{Content: content})
+	_, _, err := w.AddMemory(ctx, c, writer.Wish{ID: uuid.NewString()}, commands.AddMemory{Content: content})
 	return err
 }
 
