@@ -52,10 +52,17 @@ func (c *cli) token() *cobra.Command {
 	cmd := &cobra.Command{Use: "token", Short: "Mint tokens with the plane's own key"}
 	var request auth.TokenRequest
 	mint := &cobra.Command{
-		Use: "mint", Short: "Mint a token for a user of a tenant", Args: exactly(0),
-		RunE: func(*cobra.Command, []string) error {
-			if request.Tenant == "" || request.Subject == "" {
-				return usageError{fmt.Errorf("token mint needs --tenant and --subject")}
+		Use: "mint", Short: "Mint a token for a user of a tenant, or for an operator of the plane", Args: exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			scopes := cmd.Flags().Changed("scope")
+			if request.Operator {
+				request.Tenant = ""
+				if !scopes {
+					request.Scopes = []string{auth.AdminRead, auth.AdminWrite, auth.BackupRead, auth.BackupWrite}
+				}
+			}
+			if (request.Tenant == "") != request.Operator || request.Subject == "" {
+				return usageError{fmt.Errorf("token mint needs --subject, and --tenant or --operator")}
 			}
 			if err := os.MkdirAll(c.config.DataDir, 0o755); err != nil {
 				return err
@@ -73,6 +80,7 @@ func (c *cli) token() *cobra.Command {
 	}
 	f := mint.Flags()
 	f.StringVar(&request.Tenant, "tenant", env("REFOLD_TENANT", ""), "tenant the token is for (REFOLD_TENANT)")
+	f.BoolVar(&request.Operator, "operator", false, "for an operator of the plane, who is of no tenant: /v1/admin; --scope is admin and backup, read and write, then")
 	f.StringVar(&request.Subject, "subject", "", "login of the user")
 	f.StringSliceVar(&request.Scopes, "scope", []string{auth.MemoriesRead, auth.MemoriesWrite, auth.MemoriesDelete, auth.AppsRead}, "scopes")
 	f.DurationVar(&request.TTL, "ttl", time.Hour, "how long the token is valid")

@@ -28,7 +28,7 @@ type tenantView struct {
 	Shard    int                `json:"shard"`
 	Created  time.Time          `json:"created"`
 	Limits   tenantLimits       `json:"limits"`
-	Size     *plane.TenantSize  `json:"size,omitempty"`
+	Size     *directory.Size  `json:"size,omitempty"`
 	New      *bool              `json:"new,omitempty"`
 }
 
@@ -92,7 +92,7 @@ func (c *cli) tenantList() *cobra.Command {
 func tenantTable(w *tabwriter.Writer, views []tenantView) {
 	row(w, "TENANT", "NAME", "STANDING", "SHARD", "EVENTS", "ROWS", "POSITION", "CREATED")
 	for _, v := range views {
-		size := plane.TenantSize{}
+		size := directory.Size{}
 		if v.Size != nil {
 			size = *v.Size
 		}

@@ -66,7 +66,6 @@ var operatorOperations = map[string]string{
 	"resumeTenant":    AdminWrite,
 	"removeTenant":    AdminWrite,
 	"setTenantLimits": AdminWrite,
-	"listBackups":     BackupRead,
 }
 
 // ScopeOf returns what an operation asks for; ok is false for one that is not in the table.

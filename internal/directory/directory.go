@@ -45,3 +45,11 @@ type Tenant struct {
 	Limits   Limits
 	Seq      uint64 // of its newest event
 }
+
+// Size is what the live edition of a tenant holds.
+type Size struct {
+	Edition  int64            `json:"edition"`
+	Position int64            `json:"position"` // newest sequence of its shard that is folded
+	Events   int64            `json:"events"`   // of the tenant, folded so far
+	Rows     map[string]int64 `json:"rows"`     // by table; empty where an edition keeps no digests
+}

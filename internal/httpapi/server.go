@@ -55,6 +55,7 @@ type Config struct {
 	Sealer   *reader.Sealer
 	Changes  *changes.Feed
 	Health   Health
+	Operator Operator
 	Limits   Limits
 	// LimitsOf returns the limits of one tenant. It is asked at each request and must not look anything up.
 	LimitsOf func(tenant string) Limits

@@ -143,16 +143,8 @@ func (p *Plane) learn(ctx context.Context, id string) (directory.Tenant, error) 
 // Shard is the shard for tenants' commands: it refuses those of tenants that are suspended or removed.
 func (p *Plane) Shard(number int) journal.Shard { return p.Directory.Guard(p.Journal.Shard(number)) }
 
-// TenantSize is what the live edition of a tenant holds.
-type TenantSize struct {
-	Edition  int64            `json:"edition"`
-	Position int64            `json:"position"` // newest sequence of its shard that is folded
-	Events   int64            `json:"events"`   // of the tenant, folded so far
-	Rows     map[string]int64 `json:"rows"`     // by table; empty where an edition keeps no digests
-}
-
 // TenantSizes returns what the live edition of each tenant holds, without reading a row of it: from the kept digests.
-func (p *Plane) TenantSizes(ctx context.Context) (map[string]TenantSize, error) {
+func (p *Plane) TenantSizes(ctx context.Context) (map[string]directory.Size, error) {
 	pool, err := p.DB.Operator(ctx)
 	if err != nil {
 		return nil, err
@@ -161,9 +153,9 @@ func (p *Plane) TenantSizes(ctx context.Context) (map[string]TenantSize, error) 
 	if err != nil {
 		return nil, fmt.Errorf("sizes of tenants: %w", err)
 	}
-	sizes := map[string]TenantSize{}
+	sizes := map[string]directory.Size{}
 	for _, f := range found {
-		size := TenantSize{Edition: f.Edition, Position: f.Position, Events: f.Events, Rows: map[string]int64{}}
+		size := directory.Size{Edition: f.Edition, Position: f.Position, Events: f.Events, Rows: map[string]int64{}}
 		if len(f.Tables) > 0 {
 			sums, err := rows.UnpackTables(f.Tables)
 			if err != nil {
@@ -179,6 +171,9 @@ func (p *Plane) TenantSizes(ctx context.Context) (map[string]TenantSize, error) 
 	}
 	return sizes, nil
 }
+
+// Tenants returns all tenants by id, removed ones too.
+func (p *Plane) Tenants(ctx context.Context) ([]directory.Tenant, error) { return p.Directory.List(ctx) }
 
 // createRequest surrounds the command that creates a tenant, always the same one.
 func createRequest(id, actor string) (command.Request, error) {
