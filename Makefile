@@ -5,9 +5,10 @@ GO ?= go
 TOOL = CGO_ENABLED=0 $(GO) tool -modfile=tools/go.mod
 TEST_FLAGS ?=
 DEMO_FLAGS ?=
+LOAD_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-upgrade test race chaos generate verify bench up down stores build
+.PHONY: help demo demo-upgrade test race chaos generate verify bench load up down stores build
 
 help: ## print this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +42,9 @@ verify: generate ## fail when generated code, formatting, vet or lint is not as 
 
 bench: stores ## measure; prints `name value unit` lines and writes bench.json
 	$(GO) run ./internal/bench
+
+load: stores ## hold 300 commands and 1,200 reads a second for ten minutes against one process (LOAD_FLAGS=-help)
+	$(GO) run ./internal/upgrade -sustain 10m -commands 300 -reads 1200 $(LOAD_FLAGS)
 
 build: ## build bin/refold
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/refold ./cmd/refold

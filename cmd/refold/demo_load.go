@@ -245,7 +245,8 @@ func etag(ctx context.Context, url, token, position string) (version int, at str
 	if response.StatusCode != http.StatusOK {
 		return 0, "", fmt.Errorf("status %d", response.StatusCode)
 	}
-	version, err = strconv.Atoi(strings.Trim(response.Header.Get("ETag"), `"`))
+	tag, _, _ := strings.Cut(strings.Trim(response.Header.Get("ETag"), `"`), ".") // the version, and a digest of the answer
+	version, err = strconv.Atoi(tag)
 	return version, response.Header.Get("Refold-Position"), err
 }
 

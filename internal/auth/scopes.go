@@ -35,9 +35,11 @@ var operations = map[string]string{
 	"listApps":         AppsRead,
 	"getApp":           AppsRead,
 
-	"getHealth":  Open,
-	"getReady":   Open,
-	"getOpenAPI": Open,
+	"getHealth":    Open,
+	"getReady":     Open,
+	"getOpenAPI":   Open,
+	"listProblems": Open,
+	"getProblem":   Open,
 }
 
 // ScopeOf returns what an operation asks for; ok is false for one that is not in the table.

@@ -3,12 +3,10 @@ package httpapi
 import (
 	"context"
 	"errors"
-	"net/http"
 
 	"github.com/google/uuid"
 
 	"github.com/refold-dev/refold/internal/httpapi/api"
-	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/writer"
 )
 
@@ -26,15 +24,16 @@ func (s *server) position(c writer.Caller, done writer.Done) *string {
 	return &token
 }
 
-// doubtful hands the idempotency key out with an unknown outcome: it may be one that was made up here.
-func doubtful(err error, key string) error {
-	if !errors.Is(err, journal.ErrUnknown) {
-		return err
-	}
-	p := ofSentinel(journal.ErrUnknown)
-	p.header[http.CanonicalHeaderKey("Idempotency-Key")] = []string{key}
-	return p
+// doubt is an error of a command together with its idempotency key, which may be one that was made up here.
+type doubt struct {
+	error
+	key string
 }
+
+func (d *doubt) Unwrap() error { return d.error }
+
+// doubtful lets the answer to a command whose outcome is not known hand out the key to repeat it by.
+func doubtful(err error, key string) error { return &doubt{err, key} }
 
 // changing runs a command on a memory that is there already.
 func (s *server) changing(ctx context.Context, givenKey, ifMatch *string, run func(writer.Caller, writer.Wish) (writer.Done, error)) (api.AcceptedJSONResponse, error) {

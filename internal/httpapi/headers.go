@@ -4,8 +4,6 @@ import (
 	"crypto/rand"
 	"regexp"
 	"strconv"
-	"strings"
-	"time"
 
 	"github.com/refold-dev/refold/events/commands"
 	"github.com/refold-dev/refold/internal/reader"
@@ -29,20 +27,25 @@ func ifVersion(given *string) (*uint64, error) {
 	if given == nil || *given == "*" {
 		return nil, nil
 	}
-	digits, ok := strings.CutPrefix(*given, `"`)
-	digits, ok2 := strings.CutSuffix(digits, `"`)
-	version, err := strconv.ParseUint(digits, 10, 63)
-	if !ok || !ok2 || err != nil || etag(version) != *given {
+	tag := etagForm.FindStringSubmatch(*given)
+	if tag == nil {
+		return nil, badRequest("invalid_header", "If-Match: want one ETag as it was handed out, or *")
+	}
+	version, err := strconv.ParseUint(tag[1], 10, 63)
+	if err != nil {
 		return nil, badRequest("invalid_header", "If-Match: want one ETag as it was handed out, or *")
 	}
 	return &version, nil
 }
 
-// freshness reads Prefer and Refold-Position.
+// etagForm is a version, alone as commands answer it or with the digest of an answer to a question.
+var etagForm = regexp.MustCompile(`^"(0|[1-9][0-9]{0,18})(?:\.[A-Za-z0-9_-]{12})?"$`)
+
+// freshness reads Prefer and Refold-Min-Position.
 func (s *server) freshness(tenant string, prefer, position *string) (reader.Freshness, error) {
 	var f reader.Freshness
 	if prefer != nil {
-		f.Wait = preferredWait(*prefer)
+		f.Wait = preferred(*prefer).wait
 	}
 	if position == nil {
 		return f, nil
@@ -50,18 +53,6 @@ func (s *server) freshness(tenant string, prefer, position *string) (reader.Fres
 	least, err := s.Sealer.OpenPosition(tenant, *position)
 	f.Least = &least
 	return f, err
-}
-
-// preferredWait finds wait=<seconds> among the preferences; what is not understood is ignored, as RFC 7240 asks.
-func preferredWait(prefer string) time.Duration {
-	for preference := range strings.SplitSeq(prefer, ",") {
-		name, value, _ := strings.Cut(strings.TrimSpace(preference), "=")
-		seconds, err := strconv.ParseUint(strings.Trim(strings.TrimSpace(value), `"`), 10, 16)
-		if strings.EqualFold(strings.TrimSpace(name), "wait") && err == nil {
-			return min(time.Duration(seconds)*time.Second, reader.WaitMax)
-		}
-	}
-	return 0
 }
 
 var traceParentForm = regexp.MustCompile(`^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)

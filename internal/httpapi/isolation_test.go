@@ -168,7 +168,7 @@ func TestEachFenceHoldsAlone(t *testing.T) {
 			}
 		}
 		return nil
-	}))
+	}, nil))
 	check(t, postgres.WithTenant(t.Context(), pool, "a", func(q *db.Queries) error {
 		for query, rows := range count(q) {
 			if rows != 0 {
@@ -176,7 +176,7 @@ func TestEachFenceHoldsAlone(t *testing.T) {
 			}
 		}
 		return nil
-	}))
+	}, nil))
 	for query, rows := range count(db.New(pool)) {
 		if rows != 0 {
 			t.Errorf("%s finds %d rows without any tenant", query, rows)
@@ -191,7 +191,7 @@ func TestEachFenceHoldsAlone(t *testing.T) {
 			t.Errorf("%s has no predicate on the tenant: it finds %d rows of another", query, rows)
 		}
 	}
-	if err := postgres.WithTenant(t.Context(), pool, "", func(*db.Queries) error { return nil }); err == nil {
+	if err := postgres.WithTenant(t.Context(), pool, "", func(*db.Queries) error { return nil }, nil); err == nil {
 		t.Error("the door opens without a tenant")
 	}
 }

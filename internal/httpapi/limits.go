@@ -1,8 +1,11 @@
 package httpapi
 
 import (
+	"fmt"
 	"net/http"
+	"strconv"
 	"sync"
+	"time"
 
 	"golang.org/x/time/rate"
 )
@@ -42,11 +45,11 @@ func (l *limiter) enter(tenant string) (leave func(), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.of(tenant)
-	if l.InFlight > 0 && a.inFlight >= l.InFlight || a.rate != nil && !a.rate.Allow() {
-		return nil, &problem{
-			status: http.StatusTooManyRequests, code: "too_many_requests", detail: "the tenant's limit is used up; nothing was stored",
-			retryable: true, header: http.Header{"Retry-After": {"1"}},
-		}
+	if l.InFlight > 0 && a.inFlight >= l.InFlight {
+		return nil, tooMany("in-flight", l.InFlight, 0, time.Second) // nobody knows when one of them ends
+	}
+	if wait := a.take(); wait > 0 {
+		return nil, tooMany("requests", l.Burst, l.window(), wait)
 	}
 	a.inFlight++
 	return func() {
@@ -54,6 +57,47 @@ func (l *limiter) enter(tenant string) (leave func(), err error) {
 		defer l.mu.Unlock()
 		a.inFlight--
 	}, nil
+}
+
+// take takes one request out of the allowance, or says after how long there will be one.
+func (a *allowance) take() (wait time.Duration) {
+	if a.rate == nil {
+		return 0
+	}
+	now := time.Now()
+	r := a.rate.ReserveN(now, 1)
+	if wait = r.DelayFrom(now); wait > 0 {
+		r.CancelAt(now)
+	}
+	return wait
+}
+
+// window is how long it takes until a used up allowance is full again.
+func (l *limiter) window() time.Duration {
+	return time.Duration(float64(l.Burst) / l.PerSecond * float64(time.Second))
+}
+
+// tooMany tells how the limit is called, what it is, and when to come again (draft-ietf-httpapi-ratelimit-headers).
+func tooMany(limit string, quota int, window, wait time.Duration) *problem {
+	after := strconv.FormatInt(seconds(wait), 10)
+	policy := fmt.Sprintf("%q;q=%d", limit, quota)
+	if window > 0 {
+		policy += fmt.Sprintf(";w=%d", seconds(window))
+	}
+	return &problem{
+		status: http.StatusTooManyRequests, code: "too_many_requests", detail: "the tenant's limit is used up; nothing was stored",
+		retryable: true, header: http.Header{
+			"Retry-After": {after}, "Ratelimit-Policy": {policy}, "Ratelimit": {fmt.Sprintf("%q;r=0;t=%s", limit, after)},
+		},
+	}
+}
+
+// secondsMax keeps what is handed out a sensible number.
+const secondsMax = 86400
+
+// seconds rounds up: whoever waits for so long does not come too early.
+func seconds(d time.Duration) int64 {
+	return min(int64((d+time.Second-1)/time.Second), secondsMax)
 }
 
 func (l *limiter) of(tenant string) *allowance {

@@ -65,7 +65,7 @@ func (s *server) ChangeMemory(ctx context.Context, r api.ChangeMemoryRequestObje
 	if r.Body.Metadata != nil {
 		change.Metadata = *r.Body.Metadata
 	}
-	done, err := s.changing(ctx, r.Params.IdempotencyKey, r.Params.IfMatch, func(c writer.Caller, w writer.Wish) (writer.Done, error) {
+	done, err := s.changing(ctx, r.Params.IdempotencyKey, &r.Params.IfMatch, func(c writer.Caller, w writer.Wish) (writer.Done, error) {
 		return s.Writer.ChangeMemory(ctx, c, w, change)
 	})
 	return api.ChangeMemory200JSONResponse{AcceptedJSONResponse: done}, err

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/httpapi"
 	"github.com/refold-dev/refold/internal/journal"
@@ -162,6 +163,11 @@ func TestPositions(t *testing.T) {
 	a := ask(ahead(1, 1000), "wait=0")
 	if code := a.want(t, http.StatusServiceUnavailable)["code"]; code != "not_yet" || a.header.Get("Retry-After") == "" {
 		t.Errorf("ahead of the rows: %s", a.body)
+	}
+	// What is not there yet is not said to be absent.
+	a = alice.do("GET", "/v1/memories/"+uuid.NewString(), "", "Refold-Position", ahead(1, 1000))
+	if code := a.want(t, http.StatusServiceUnavailable)["code"]; code != "not_yet" {
+		t.Errorf("absent, ahead of the rows: %s", a.body)
 	}
 	start := time.Now()
 	ask(ahead(1, 1000), "respond-async, wait=1").want(t, http.StatusServiceUnavailable)

@@ -34,7 +34,7 @@ func (p *problem) Error() string { return p.code + ": " + p.detail }
 // write answers with the problem.
 func (p *problem) write(w http.ResponseWriter) {
 	body := api.Problem{
-		Type: "https://refold.dev/problems/" + p.code, Title: http.StatusText(p.status), Status: p.status,
+		Type: problemPath + p.code, Title: http.StatusText(p.status), Status: p.status,
 		Code: p.code, Detail: p.detail, Retryable: p.retryable,
 	}
 	if p.pointer != "" {
@@ -72,6 +72,16 @@ func unavailable(code, detail, retryAfter string) *problem {
 
 // ofError is the one place where errors become answers. Texts of the stores never leave the plane.
 func ofError(ctx context.Context, err error, logger *slog.Logger) *problem {
+	p := classify(ctx, err, logger)
+	var d *doubt
+	if (p.code == codeUnavailable || p.code == codeUnknown) && errors.As(err, &d) {
+		p.header["Outcome"] = []string{"unknown"}
+		p.header["Idempotency-Key"] = []string{d.key}
+	}
+	return p
+}
+
+func classify(ctx context.Context, err error, logger *slog.Logger) *problem {
 	var p *problem
 	var refused *auth.Error
 	var refusal *command.Refusal
@@ -100,8 +110,14 @@ func ofError(ctx context.Context, err error, logger *slog.Logger) *problem {
 	if ctx.Err() == nil {
 		logger.ErrorContext(ctx, "request failed", "error", err)
 	}
-	return unavailable("unavailable", "the plane cannot answer at the moment", "1")
+	return unavailable(codeUnavailable, "the plane cannot answer at the moment", "1")
 }
+
+// The codes of answers after which a command may or may not be stored.
+const (
+	codeUnavailable = "unavailable"
+	codeUnknown     = "outcome_unknown"
+)
 
 func ofSentinel(err error) *problem {
 	switch {
@@ -116,9 +132,7 @@ func ofSentinel(err error) *problem {
 	case errors.Is(err, reader.ErrSealed):
 		return badRequest("sealed", "a cursor or position that was not handed out here for this, or has expired")
 	case errors.Is(err, journal.ErrUnknown):
-		p := unavailable("outcome_unknown", "the command may or may not be stored: repeat it with the same Idempotency-Key", "1")
-		p.header["Outcome"] = []string{"unknown"}
-		return p
+		return unavailable(codeUnknown, "the command may or may not be stored: repeat it with the same Idempotency-Key", "1")
 	case errors.Is(err, writer.ErrAppPaused):
 		return &problem{status: http.StatusForbidden, code: "app_paused", detail: "the app is paused"}
 	case errors.Is(err, command.ErrBusy):

@@ -33,6 +33,8 @@ var operations = map[string]string{
 	"GET /v1/apps/{id}":               "getApp",
 	"GET /healthz":                    "getHealth",
 	"GET /readyz":                     "getReady",
+	"GET /problems":                   "listProblems",
+	"GET /problems/{code}":            "getProblem",
 	"GET /openapi.yaml":               "getOpenAPI",
 }
 
@@ -119,6 +121,7 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, operation string,
 		ctx = auth.WithPrincipal(ctx, principal)
 	}
 	r = r.WithContext(ctx)
+	unify(r.Header)
 	r.Body = http.MaxBytesReader(w, r.Body, BodyBytesMax)
 	if members, takes := bodies[operation]; takes {
 		if err := checkBody(r, members); err != nil {
@@ -126,7 +129,9 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, operation string,
 			return
 		}
 	}
+	w, finish := validated(s.settled(ctx, w, r), r)
 	handler(w, r)
+	finish()
 }
 
 func (s *server) authenticate(ctx context.Context, r *http.Request, operation string) (auth.Principal, error) {

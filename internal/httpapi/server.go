@@ -101,7 +101,7 @@ func (s *server) harden(next http.Handler) http.Handler {
 			}
 			if fault != nil {
 				s.Logger.ErrorContext(r.Context(), "panic in a request", "fault", fault, "stack", string(debug.Stack()))
-				unavailable("unavailable", "the plane cannot answer at the moment", "1").write(w)
+				unavailable(codeUnavailable, "the plane cannot answer at the moment", "1").write(w)
 			}
 		}()
 		next.ServeHTTP(w, r)
@@ -117,12 +117,18 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 func (s *server) malformed(w http.ResponseWriter, r *http.Request, err error) {
 	var format *api.InvalidParamFormatError
 	var tooMany *api.TooManyValuesForParamError
+	var missing *api.RequiredHeaderError
 	var wrong *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &format) && format.ParamName == "id":
 		notFound().write(w) // what is no id is as absent as any
 	case errors.As(err, &format):
 		badRequest("invalid_parameter", "malformed parameter: "+format.ParamName).write(w)
+	case errors.As(err, &missing) && missing.ParamName == "If-Match":
+		(&problem{
+			status: http.StatusPreconditionRequired, code: "precondition_required",
+			detail: "this replaces content: want If-Match with the ETag that was read, or * to replace whatever is there",
+		}).write(w)
 	case errors.As(err, &tooMany):
 		badRequest("invalid_parameter", "repeated parameter: "+tooMany.ParamName).write(w)
 	case errors.As(err, &wrong):

@@ -185,7 +185,8 @@ type answer struct {
 	body   string
 }
 
-// do sends a request; headers are names and values in turn.
+// do sends a request; headers are names and values in turn, an empty value leaves the header out. What replaces content
+// takes whatever is there, unless the test says otherwise.
 func (c *client) do(method, path, body string, headers ...string) answer {
 	c.t.Helper()
 	var content io.Reader
@@ -203,8 +204,14 @@ func (c *client) do(method, path, body string, headers ...string) answer {
 		r.Header.Set("Refold-Position", c.position)
 		r.Header.Set("Prefer", "wait=20")
 	}
+	if method == http.MethodPatch || method == http.MethodPut {
+		r.Header.Set("If-Match", "*")
+	}
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
+		if headers[i+1] == "" {
+			r.Header.Del(headers[i])
+		}
 	}
 	w := httptest.NewRecorder()
 	c.handler.ServeHTTP(w, r)

@@ -81,7 +81,7 @@ func stoppedBy(t testing.TB, p *plane.Plane, want projector.Stop, change func())
 	err = postgres.WithTenant(t.Context(), reader, "tenant-0", func(q *db.Queries) error {
 		_, err := q.MemoryOfEntities(t.Context(), db.MemoryOfEntitiesParams{TenantIds: []string{"tenant-0"}})
 		return err
-	})
+	}, nil)
 	if err != nil {
 		t.Fatalf("rows cannot be read: %v", err)
 	}

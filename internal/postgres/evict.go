@@ -84,6 +84,9 @@ func (d *DB) endBlockers(ctx context.Context, pid uint32) {
 // IsLockTimeout: a lock was not given in the time that lock_timeout allows.
 func IsLockTimeout(err error) bool { return isCode(err, "55P03") }
 
+// IsMissing reports whether the table or the schema that was asked for is not there (42P01, 3F000).
+func IsMissing(err error) bool { return isCode(err, "42P01", "3F000") }
+
 // dropsMax bounds the attempts to drop a schema, each of up to dropWait.
 const (
 	dropsMax = 5

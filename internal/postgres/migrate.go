@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/refold-dev/refold/schema"
@@ -52,11 +53,22 @@ func (d *DB) FinishEdition(ctx context.Context, edition int64, gently bool) erro
 		return err
 	}
 	for _, table := range tables {
-		if _, err := pool.Exec(ctx, "ANALYZE "+pgx.Identifier{table}.Sanitize()); err != nil {
+		if err := analyze(ctx, pool, pgx.Identifier{table}.Sanitize()); err != nil {
 			return fmt.Errorf("analyze table %s: %w", table, err)
 		}
 	}
 	return nil
+}
+
+// analyze leaves an empty table alone: a table that is known to have no rows is read from end to end, even when it has
+// thousands of them by then, until autovacuum comes by.
+func analyze(ctx context.Context, pool *pgxpool.Pool, table string) error {
+	var filled bool
+	if err := pool.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+table+")").Scan(&filled); err != nil || !filled {
+		return err
+	}
+	_, err := pool.Exec(ctx, "ANALYZE "+table)
+	return err
 }
 
 // DropEdition removes the schema of an edition with all rows. Sessions of refold that do not let go of it are ended. It

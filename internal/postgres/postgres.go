@@ -4,15 +4,11 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"sync"
-	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/refold-dev/refold/internal/postgres/db"
 )
 
 // Role is a database role of refold. None of them owns a table or bypasses row level security.
@@ -166,42 +162,6 @@ func sessionSettings(role Role) map[string]string {
 	}
 	return s
 }
-
-// ErrNoTenant is a defect of the caller: rows were asked for without a tenant.
-var ErrNoTenant = errors.New("no tenant given")
-
-// WithTenant is the one door to tenants' rows: fn runs in a read-only transaction in which row level security
-// admits the rows of this tenant alone. Queries name the tenant as well.
-func WithTenant(ctx context.Context, pool *pgxpool.Pool, tenant string, fn func(*db.Queries) error) error {
-	if tenant == "" {
-		return ErrNoTenant
-	}
-	conn, err := pool.Acquire(ctx)
-	if err != nil {
-		return fmt.Errorf("begin for tenant: %w", err)
-	}
-	defer conn.Release() // which closes it when the transaction is not over
-	// One round trip: apart, these two cost more than most questions.
-	var begin pgx.Batch
-	begin.Queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-	begin.Queue("SELECT set_config('app.tenant', $1, true)", tenant)
-	if err := conn.SendBatch(ctx, &begin).Close(); err != nil {
-		return fmt.Errorf("begin for tenant: %w", err)
-	}
-	if err := fn(db.New(conn)); err != nil {
-		rollback, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackMax)
-		defer cancel()
-		_, _ = conn.Exec(rollback, "ROLLBACK")
-		return err
-	}
-	if _, err := conn.Exec(ctx, "COMMIT"); err != nil {
-		return fmt.Errorf("end for tenant: %w", err)
-	}
-	return nil
-}
-
-// rollbackMax bounds the end of a transaction that failed.
-const rollbackMax = 5 * time.Second
 
 // connectionsMax bounds the connections of one pool, unless the URL asks for more (pool_max_conns).
 const connectionsMax = 16

@@ -92,7 +92,7 @@ func (r *Reader) ask(ctx context.Context, c Caller, f Freshness, fn func(*db.Que
 		}
 	}
 	stamp := Stamp{Edition: number}
-	err = postgres.WithTenant(ctx, pool, c.Tenant, func(q *db.Queries) error {
+	err = postgres.WithTenant(ctx, pool, c.Tenant, fn, func(q *db.Queries) error {
 		checkpoint, err := q.CheckpointGet(ctx, db.CheckpointGetParams{Edition: number, Shard: int32(c.Shard)})
 		if errors.Is(err, pgx.ErrNoRows) {
 			return ErrEditionGone
@@ -103,13 +103,24 @@ func (r *Reader) ask(ctx context.Context, c Caller, f Freshness, fn func(*db.Que
 		stamp.Position = positionOf(checkpoint)
 		stamp.Age = max(0, time.Since(checkpoint.UpdatedAt))
 		if f.Least != nil {
-			if err := f.Least.reachedBy(stamp.Position); err != nil {
-				return err
-			}
+			return f.Least.reachedBy(stamp.Position)
 		}
-		return fn(q)
+		return nil
 	})
+	if postgres.IsMissing(err) {
+		err = ErrEditionGone // dropped a moment ago
+	}
 	return stamp, c.retired(err)
+}
+
+// Await returns nil once the rows that a caller is answered from have reached f.Least; else ErrNotYet when f.Wait is
+// over, or ErrPositionLost, or ErrNoEdition.
+func (r *Reader) Await(ctx context.Context, c Caller, f Freshness) error {
+	number, pool, err := r.live(ctx, c)
+	if err != nil || f.Least == nil {
+		return err
+	}
+	return c.retired(r.await(ctx, place{number, c.Shard}, pool, f))
 }
 
 // retired makes an edition that was retired a moment ago no matter of the caller who did not ask for it.

@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -165,7 +167,9 @@ func (c *client) add(key map[string]string) {
 
 func (c *client) change(n *note, key map[string]string) {
 	content := c.content()
-	a := c.send(http.MethodPatch, "/v1/memories/"+n.ID.String(), key, map[string]string{"content": content})
+	header := map[string]string{"If-Match": fmt.Sprintf("%q", strconv.FormatInt(n.Version, 10))}
+	maps.Copy(header, key)
+	a := c.send(http.MethodPatch, "/v1/memories/"+n.ID.String(), header, map[string]string{"content": content})
 	if !c.advance(a, n, "change a memory") {
 		return
 	}

@@ -28,7 +28,8 @@ type load struct {
 	all     sync.WaitGroup
 }
 
-func (s *story) newLoad() (*load, error) {
+// newLoad makes the clients, who send to url.
+func (s *story) newLoad(url string) (*load, error) {
 	key, err := auth.LocalKey(s.old.on.dir)
 	if err != nil {
 		return nil, err
@@ -42,7 +43,7 @@ func (s *story) newLoad() (*load, error) {
 		return nil, err
 	}
 	l := &load{
-		account: newAccount(), url: s.proxy.url, key: key, sealer: sealer, end: func() {},
+		account: newAccount(), url: url, key: key, sealer: sealer, end: func() {},
 		http:   &http.Client{Transport: &http.Transport{MaxIdleConns: 512, MaxIdleConnsPerHost: 512}},
 		period: time.Duration(float64(s.clients) / float64(s.commands) * float64(time.Second)),
 		reads:  s.reads / s.commands,

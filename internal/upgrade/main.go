@@ -25,6 +25,7 @@ func main() {
 	flag.IntVar(&c.clients, "clients", 64, "clients")
 	flag.IntVar(&c.shards, "shards", 1, "shards of the journal")
 	flag.DurationVar(&c.pause, "pause", 2*time.Second, "how long each state of the deployment is under load")
+	flag.DurationVar(&c.span, "sustain", 0, "no upgrade: keep the load up for so long against one process with everything in it")
 	sqlc := flag.String("generate", "", "write the generated files of the overlay anew with this sqlc command, and do nothing else")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -49,6 +50,9 @@ func run(ctx context.Context, c config, sqlc []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if c.span > 0 {
+		return c.sustain(ctx, root, dir)
+	}
 	c.say("building refold as it is, and with the overlay %s", overlayDir)
 	programs, err := buildBinaries(ctx, root, dir)
 	if err != nil {

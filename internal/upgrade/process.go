@@ -27,7 +27,8 @@ const (
 	pollWait = 50 * time.Millisecond
 )
 
-// machine is a host that refold runs on: a data directory of its own, with the same keys as all others.
+// machine is a host that refold runs on: a data directory of its own, with the same keys as all others, and stores that
+// run elsewhere or, without addresses, inside of refold.
 type machine struct {
 	dir      string
 	postgres string
@@ -76,7 +77,10 @@ type program struct {
 }
 
 func (p program) command(ctx context.Context, args ...string) *exec.Cmd {
-	args = append(args, "--data", p.on.dir, "--postgres", p.on.postgres, "--nats", p.on.nats, "--no-progress")
+	args = append(args, "--data", p.on.dir, "--no-progress")
+	if p.on.nats != "" {
+		args = append(args, "--postgres", p.on.postgres, "--nats", p.on.nats)
+	}
 	if p.shards > 1 {
 		args = append(args, "--shards", fmt.Sprint(p.shards))
 	}

@@ -99,13 +99,13 @@ func (s *story) noFailure() error {
 		return nil
 	}
 	t, failures := s.load.account.sum()
-	if again := s.proxy.again.Load(); again > 0 {
-		return fmt.Errorf("%d requests had to be sent twice: a process closed connections before it was drained", again)
+	if s.proxy != nil && s.proxy.again.Load() > 0 {
+		return fmt.Errorf("%d requests had to be sent twice: a process closed connections before it was drained", s.proxy.again.Load())
 	}
 	if t.failed == 0 {
 		return nil
 	}
-	return fmt.Errorf("the clients noticed the upgrade %d times:\n%s", t.failed, strings.Join(failures, "\n"))
+	return fmt.Errorf("%d answers were not as promised:\n%s", t.failed, strings.Join(failures, "\n"))
 }
 
 // quote shows a command and what it printed.

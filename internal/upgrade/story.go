@@ -18,6 +18,7 @@ type config struct {
 	clients         int
 	shards          int
 	pause           time.Duration // how long each state of the deployment is under load
+	span            time.Duration // of a load without an upgrade; 0 = an upgrade
 	postgres        string        // a database to use; empty: a server of its own
 	out             io.Writer
 }
@@ -94,7 +95,7 @@ func (s *story) begin(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.load, err = s.newLoad(); err != nil {
+	if s.load, err = s.newLoad(s.proxy.url); err != nil {
 		return err
 	}
 	if s.witness, err = s.load.client(tenants[0], "witness"); err != nil {
