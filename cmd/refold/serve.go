@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/refold-dev/refold/internal/auth"
+	"github.com/refold-dev/refold/internal/changes"
 	"github.com/refold-dev/refold/internal/httpapi"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/reader"
@@ -21,7 +22,7 @@ import (
 const drainMax = 10 * time.Second
 
 // limits bound what one tenant can take.
-var limits = httpapi.Limits{PerSecond: 2000, Burst: 4000, InFlight: 256}
+var limits = httpapi.Limits{PerSecond: 2000, Burst: 4000, InFlight: 256, Listeners: 64}
 
 func (c *cli) serve() *cobra.Command {
 	var listen, cutover string
@@ -103,7 +104,8 @@ func edge(p *plane.Plane) (*http.Server, error) {
 	}
 	rows := reader.New(p.Live, p.DB)
 	return httpapi.Server(httpapi.Config{
-		Verifier: verifier, Writer: writer.New(p.Directory, p.Journal.Shard, rows), Reader: rows, Sealer: sealer, Health: p, Limits: limits, Logger: p.Logger,
+		Verifier: verifier, Writer: writer.New(p.Directory, p.Journal.Shard, rows), Reader: rows, Changes: changes.New(p.Journal.Shard, rows),
+		Sealer: sealer, Health: p, Limits: limits, Logger: p.Logger,
 	}), nil
 }
 

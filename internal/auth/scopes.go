@@ -7,13 +7,15 @@ const (
 	MemoriesDelete = "memories:delete"
 	AppsRead       = "apps:read"
 	AppsWrite      = "apps:write"
+	ChangesRead    = "changes:read"
+	TenantRead     = "tenant:read"
 	AdminRead      = "admin:read"
 	AdminWrite     = "admin:write"
 )
 
 // AllScopes lists every scope, for tokens that may do all and for metadata documents.
 func AllScopes() []string {
-	return []string{MemoriesRead, MemoriesWrite, MemoriesDelete, AppsRead, AppsWrite, AdminRead, AdminWrite}
+	return []string{MemoriesRead, MemoriesWrite, MemoriesDelete, AppsRead, AppsWrite, ChangesRead, TenantRead, AdminRead, AdminWrite}
 }
 
 // Open stands in the table for an operation that needs no token.
@@ -34,6 +36,9 @@ var operations = map[string]string{
 	"getMemoryHistory": MemoriesRead,
 	"listApps":         AppsRead,
 	"getApp":           AppsRead,
+
+	"listChanges":       ChangesRead,
+	"listTenantChanges": TenantRead,
 
 	"getHealth":    Open,
 	"getReady":     Open,

@@ -213,6 +213,11 @@ func countAll(t *testing.T, q *db.Queries, tenant string, owner, memory, app uui
 	check(t, err)
 	history, err := q.MemoryStatusOf(ctx, db.MemoryStatusOfParams{TenantID: tenant, MemoryID: memory, CountMax: 10})
 	check(t, err)
+	visible, err := q.EntitiesVisible(ctx, db.EntitiesVisibleParams{
+		TenantID: tenant, UserID: owner, Entities: []string{"memory", "app", "user"}, Ids: []uuid.UUID{memory, app, owner},
+	})
+	check(t, err)
+	out["EntitiesVisible"] = len(visible)
 	apps, err := q.AppPage(ctx, db.AppPageParams{TenantID: tenant, OwnerID: owner, CountMax: 10})
 	check(t, err)
 	out["MemoryPage"], out["MemoryCategoryNames"], out["MemoryStatusOf"], out["AppPage"] = len(page), len(names), len(history), len(apps)

@@ -15,7 +15,8 @@ import (
 type Limits struct {
 	PerSecond float64 // requests, over time
 	Burst     int     // requests at once after a quiet time; 0 = PerSecond
-	InFlight  int     // requests at any moment
+	InFlight  int     // requests at any moment, but for
+	Listeners int     // those that listen for changes
 }
 
 // allowancesMax bounds how many tenants are remembered; those at rest are forgotten first.
@@ -29,8 +30,9 @@ type limiter struct {
 }
 
 type allowance struct {
-	rate     *rate.Limiter // nil = unlimited
-	inFlight int
+	rate      *rate.Limiter // nil = unlimited
+	inFlight  int
+	listeners int
 }
 
 func newLimiter(l Limits) *limiter {
@@ -41,21 +43,25 @@ func newLimiter(l Limits) *limiter {
 }
 
 // enter takes a request in. It returns a problem (429), or the function to call when the request is over.
-func (l *limiter) enter(tenant string) (leave func(), err error) {
+func (l *limiter) enter(tenant string, listens bool) (leave func(), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.of(tenant)
-	if l.InFlight > 0 && a.inFlight >= l.InFlight {
-		return nil, tooMany("in-flight", l.InFlight, 0, time.Second) // nobody knows when one of them ends
+	name, quota, taken := "in-flight", l.InFlight, &a.inFlight
+	if listens {
+		name, quota, taken = "listeners", l.Listeners, &a.listeners
+	}
+	if quota > 0 && *taken >= quota {
+		return nil, tooMany(name, quota, 0, time.Second) // nobody knows when one of them ends
 	}
 	if wait := a.take(); wait > 0 {
 		return nil, tooMany("requests", l.Burst, l.window(), wait)
 	}
-	a.inFlight++
+	*taken++
 	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		a.inFlight--
+		*taken--
 	}, nil
 }
 
@@ -119,7 +125,7 @@ func (l *limiter) of(tenant string) *allowance {
 // forget drops those whose absence changes nothing: no request under way, and a full allowance.
 func (l *limiter) forget() {
 	for tenant, a := range l.tenants {
-		if a.inFlight == 0 && (a.rate == nil || a.rate.Tokens() >= float64(l.Burst)) {
+		if a.inFlight+a.listeners == 0 && (a.rate == nil || a.rate.Tokens() >= float64(l.Burst)) {
 			delete(l.tenants, tenant)
 		}
 	}

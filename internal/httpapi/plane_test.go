@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/refold-dev/refold/internal/auth"
+	"github.com/refold-dev/refold/internal/changes"
 	"github.com/refold-dev/refold/internal/httpapi"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/reader"
@@ -40,7 +41,7 @@ func TestOverAPlane(t *testing.T) {
 	check(t, err)
 	rows := reader.New(p.Live, p.DB)
 	s := &stack{key: key, handler: httpapi.Handler(httpapi.Config{
-		Verifier: verifier, Writer: writer.New(p.Directory, p.Journal.Shard, rows), Reader: rows, Sealer: sealer, Health: p,
+		Verifier: verifier, Writer: writer.New(p.Directory, p.Journal.Shard, rows), Reader: rows, Changes: changes.New(p.Journal.Shard, rows), Sealer: sealer, Health: p,
 	})}
 	alice := s.client(t, "a", "alice")
 	path := "/v1/memories/" + alice.add(`{"content":"likes tea","app":"notes","categories":["taste"]}`)

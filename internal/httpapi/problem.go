@@ -31,8 +31,8 @@ type problem struct {
 
 func (p *problem) Error() string { return p.code + ": " + p.detail }
 
-// write answers with the problem.
-func (p *problem) write(w http.ResponseWriter) {
+// body is what the problem looks like on the wire.
+func (p *problem) body() api.Problem {
 	body := api.Problem{
 		Type: problemPath + p.code, Title: http.StatusText(p.status), Status: p.status,
 		Code: p.code, Detail: p.detail, Retryable: p.retryable,
@@ -40,13 +40,18 @@ func (p *problem) write(w http.ResponseWriter) {
 	if p.pointer != "" {
 		body.Pointer = &p.pointer
 	}
+	return body
+}
+
+// write answers with the problem.
+func (p *problem) write(w http.ResponseWriter) {
 	for name, values := range p.header {
 		w.Header()[name] = values
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(p.status)
-	_ = json.NewEncoder(w).Encode(body) // the caller has gone, if this fails
+	_ = json.NewEncoder(w).Encode(p.body()) // the caller has gone, if this fails
 }
 
 func notFound() *problem {

@@ -31,6 +31,8 @@ var operations = map[string]string{
 	"GET /v1/memories/{id}/history":   "getMemoryHistory",
 	"GET /v1/apps":                    "listApps",
 	"GET /v1/apps/{id}":               "getApp",
+	"GET /v1/changes":                 "listChanges",
+	"GET /v1/tenant/changes":          "listTenantChanges",
 	"GET /healthz":                    "getHealth",
 	"GET /readyz":                     "getReady",
 	"GET /problems":                   "listProblems",
@@ -43,6 +45,9 @@ var bodies = map[string][]string{
 	"createMemory": membersOf(api.CreateMemory{}),
 	"changeMemory": membersOf(api.ChangeMemory{}),
 }
+
+// feeds are the operations that are under way for long and cost little. They are limited apart from the others.
+var feeds = map[string]bool{"listChanges": true, "listTenantChanges": true}
 
 // membersOf lists the members that a request type declares.
 func membersOf(request any) []string {
@@ -112,13 +117,14 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, operation string,
 			s.fail(w, r, err)
 			return
 		}
-		leave, err := s.limiter.enter(principal.Tenant)
+		leave, err := s.limiter.enter(principal.Tenant, feeds[operation])
 		if err != nil {
 			s.fail(w, r, err)
 			return
 		}
 		defer leave()
 		ctx = auth.WithPrincipal(ctx, principal)
+		ctx = context.WithValue(ctx, streamsKey{}, feeds[operation] && acceptsStream(r.Header))
 	}
 	r = r.WithContext(ctx)
 	unify(r.Header)

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/refold-dev/refold/internal/auth"
+	"github.com/refold-dev/refold/internal/changes"
 	"github.com/refold-dev/refold/internal/httpapi/api"
 	"github.com/refold-dev/refold/internal/reader"
 	"github.com/refold-dev/refold/internal/writer"
@@ -45,28 +46,48 @@ type Health interface {
 	Ready(ctx context.Context) error
 }
 
-// Config is what the edge stands on. All fields must be set, but for Limits (zero = none) and Logger (nil = none).
+// Config is what the edge stands on. All fields must be set, but for Limits (zero = none), Heartbeat and Logger (nil =
+// none).
 type Config struct {
 	Verifier Verifier
 	Writer   *writer.Writer
 	Reader   *reader.Reader
 	Sealer   *reader.Sealer
+	Changes  *changes.Feed
 	Health   Health
 	Limits   Limits
-	Logger   *slog.Logger
+	// Heartbeat is how often a stream of changes shows that it lives when there are none, and how long a listener may take
+	// to read what is sent to it before it is cut off; 0 = 15 s.
+	Heartbeat time.Duration
+	Logger    *slog.Logger
 }
 
 type server struct {
 	Config
 	limiter *limiter
+	// ending is over when the server begins to end: then streams do, too.
+	ending context.Context
+	end    context.CancelFunc
 }
 
 // Handler returns the edge as a handler.
 func Handler(c Config) http.Handler {
+	return newServer(c).handler()
+}
+
+func newServer(c Config) *server {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	if c.Heartbeat == 0 {
+		c.Heartbeat = heartbeatDefault
+	}
 	s := &server{Config: c, limiter: newLimiter(c.Limits)}
+	s.ending, s.end = context.WithCancel(context.Background())
+	return s
+}
+
+func (s *server) handler() http.Handler {
 	routes := router{http.NewServeMux(), s}
 	strict := api.NewStrictHandlerWithOptions(s, nil, api.StrictHTTPServerOptions{
 		RequestErrorHandlerFunc: s.malformed, ResponseErrorHandlerFunc: s.fail,
@@ -75,10 +96,12 @@ func Handler(c Config) http.Handler {
 	return s.harden(routes)
 }
 
-// Server returns a server with bounds on everything a client can make it wait for or keep.
+// Server returns a server with bounds on everything a client can make it wait for or keep. Its Shutdown ends the streams
+// of changes.
 func Server(c Config) *http.Server {
-	return &http.Server{
-		Handler:           Handler(c),
+	s := newServer(c)
+	edge := &http.Server{
+		Handler:           s.handler(),
 		ReadHeaderTimeout: readHeaderMax,
 		ReadTimeout:       readMax,
 		WriteTimeout:      writeMax,
@@ -86,6 +109,8 @@ func Server(c Config) *http.Server {
 		MaxHeaderBytes:    headerBytesMax,
 		BaseContext:       func(net.Listener) context.Context { return context.Background() },
 	}
+	edge.RegisterOnShutdown(s.end)
+	return edge
 }
 
 // harden sets what every answer carries and is the last resort for a panic.

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/auth"
+	"github.com/refold-dev/refold/internal/changes"
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/fold"
@@ -125,7 +126,8 @@ var known = tenants{
 
 // answerFrom lets the next handler read, and look before it writes, through another reader.
 func (s *stack) answerFrom(r *reader.Reader) {
-	s.config.Reader, s.config.Writer = r, writer.New(known, func(int) journal.Shard { return s.journal }, r)
+	shard := func(int) journal.Shard { return s.journal }
+	s.config.Reader, s.config.Writer, s.config.Changes = r, writer.New(known, shard, r), changes.New(shard, r)
 }
 
 // rebuilt returns the stack with a handler made from its configuration as it is now.

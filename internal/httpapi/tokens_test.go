@@ -24,6 +24,8 @@ var routes = []struct{ method, path, scope string }{
 	{"GET", "/v1/memories/{id}/history", auth.MemoriesRead},
 	{"GET", "/v1/apps", auth.AppsRead},
 	{"GET", "/v1/apps/{id}", auth.AppsRead},
+	{"GET", "/v1/changes", auth.ChangesRead},
+	{"GET", "/v1/tenant/changes", auth.TenantRead},
 }
 
 func bodyOf(method, path string) string {
