@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/refold-dev/refold/internal/auth"
@@ -14,6 +16,7 @@ import (
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/httpapi"
 	"github.com/refold-dev/refold/internal/plane"
+	"github.com/refold-dev/refold/internal/quota"
 	"github.com/refold-dev/refold/internal/reader"
 	"github.com/refold-dev/refold/internal/writer"
 	"github.com/spf13/cobra"
@@ -23,11 +26,11 @@ import (
 // drainMax bounds how long requests under way may take at the end.
 const drainMax = 10 * time.Second
 
-// limits bound what one tenant can take.
-var limits = httpapi.Limits{PerSecond: 2000, Burst: 4000, InFlight: 256, Listeners: 64}
+// limits bound what a tenant can take that has no limits of its own.
+var limits = quota.Limits{PerSecond: 2000, Burst: 4000, InFlight: 256, Listeners: 64}
 
 // limitsOf puts the plane's limits where a tenant has none of its own.
-func limitsOf(own directory.Limits) httpapi.Limits {
+func limitsOf(own directory.Limits) quota.Limits {
 	l := limits
 	if own.PerSecond > 0 {
 		l.PerSecond, l.Burst = float64(own.PerSecond), own.PerSecond
@@ -35,6 +38,11 @@ func limitsOf(own directory.Limits) httpapi.Limits {
 	l.Burst = cmp.Or(own.Burst, l.Burst)
 	l.InFlight = cmp.Or(own.InFlight, l.InFlight)
 	return l
+}
+
+// quotas are what all edges of a process take from.
+func quotas(p *plane.Plane) *quota.Limiter {
+	return quota.Each(func(tenant string) quota.Limits { return limitsOf(p.Directory.LimitsOf(tenant)) })
 }
 
 func (c *cli) serve() *cobra.Command {
@@ -76,8 +84,15 @@ func (c *cli) serve() *cobra.Command {
 	return cmd
 }
 
+// gcPercent spends memory on fewer collections: a serving process keeps some tens of megabytes alive, and makes short-lived
+// garbage with each request. GOGC overrides it.
+const gcPercent = 400
+
 // runServe serves until ctx ends. Projectors go on until the last answer is given: readers may be waiting for them.
 func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, deployment plane.Deployment, gate gateFlags, issuers []auth.Issuer) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	p, err := plane.Open(ctx, c.config)
 	if err != nil {
 		return err
@@ -126,8 +141,7 @@ func edge(p *plane.Plane, issuers ...auth.Issuer) (*http.Server, error) {
 	rows := reader.New(p.Live, p.DB)
 	return httpapi.Server(httpapi.Config{
 		Verifier: verifier, Writer: writer.New(p.Directory, p.Shard, rows), Reader: rows, Changes: changes.New(p.Journal.Shard, rows),
-		Sealer: sealer, Health: p, Operator: p, Logger: p.Logger,
-		LimitsOf: func(tenant string) httpapi.Limits { return limitsOf(p.Directory.LimitsOf(tenant)) },
+		Sealer: sealer, Health: p, Operator: p, Limits: quotas(p), Logger: p.Logger,
 	}), nil
 }
 

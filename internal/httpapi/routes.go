@@ -13,6 +13,7 @@ import (
 	"github.com/refold-dev/refold/events/jsonb"
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/httpapi/api"
+	"github.com/refold-dev/refold/internal/problem"
 )
 
 // BodyBytesMax bounds the body of a request.
@@ -100,10 +101,10 @@ func (r router) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	probe := &statusOnly{header: http.Header{}}
 	handler.ServeHTTP(probe, request)
 	if probe.status == http.StatusMethodNotAllowed {
-		(&problem{status: probe.status, code: "method_not_allowed", detail: "this path has other methods", header: http.Header{"Allow": probe.header["Allow"]}}).write(w)
+		(&problem.Problem{Status: probe.status, Code: "method_not_allowed", Detail: "this path has other methods", Header: http.Header{"Allow": probe.header["Allow"]}}).Write(w)
 		return
 	}
-	notFound().write(w)
+	problem.NotFound().Write(w)
 }
 
 // statusOnly asks the standard library's own answer to an unknown route whether only the method was wrong.
@@ -129,13 +130,17 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, operation string,
 			s.fail(w, r, err)
 			return
 		}
-		leave, err := s.limiter.enter(principal.Tenant, feeds[operation])
+		leave, err := s.Limits.Enter(principal.Tenant, feeds[operation])
 		if err != nil {
 			s.fail(w, r, err)
 			return
 		}
 		defer leave()
 		ctx = auth.WithPrincipal(ctx, principal)
+		if principal.Operator && s.Operator == nil {
+			s.fail(w, r, problem.NotFound())
+			return
+		}
 		ctx = context.WithValue(ctx, streamsKey{}, feeds[operation] && acceptsStream(r.Header))
 	}
 	r = r.WithContext(ctx)
@@ -167,18 +172,18 @@ func (s *server) authenticate(ctx context.Context, r *http.Request, operation st
 // checkBody reads the whole body, checks it strictly and puts it back for the generated decoder.
 func checkBody(r *http.Request, members []string) error {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return &problem{status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", detail: "want Content-Type: application/json"}
+		return &problem.Problem{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Detail: "want Content-Type: application/json"}
 	}
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
-		return &problem{status: http.StatusUnsupportedMediaType, code: "unsupported_encoding", detail: "want a body without Content-Encoding"}
+		return &problem.Problem{Status: http.StatusUnsupportedMediaType, Code: "unsupported_encoding", Detail: "want a body without Content-Encoding"}
 	}
 	body, err := io.ReadAll(r.Body)
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
-		return &problem{status: http.StatusRequestEntityTooLarge, code: "too_large", detail: "the body is larger than 1 MiB"}
+		return &problem.Problem{Status: http.StatusRequestEntityTooLarge, Code: "too_large", Detail: "the body is larger than 1 MiB"}
 	}
 	if err != nil {
-		return badRequest("unreadable", "the body could not be read to its end")
+		return problem.BadRequest("unreadable", "the body could not be read to its end")
 	}
 	if err := jsonb.CheckObject(body, members); err != nil {
 		return err

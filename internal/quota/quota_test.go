@@ -1,4 +1,4 @@
-package httpapi
+package quota
 
 import (
 	"strconv"
@@ -6,30 +6,30 @@ import (
 )
 
 func TestInFlightIsGivenBack(t *testing.T) {
-	l := newLimiter(func(string) Limits { return Limits{InFlight: 2} })
-	first, err := l.enter("a", false)
+	l := New(Limits{InFlight: 2})
+	first, err := l.Enter("a", false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.enter("a", false); err != nil {
+	if _, err := l.Enter("a", false); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.enter("a", false); err == nil {
+	if _, err := l.Enter("a", false); err == nil {
 		t.Error("a third request was let in")
 	}
-	if _, err := l.enter("b", false); err != nil {
+	if _, err := l.Enter("b", false); err != nil {
 		t.Errorf("another tenant was kept out: %v", err)
 	}
 	first()
-	if _, err := l.enter("a", false); err != nil {
+	if _, err := l.Enter("a", false); err != nil {
 		t.Errorf("after one has left: %v", err)
 	}
 }
 
 func TestAllowancesAreForgotten(t *testing.T) {
-	l := newLimiter(func(string) Limits { return Limits{PerSecond: 1e9, InFlight: 1} })
+	l := New(Limits{PerSecond: 1e9, InFlight: 1})
 	for i := range 3 * allowancesMax {
-		leave, err := l.enter(strconv.Itoa(i), i%2 == 0)
+		leave, err := l.Enter(strconv.Itoa(i), i%2 == 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -42,9 +42,9 @@ func TestAllowancesAreForgotten(t *testing.T) {
 
 func TestLimitsChangeUnderWay(t *testing.T) {
 	limits := map[string]Limits{"a": {PerSecond: 0.001, Burst: 1}}
-	l := newLimiter(func(tenant string) Limits { return limits[tenant] })
+	l := Each(func(tenant string) Limits { return limits[tenant] })
 	enter := func(tenant string) error {
-		leave, err := l.enter(tenant, false)
+		leave, err := l.Enter(tenant, false)
 		if err == nil {
 			leave()
 		}

@@ -1,4 +1,5 @@
-package httpapi
+// Package quota keeps, for each tenant, the allowance of requests that all edges of a process share.
+package quota
 
 import (
 	"fmt"
@@ -7,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/refold-dev/refold/internal/problem"
 	"golang.org/x/time/rate"
 )
 
@@ -22,8 +24,8 @@ type Limits struct {
 // allowancesMax bounds how many tenants are remembered; those at rest are forgotten first.
 const allowancesMax = 10_000
 
-// limiter keeps an allowance for each tenant.
-type limiter struct {
+// Limiter keeps an allowance for each tenant.
+type Limiter struct {
 	limits  func(tenant string) Limits
 	mu      sync.Mutex
 	tenants map[string]*allowance // guarded by mu, together with what is in them
@@ -36,9 +38,13 @@ type allowance struct {
 	listeners int
 }
 
-// newLimiter asks at each request for the limits of the tenant, which may change at any time.
-func newLimiter(limits func(tenant string) Limits) *limiter {
-	return &limiter{limits: limits, tenants: map[string]*allowance{}}
+// New returns a Limiter with the same limits for every tenant.
+func New(l Limits) *Limiter { return Each(func(string) Limits { return l }) }
+
+// Each returns a Limiter that asks at each request for the limits of the tenant, which may change at any time. What it
+// asks must not look anything up.
+func Each(limits func(tenant string) Limits) *Limiter {
+	return &Limiter{limits: limits, tenants: map[string]*allowance{}}
 }
 
 // filled has a burst where there is a rate.
@@ -49,8 +55,8 @@ func (l Limits) filled() Limits {
 	return l
 }
 
-// enter takes a request in. It returns a problem (429), or the function to call when the request is over.
-func (l *limiter) enter(tenant string, listens bool) (leave func(), err error) {
+// Enter takes a request in; listens tells that it waits for changes. It returns a problem (429), or the function to call when the request is over.
+func (l *Limiter) Enter(tenant string, listens bool) (leave func(), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.of(tenant)
@@ -91,15 +97,15 @@ func (l Limits) window() time.Duration {
 }
 
 // tooMany tells how the limit is called, what it is, and when to come again (draft-ietf-httpapi-ratelimit-headers).
-func tooMany(limit string, quota int, window, wait time.Duration) *problem {
+func tooMany(limit string, quota int, window, wait time.Duration) *problem.Problem {
 	after := strconv.FormatInt(seconds(wait), 10)
 	policy := fmt.Sprintf("%q;q=%d", limit, quota)
 	if window > 0 {
 		policy += fmt.Sprintf(";w=%d", seconds(window))
 	}
-	return &problem{
-		status: http.StatusTooManyRequests, code: "too_many_requests", detail: "the tenant's limit is used up; nothing was stored",
-		retryable: true, header: http.Header{
+	return &problem.Problem{
+		Status: http.StatusTooManyRequests, Code: "too_many_requests", Detail: "the tenant's limit is used up; nothing was stored",
+		Retryable: true, Header: http.Header{
 			"Retry-After": {after}, "Ratelimit-Policy": {policy}, "Ratelimit": {fmt.Sprintf("%q;r=0;t=%s", limit, after)},
 		},
 	}
@@ -113,7 +119,7 @@ func seconds(d time.Duration) int64 {
 	return min(int64((d+time.Second-1)/time.Second), secondsMax)
 }
 
-func (l *limiter) of(tenant string) *allowance {
+func (l *Limiter) of(tenant string) *allowance {
 	limits := l.limits(tenant).filled()
 	a := l.tenants[tenant]
 	if a == nil {
@@ -133,7 +139,7 @@ func (l *limiter) of(tenant string) *allowance {
 }
 
 // forget drops those whose absence changes nothing: no request under way, and a full allowance.
-func (l *limiter) forget() {
+func (l *Limiter) forget() {
 	for tenant, a := range l.tenants {
 		if a.inFlight+a.listeners == 0 && (a.rate == nil || a.rate.Tokens() >= float64(a.limits.Burst)) {
 			delete(l.tenants, tenant)
