@@ -16,7 +16,30 @@ type Limits struct {
 	PerSecond float64 // requests, over time
 	Burst     int     // requests at once after a quiet time; 0 = PerSecond
 	InFlight  int     // requests at any moment, but for
-	Listeners int     // those that listen for changes
+	Listeners int     // those that listen for changes, and
+	Transfers int     // exports and imports
+}
+
+// class says against which limit of requests under way one counts.
+type class int
+
+const (
+	brief class = iota
+	listening
+	transferring
+	classCount
+)
+
+// underWay names the limit of a class, and says how high it is.
+func (l Limits) underWay(c class) (name string, quota int) {
+	switch c {
+	case listening:
+		return "listeners", l.Listeners
+	case transferring:
+		return "transfers", l.Transfers
+	case brief, classCount:
+	}
+	return "in-flight", l.InFlight
 }
 
 // allowancesMax bounds how many tenants are remembered; those at rest are forgotten first.
@@ -30,9 +53,8 @@ type limiter struct {
 }
 
 type allowance struct {
-	rate      *rate.Limiter // nil = unlimited
-	inFlight  int
-	listeners int
+	rate     *rate.Limiter // nil = unlimited
+	underWay [classCount]int
 }
 
 func newLimiter(l Limits) *limiter {
@@ -43,25 +65,21 @@ func newLimiter(l Limits) *limiter {
 }
 
 // enter takes a request in. It returns a problem (429), or the function to call when the request is over.
-func (l *limiter) enter(tenant string, listens bool) (leave func(), err error) {
+func (l *limiter) enter(tenant string, c class) (leave func(), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.of(tenant)
-	name, quota, taken := "in-flight", l.InFlight, &a.inFlight
-	if listens {
-		name, quota, taken = "listeners", l.Listeners, &a.listeners
-	}
-	if quota > 0 && *taken >= quota {
+	if name, quota := l.underWay(c); quota > 0 && a.underWay[c] >= quota {
 		return nil, tooMany(name, quota, 0, time.Second) // nobody knows when one of them ends
 	}
 	if wait := a.take(); wait > 0 {
 		return nil, tooMany("requests", l.Burst, l.window(), wait)
 	}
-	*taken++
+	a.underWay[c]++
 	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		*taken--
+		a.underWay[c]--
 	}, nil
 }
 
@@ -125,7 +143,7 @@ func (l *limiter) of(tenant string) *allowance {
 // forget drops those whose absence changes nothing: no request under way, and a full allowance.
 func (l *limiter) forget() {
 	for tenant, a := range l.tenants {
-		if a.inFlight+a.listeners == 0 && (a.rate == nil || a.rate.Tokens() >= float64(l.Burst)) {
+		if a.underWay == [classCount]int{} && (a.rate == nil || a.rate.Tokens() >= float64(l.Burst)) {
 			delete(l.tenants, tenant)
 		}
 	}

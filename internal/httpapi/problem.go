@@ -79,7 +79,9 @@ func ofError(ctx context.Context, err error, logger *slog.Logger) *problem {
 	var d *doubt
 	if (p.code == codeUnavailable || p.code == codeUnknown) && errors.As(err, &d) {
 		p.header["Outcome"] = []string{"unknown"}
-		p.header["Idempotency-Key"] = []string{d.key}
+		if d.key != "" {
+			p.header["Idempotency-Key"] = []string{d.key}
+		}
 	}
 	return p
 }
