@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/refold-dev/refold/internal/jsonb"
+	"github.com/refold-dev/refold/events/jsonb"
 )
 
 const (

@@ -13,7 +13,7 @@ import (
 
 	"github.com/refold-dev/refold/events"
 	"github.com/refold-dev/refold/events/envelope"
-	"github.com/refold-dev/refold/internal/jsonb"
+	"github.com/refold-dev/refold/events/jsonb"
 )
 
 // Entity is the token of apps in keys and subjects.

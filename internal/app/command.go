@@ -8,8 +8,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/refold-dev/refold/events"
+	"github.com/refold-dev/refold/events/storable"
 	"github.com/refold-dev/refold/internal/command"
-	"github.com/refold-dev/refold/internal/storable"
 )
 
 const (
@@ -92,6 +92,11 @@ func Validate(cmd Command) error {
 
 // checked returns the command as it goes into an event: metadata normalised, times in UTC.
 func checked(cmd Command) (Command, error) {
+	cmd, err := storableForm(cmd)
+	return cmd, command.Refused(err)
+}
+
+func storableForm(cmd Command) (Command, error) {
 	switch c := cmd.(type) {
 	case Register:
 		return c.checked()

@@ -3,10 +3,19 @@ package auth
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/sha256"
 	"fmt"
 	"testing"
 	"time"
 )
+
+func (s *signatures) has(token string, public any) bool {
+	return s.get(sha256.Sum256([]byte(token))).by(public)
+}
+
+func (s *signatures) add(token string, public any) {
+	s.put(sha256.Sum256([]byte(token)), &signed{signedBy: public})
+}
 
 func TestASignatureIsRememberedForItsKeyAlone(t *testing.T) {
 	one, _, _ := ed25519.GenerateKey(rand.Reader)

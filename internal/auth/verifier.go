@@ -3,6 +3,7 @@ package auth
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -117,19 +118,16 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Principal, error) 
 	if len(token) > TokenBytesMax {
 		return Principal{}, invalid("the token is longer than %d bytes", TokenBytesMax)
 	}
-	// base64 decoders skip line breaks: what is not of the alphabet is refused here.
-	if strings.Count(token, ".") != 2 || strings.ContainsFunc(token, notInToken) {
-		return Principal{}, invalid("not a compact JWS")
-	}
-	parts := strings.SplitN(token, ".", 3)
-	header, errHeader := members(parts[0])
-	claims, errClaims := members(parts[1])
-	_, errSignature := base64.RawURLEncoding.Strict().DecodeString(parts[2])
-	if errHeader != nil || errClaims != nil || errSignature != nil || parts[2] == "" {
-		return Principal{}, invalid("not a compact JWS")
+	id := sha256.Sum256([]byte(token))
+	known := v.signed.get(id)
+	if known == nil {
+		var err error
+		if known, err = parsed(token); err != nil {
+			return Principal{}, err
+		}
 	}
 	// The issuer is only believed once its own key has verified the signature.
-	name, _, err := text(claims, "iss")
+	name, _, err := text(known.claims, "iss")
 	if err != nil {
 		return Principal{}, err
 	}
@@ -137,17 +135,33 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Principal, error) 
 	if issuer == nil {
 		return Principal{}, invalid("unknown issuer")
 	}
-	key, err := issuer.keyFor(ctx, header)
+	key, err := issuer.keyFor(ctx, known.header)
 	if err != nil {
 		return Principal{}, err
 	}
-	if !v.signed.has(token, key.Public) {
+	if !known.by(key.Public) {
 		if _, err := jws.VerifyCompactFast(key.Public, []byte(token), key.algorithm()); err != nil {
 			return Principal{}, invalid("the signature does not fit")
 		}
-		v.signed.add(token, key.Public)
+		v.signed.put(id, &signed{known.header, known.claims, key.Public})
 	}
-	return v.principal(issuer, claims)
+	return v.principal(issuer, known.claims)
+}
+
+// parsed splits a token, of which nothing is believed yet.
+func parsed(token string) (*signed, error) {
+	// base64 decoders skip line breaks: what is not of the alphabet is refused here.
+	if strings.Count(token, ".") != 2 || strings.ContainsFunc(token, notInToken) {
+		return nil, invalid("not a compact JWS")
+	}
+	parts := strings.SplitN(token, ".", 3)
+	header, errHeader := members(parts[0])
+	claims, errClaims := members(parts[1])
+	_, errSignature := base64.RawURLEncoding.Strict().DecodeString(parts[2])
+	if errHeader != nil || errClaims != nil || errSignature != nil || parts[2] == "" {
+		return nil, invalid("not a compact JWS")
+	}
+	return &signed{header: header, claims: claims}, nil
 }
 
 func notInToken(r rune) bool { return r != '.' && (r > 0x7f || !envelope.ValidToken(string(r))) }

@@ -10,8 +10,8 @@ import (
 
 	"github.com/refold-dev/refold/events"
 	"github.com/refold-dev/refold/events/envelope"
+	"github.com/refold-dev/refold/events/storable"
 	"github.com/refold-dev/refold/internal/command"
-	"github.com/refold-dev/refold/internal/storable"
 )
 
 // Entity is the token of categories in keys and subjects.
@@ -101,7 +101,12 @@ func Decide(s State, cmd Command) (Payload, error) {
 	return nil, fmt.Errorf("no decision about the command %T", cmd)
 }
 
-func (c Define) defined() (p *events.CategoryDefined, err error) {
+func (c Define) defined() (*events.CategoryDefined, error) {
+	p, err := c.storable()
+	return p, command.Refused(err)
+}
+
+func (c Define) storable() (p *events.CategoryDefined, err error) {
 	if err = storable.Name("name", c.Name); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,11 @@
 package command
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+
+	"github.com/refold-dev/refold/events/storable"
+)
 
 // Code classes a refusal, so that each edge can map it once.
 type Code string
@@ -27,4 +32,12 @@ func (r *Refusal) Error() string { return r.Message }
 // Refuse returns a Refusal.
 func Refuse(code Code, format string, args ...any) error {
 	return &Refusal{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// Refused makes a Refusal of what could not be stored (*storable.Error), and leaves all other errors as they are.
+func Refused(err error) error {
+	if unfit, ok := errors.AsType[*storable.Error](err); ok {
+		return &Refusal{Code: Invalid, Message: unfit.Error()}
+	}
+	return err
 }

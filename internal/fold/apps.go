@@ -2,7 +2,7 @@ package fold
 
 import (
 	"github.com/refold-dev/refold/events"
-	"github.com/refold-dev/refold/internal/jsonb"
+	"github.com/refold-dev/refold/events/jsonb"
 	"github.com/refold-dev/refold/internal/postgres/db"
 	"github.com/refold-dev/refold/internal/rows"
 )

@@ -6,7 +6,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/refold-dev/refold/events"
 	"github.com/refold-dev/refold/events/envelope"
-	"github.com/refold-dev/refold/internal/jsonb"
+	"github.com/refold-dev/refold/events/jsonb"
 	"github.com/refold-dev/refold/internal/postgres/db"
 	"github.com/refold-dev/refold/internal/rows"
 )

@@ -4,19 +4,17 @@ import (
 	"crypto/rand"
 	"regexp"
 	"strconv"
-	"strings"
 
+	"github.com/refold-dev/refold/events/commands"
 	"github.com/refold-dev/refold/internal/reader"
 )
-
-const idempotencyKeyBytesMax = 200
 
 // idempotencyKey returns the caller's key, or a new one when there is none.
 func idempotencyKey(given *string) (string, error) {
 	if given == nil {
 		return rand.Text(), nil
 	}
-	if *given == "" || len(*given) > idempotencyKeyBytesMax || strings.ContainsFunc(*given, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	if commands.CheckKey(*given) != nil {
 		return "", badRequest("invalid_header", "Idempotency-Key: want 1 to 200 visible ASCII characters")
 	}
 	return *given, nil

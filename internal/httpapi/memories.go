@@ -7,15 +7,13 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/refold-dev/refold/events/commands"
 	"github.com/refold-dev/refold/internal/httpapi/api"
 	"github.com/refold-dev/refold/internal/writer"
 )
 
 // CreateMemory adds a memory, and what it needs first.
 func (s *server) CreateMemory(ctx context.Context, r api.CreateMemoryRequestObject) (api.CreateMemoryResponseObject, error) {
-	if err := checkCreate(r.Body); err != nil {
-		return nil, err
-	}
 	wish, err := wish(ctx, r.Params.IdempotencyKey, nil)
 	if err != nil {
 		return nil, err
@@ -24,7 +22,7 @@ func (s *server) CreateMemory(ctx context.Context, r api.CreateMemoryRequestObje
 	if err != nil {
 		return nil, err
 	}
-	m := writer.NewMemory{Content: r.Body.Content, App: r.Body.App}
+	m := commands.AddMemory{Content: r.Body.Content, App: r.Body.App}
 	if r.Body.Metadata != nil {
 		m.Metadata = *r.Body.Metadata
 	}
@@ -63,15 +61,12 @@ func accepted(done writer.Done, appID *uuid.UUID, body *api.CreateMemory) api.Me
 
 // ChangeMemory changes content, metadata or categories.
 func (s *server) ChangeMemory(ctx context.Context, r api.ChangeMemoryRequestObject) (api.ChangeMemoryResponseObject, error) {
-	if err := checkChange(r.Body); err != nil {
-		return nil, err
-	}
-	change := writer.MemoryChange{Content: r.Body.Content, Categories: r.Body.Categories}
+	change := commands.ChangeMemory{ID: r.Id, Content: r.Body.Content, Categories: r.Body.Categories}
 	if r.Body.Metadata != nil {
 		change.Metadata = *r.Body.Metadata
 	}
 	done, err := s.changing(ctx, r.Params.IdempotencyKey, &r.Params.IfMatch, func(c writer.Caller, w writer.Wish) (writer.Done, error) {
-		return s.Writer.ChangeMemory(ctx, c, w, r.Id, change)
+		return s.Writer.ChangeMemory(ctx, c, w, change)
 	})
 	return api.ChangeMemory200JSONResponse{AcceptedJSONResponse: done}, err
 }

@@ -59,7 +59,7 @@ func TestBodiesOutOfBounds(t *testing.T) {
 		`{}`:             "/content",
 		`{"content":""}`: "/content",
 		`{"content":1}`:  "/content",
-		`{"content":"` + strings.Repeat("x", 256<<10+1) + `"}`:                 "",
+		`{"content":"` + strings.Repeat("x", 256<<10+1) + `"}`:                 "/content",
 		`{"content":"x","app":""}`:                                             "/app",
 		`{"content":"x","metadata":[]}`:                                        "/metadata",
 		`{"content":"x","categories":[""]}`:                                    "/categories/0",

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/http"
 
+	"github.com/refold-dev/refold/events/commands"
+	"github.com/refold-dev/refold/events/jsonb"
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/command"
 	"github.com/refold-dev/refold/internal/directory"
@@ -91,7 +93,13 @@ func classify(ctx context.Context, err error, logger *slog.Logger) *problem {
 	var refused *auth.Error
 	var refusal *command.Refusal
 	var stopped *reader.StoppedError
+	var unfit *commands.InvalidError
+	var misplaced *jsonb.PointerError
 	switch {
+	case errors.As(err, &unfit):
+		return invalid(unfit.Pointer, unfit.Reason)
+	case errors.As(err, &misplaced):
+		return invalid(misplaced.Pointer, misplaced.Reason)
 	case errors.As(err, &p):
 		return p
 	case errors.As(err, &refused):

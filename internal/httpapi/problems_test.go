@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/refold-dev/refold/events/jsonb"
 	"github.com/refold-dev/refold/internal/command"
 )
 
@@ -103,7 +104,7 @@ func TestEveryProblemIsExplained(t *testing.T) {
 func TestLimitsAreDocumented(t *testing.T) {
 	document := strings.Join(strings.Fields(string(openAPI)), " ")
 	for _, limit := range []string{
-		fmt.Sprintf("a body has at most %d bytes", BodyBytesMax), fmt.Sprintf("nested at most %d deep", depthMax),
+		fmt.Sprintf("a body has at most %d bytes", BodyBytesMax), fmt.Sprintf("nested at most %d deep", jsonb.DepthMax),
 		fmt.Sprintf("headers have at most %d bytes", headerBytesMax), fmt.Sprintf("a page has at most %d items", limitMax),
 		"a question waits at most 30 s",
 	} {

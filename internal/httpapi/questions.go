@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 
+	"github.com/refold-dev/refold/events/commands"
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/httpapi/api"
 	"github.com/refold-dev/refold/internal/reader"
@@ -94,7 +95,7 @@ func memoryFilter(p api.ListMemoriesParams) (reader.MemoryFilter, int, error) {
 		}
 	}
 	count, err := checkLimit(p.Limit)
-	return f, count, errors.Join(err, checkText("search", p.Search, searchRunesMax), checkText("category", p.Category, nameRunesMax))
+	return f, count, errors.Join(err, checkText("search", p.Search, searchRunesMax), checkText("category", p.Category, commands.NameRunesMax))
 }
 
 // GetApp answers with one app.
@@ -118,7 +119,7 @@ func (s *server) GetApp(ctx context.Context, r api.GetAppRequestObject) (api.Get
 func (s *server) ListApps(ctx context.Context, r api.ListAppsRequestObject) (api.ListAppsResponseObject, error) {
 	filter := reader.AppFilter{Search: r.Params.Search, Active: r.Params.Active}
 	count, err := checkLimit(r.Params.Limit)
-	if err := errors.Join(err, checkText("search", r.Params.Search, nameRunesMax)); err != nil {
+	if err := errors.Join(err, checkText("search", r.Params.Search, commands.NameRunesMax)); err != nil {
 		return nil, err
 	}
 	answer := api.ListApps200JSONResponse{Body: api.AppPage{Items: []api.App{}}}

@@ -6,8 +6,10 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"reflect"
 	"strings"
 
+	"github.com/refold-dev/refold/events/jsonb"
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/httpapi/api"
 )
@@ -52,6 +54,17 @@ var classes = map[string]class{
 
 // uploads are the operations that take a form with a file.
 var uploads = map[string]bool{"importMemories": true}
+
+// membersOf lists the members that a request type declares.
+func membersOf(request any) []string {
+	var names []string
+	t := reflect.TypeOf(request)
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		names = append(names, name)
+	}
+	return names
+}
 
 // router puts serve before each route that the generated code registers, so that nothing of a request is looked
 // at before the token.
@@ -186,8 +199,8 @@ func checkBody(r *http.Request, members []string) error {
 	if err != nil {
 		return unreadable(err)
 	}
-	if p := checkJSON(body, members); p != nil {
-		return p
+	if err := jsonb.CheckObject(body, members); err != nil {
+		return err
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return nil

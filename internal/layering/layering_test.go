@@ -16,16 +16,16 @@ import (
 const module = "github.com/refold-dev/refold/"
 
 // meaning changes with the business; it is pure and has no store.
-var meaning = []string{"events", "internal/memory", "internal/app", "internal/user", "internal/category", "internal/tenant", "internal/fold"}
+var meaning = []string{"events", "events/commands", "internal/memory", "internal/app", "internal/user", "internal/category", "internal/tenant", "internal/fold"}
 
 // machinery does not change with the business: it is handed functions and never imports meaning.
 var machinery = []string{
 	"events/envelope", "internal/journal", "internal/command", "internal/rows", "internal/ledger", "internal/projector", "internal/edition", "internal/reconcile", "internal/verify",
-	"internal/report", "internal/witness", "internal/backup", "internal/backup/objects", "internal/postgres", "internal/directory", "internal/failpoint", "internal/localstack", "internal/jsonb", "internal/storable",
+	"internal/report", "internal/witness", "internal/backup", "internal/backup/objects", "internal/postgres", "internal/directory", "internal/failpoint", "internal/localstack", "events/jsonb", "events/storable",
 }
 
 // pure packages read no clock, network, file or database.
-var pure = []string{"events", "events/envelope", "internal/memory", "internal/app", "internal/user", "internal/category", "internal/tenant", "internal/jsonb", "internal/storable"}
+var pure = []string{"events", "events/envelope", "events/commands", "internal/memory", "internal/app", "internal/user", "internal/category", "internal/tenant", "events/jsonb", "events/storable"}
 
 var impure = []string{"net", "net/http", "os", "os/exec", "io/fs", "database/sql", "math/rand", "math/rand/v2", "log", "log/slog", "syscall"}
 
@@ -112,6 +112,25 @@ func TestMachineryDoesNotKnowMeaning(t *testing.T) {
 				t.Errorf("%s imports %s: machinery is handed functions, it does not import meaning", s.file, local)
 			}
 		}
+	}
+}
+
+// TestEventsStandAlone: whoever imports the contract gets nothing of the plane with it.
+func TestEventsStandAlone(t *testing.T) {
+	met := 0
+	for _, s := range sources(t) {
+		if s.test || s.pkg != "events" && !strings.HasPrefix(s.pkg, "events/") {
+			continue
+		}
+		met++
+		for _, i := range s.imports {
+			if local, ok := strings.CutPrefix(i, module); ok && local != "events" && !strings.HasPrefix(local, "events/") {
+				t.Errorf("%s imports %s: producers import events/, which stands on nothing else of this repository", s.file, local)
+			}
+		}
+	}
+	if met < 10 {
+		t.Errorf("met %d files below events/: the test looks in the wrong place", met)
 	}
 }
 

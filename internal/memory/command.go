@@ -9,13 +9,13 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/refold-dev/refold/events"
+	"github.com/refold-dev/refold/events/storable"
 	"github.com/refold-dev/refold/internal/command"
-	"github.com/refold-dev/refold/internal/storable"
 )
 
 const (
 	// ContentBytesMax bounds the content of a memory.
-	ContentBytesMax = 256 << 10
+	ContentBytesMax = storable.ContentBytesMax
 	// CategoriesMax bounds the categories of a memory.
 	CategoriesMax = 256
 	// HistoryMax bounds the lines of status history that one command brings.
@@ -86,6 +86,11 @@ func Validate(cmd Command) error {
 
 // checked returns the command as it goes into an event: metadata normalised, ids sorted, times in UTC.
 func checked(cmd Command) (Command, error) {
+	cmd, err := storableForm(cmd)
+	return cmd, command.Refused(err)
+}
+
+func storableForm(cmd Command) (Command, error) {
 	switch c := cmd.(type) {
 	case Add:
 		return c.checked()

@@ -11,8 +11,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/refold-dev/refold/events"
+	"github.com/refold-dev/refold/events/jsonb"
 	"github.com/refold-dev/refold/internal/command"
-	"github.com/refold-dev/refold/internal/jsonb"
 	"github.com/refold-dev/refold/internal/memory"
 )
 

@@ -19,11 +19,11 @@ import (
 
 	"github.com/refold-dev/refold/events"
 	"github.com/refold-dev/refold/events/envelope"
+	"github.com/refold-dev/refold/events/jsonb"
 	"github.com/refold-dev/refold/internal/app"
 	"github.com/refold-dev/refold/internal/category"
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/journal/journaltest"
-	"github.com/refold-dev/refold/internal/jsonb"
 	"github.com/refold-dev/refold/internal/openmemory"
 	"github.com/refold-dev/refold/internal/openmemory/sample"
 	"github.com/refold-dev/refold/internal/user"

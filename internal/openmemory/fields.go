@@ -11,7 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/refold-dev/refold/events"
-	"github.com/refold-dev/refold/internal/jsonb"
+	"github.com/refold-dev/refold/events/jsonb"
 )
 
 // fields reads the members of one record by their exact names. The first thing that is wrong stays in fault; after

@@ -1,6 +1,6 @@
 package openmemory
 
-import "github.com/refold-dev/refold/internal/jsonb"
+import "github.com/refold-dev/refold/events/jsonb"
 
 // Every bound of an import. What lies above refuses the file, or the one record when it concerns only that.
 const (

@@ -18,9 +18,9 @@ import (
 	"os"
 	"time"
 
+	"github.com/refold-dev/refold/events/storable"
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/journal"
-	"github.com/refold-dev/refold/internal/storable"
 )
 
 // Mode says what becomes of records that are there already.

@@ -8,8 +8,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/refold-dev/refold/events"
+	"github.com/refold-dev/refold/events/storable"
 	"github.com/refold-dev/refold/internal/memory"
-	"github.com/refold-dev/refold/internal/storable"
 )
 
 // The records of an export, as they are in the file: ids are those of the old system.

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/refold-dev/refold/events/storable"
 	"github.com/refold-dev/refold/internal/journal/journaltest"
 	"github.com/refold-dev/refold/internal/memory"
-	"github.com/refold-dev/refold/internal/storable"
 )
 
 // TestFilesThatAreRefused: faults of the file as such refuse it before the first command, partial or not.

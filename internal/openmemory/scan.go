@@ -7,7 +7,7 @@ import (
 	"io"
 	"unicode/utf8"
 
-	"github.com/refold-dev/refold/internal/storable"
+	"github.com/refold-dev/refold/events/storable"
 )
 
 // element is one value of the document: an item of one of its arrays, or a member that is no array.

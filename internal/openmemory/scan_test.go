@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/refold-dev/refold/internal/storable"
+	"github.com/refold-dev/refold/events/storable"
 )
 
 // collect reads a document as the import does, and gives back what it saw.

@@ -136,6 +136,7 @@ func (d *DB) pool(ctx context.Context, key poolKey) (*pgxpool.Pool, error) {
 		params["role"] = string(key.role)
 	}
 	config.MaxConns = max(config.MaxConns, connectionsMax)
+	config.AfterConnect = knowUUID
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open pool of role %q: %w", key.role, err)

@@ -7,8 +7,8 @@ import (
 
 	"github.com/refold-dev/refold/events"
 	"github.com/refold-dev/refold/events/envelope"
+	"github.com/refold-dev/refold/events/storable"
 	"github.com/refold-dev/refold/internal/command"
-	"github.com/refold-dev/refold/internal/storable"
 )
 
 // Entity is the token of tenants in keys and subjects, in the tenant envelope.PlaneTenant. The id is the tenant.
@@ -61,7 +61,7 @@ type Create struct {
 // Decide answers a command: an event or a *command.Refusal.
 func Decide(s State, c Create) (Payload, error) {
 	if err := storable.Name("name", c.Name); err != nil {
-		return nil, err
+		return nil, command.Refused(err)
 	}
 	if len(c.Key) != KeyBytes {
 		return nil, command.Refuse(command.Invalid, "the key has %d bytes, want %d", len(c.Key), KeyBytes)

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/refold-dev/refold/events"
+	"github.com/refold-dev/refold/events/storable"
 	"github.com/refold-dev/refold/internal/command"
-	"github.com/refold-dev/refold/internal/storable"
 )
 
 // EventsMax bounds the events of a user, since each decision reads them all.
@@ -47,6 +47,11 @@ func Validate(cmd Command) error {
 
 // checked returns the command as it goes into an event: metadata normalised, times in UTC.
 func checked(cmd Command) (Command, error) {
+	cmd, err := storableForm(cmd)
+	return cmd, command.Refused(err)
+}
+
+func storableForm(cmd Command) (Command, error) {
 	switch c := cmd.(type) {
 	case Register:
 		record, err := Import{Subject: c.Subject, Name: c.Name, Email: c.Email, Metadata: c.Metadata}.checked()

@@ -11,7 +11,7 @@ import (
 
 	"github.com/refold-dev/refold/events"
 	"github.com/refold-dev/refold/events/envelope"
-	"github.com/refold-dev/refold/internal/jsonb"
+	"github.com/refold-dev/refold/events/jsonb"
 )
 
 // Entity is the token of users in keys and subjects.

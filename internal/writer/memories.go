@@ -2,35 +2,23 @@ package writer
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 
 	"github.com/google/uuid"
 
+	"github.com/refold-dev/refold/events/commands"
 	"github.com/refold-dev/refold/internal/command"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/memory"
 	"github.com/refold-dev/refold/internal/reader"
 )
 
-// NewMemory is a memory to be added. App and categories are named; those that do not exist yet are made.
-type NewMemory struct {
-	Content    string
-	Metadata   json.RawMessage // a JSON object; nil = {}
-	App        *string
-	Categories []string
-}
-
-// MemoryChange replaces what is not nil.
-type MemoryChange struct {
-	Content    *string
-	Metadata   json.RawMessage
-	Categories *[]string // the whole new set
-}
-
 // AddMemory adds a memory. Its id depends on the caller and the wish alone, so a repeated wish gets the same memory.
-// appID is that of its app, nil without one. It fails with ErrAppPaused, and as command.Execute does.
-func (w *Writer) AddMemory(ctx context.Context, c Caller, wish Wish, m NewMemory) (_ Done, appID *uuid.UUID, err error) {
+// appID is that of its app, nil without one. It fails with *commands.InvalidError, ErrAppPaused, and as command.Execute does.
+func (w *Writer) AddMemory(ctx context.Context, c Caller, wish Wish, m commands.AddMemory) (_ Done, appID *uuid.UUID, err error) {
+	if err := m.Validate(); err != nil {
+		return Done{}, nil, err
+	}
 	shard, position, err := w.open(ctx, c)
 	if err != nil {
 		return Done{}, nil, err
@@ -56,7 +44,7 @@ func (w *Writer) AddMemory(ctx context.Context, c Caller, wish Wish, m NewMemory
 
 // prepare makes user, app and categories on first use and returns the command; paused tells that the app takes no
 // new memories.
-func (w *Writer) prepare(ctx context.Context, shard journal.Shard, c Caller, m NewMemory) (add memory.Add, paused bool, err error) {
+func (w *Writer) prepare(ctx context.Context, shard journal.Shard, c Caller, m commands.AddMemory) (add memory.Add, paused bool, err error) {
 	add = memory.Add{UserID: c.User, Content: m.Content, Metadata: m.Metadata}
 	// Nothing is made for a memory that cannot be stored.
 	if err := memory.Validate(add); err != nil {
@@ -90,9 +78,12 @@ func (w *Writer) isPaused(ctx context.Context, c Caller, id uuid.UUID) (bool, er
 	return err == nil && !app.IsActive, err
 }
 
-// ChangeMemory changes content, metadata or categories of a memory.
-func (w *Writer) ChangeMemory(ctx context.Context, c Caller, wish Wish, id uuid.UUID, m MemoryChange) (Done, error) {
-	return w.onMemory(ctx, c, wish, id, "memory.change", func(shard journal.Shard) (memory.Command, error) {
+// ChangeMemory changes content, metadata or categories of a memory. It fails with *commands.InvalidError, too.
+func (w *Writer) ChangeMemory(ctx context.Context, c Caller, wish Wish, m commands.ChangeMemory) (Done, error) {
+	if err := m.Validate(); err != nil {
+		return Done{}, err
+	}
+	return w.onMemory(ctx, c, wish, m.ID, "memory.change", func(shard journal.Shard) (memory.Command, error) {
 		change := memory.Change{By: c.User, Content: m.Content, Metadata: m.Metadata}
 		if m.Categories == nil {
 			return change, nil

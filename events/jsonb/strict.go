@@ -1,57 +1,56 @@
-package httpapi
+package jsonb
 
 import (
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/refold-dev/refold/internal/jsonb"
 )
 
-// depthMax bounds how deep a body is nested.
-const depthMax = 64
+// PointerError says at which place of a document, as a JSON pointer (RFC 6901), something is refused, and why.
+type PointerError struct {
+	Pointer string // empty = the document itself
+	Reason  string
+}
 
-// checkJSON reads a body and refuses, with a pointer to the place, whatever a lenient decoder would let pass or the
-// storage would refuse: repeated or unknown names (names in another case are unknown), \u0000, lone surrogates, bad
-// UTF-8, numbers beyond all measure, depth. It must be an object with these members, none of them null.
-func checkJSON(body []byte, members []string) *problem {
-	s := scanner{in: body, members: members}
+func (e *PointerError) Error() string {
+	if e.Pointer == "" {
+		return e.Reason
+	}
+	return e.Pointer + ": " + e.Reason
+}
+
+// CheckObject refuses, with a *PointerError, whatever a lenient decoder would let pass or the storage would refuse:
+// repeated or unknown names (names in another case are unknown), \u0000, lone surrogates, bad UTF-8, numbers beyond
+// all measure, depth. The body must be an object with no other members than these, none of them null.
+func CheckObject(body []byte, members []string) error {
+	s := strictScanner{in: body, members: members}
 	s.space()
 	if s.peek() != '{' {
-		return invalid("", "the body is not a JSON object")
+		return &PointerError{Reason: "the body is not a JSON object"}
 	}
 	s.value(0)
 	s.space()
 	if s.fault == nil && s.at < len(s.in) {
 		s.fail("something follows the JSON object")
 	}
+	if s.fault == nil {
+		return nil
+	}
 	return s.fault
 }
 
-// membersOf lists the members that a request type declares.
-func membersOf(request any) []string {
-	var names []string
-	t := reflect.TypeOf(request)
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		names = append(names, name)
-	}
-	return names
-}
-
-// scanner walks over JSON and knows where it is. After the first fault it only unwinds.
-type scanner struct {
+// strictScanner walks over JSON and knows where it is. After the first fault it only unwinds.
+type strictScanner struct {
 	in      []byte
 	at      int
 	members []string
 	path    []string
-	fault   *problem
+	fault   *PointerError
 }
 
-func (s *scanner) fail(format string, args ...any) {
+func (s *strictScanner) fail(format string, args ...any) {
 	if s.fault != nil {
 		return
 	}
@@ -59,13 +58,13 @@ func (s *scanner) fail(format string, args ...any) {
 	for _, step := range s.path {
 		pointer.WriteString("/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(step))
 	}
-	s.fault = invalid(pointer.String(), fmt.Sprintf(format, args...))
+	s.fault = &PointerError{pointer.String(), fmt.Sprintf(format, args...)}
 }
 
-func (s *scanner) space() { s.at = jsonb.Blank(s.in, s.at) }
+func (s *strictScanner) space() { s.at = Blank(s.in, s.at) }
 
 // peek returns the next byte, or 0 at the end.
-func (s *scanner) peek() byte {
+func (s *strictScanner) peek() byte {
 	if s.at >= len(s.in) {
 		return 0
 	}
@@ -73,7 +72,7 @@ func (s *scanner) peek() byte {
 }
 
 // take steps over a byte if it is the next one.
-func (s *scanner) take(c byte) bool {
+func (s *strictScanner) take(c byte) bool {
 	if s.fault != nil || s.peek() != c {
 		return false
 	}
@@ -81,10 +80,10 @@ func (s *scanner) take(c byte) bool {
 	return true
 }
 
-func (s *scanner) value(depth int) {
+func (s *strictScanner) value(depth int) {
 	switch c := s.peek(); {
-	case depth > depthMax:
-		s.fail("nested deeper than %d", depthMax)
+	case depth > DepthMax:
+		s.fail("nested deeper than %d", DepthMax)
 	case c == '{':
 		s.object(depth)
 	case c == '[':
@@ -99,17 +98,17 @@ func (s *scanner) value(depth int) {
 }
 
 // scalar reads a number or a word. Only the normal form of a number shows whether it can be stored.
-func (s *scanner) scalar(depth int) {
-	end, err := jsonb.Skip(s.in, s.at, depth, depthMax)
+func (s *strictScanner) scalar(depth int) {
+	end, err := Skip(s.in, s.at, depth, DepthMax)
 	if err == nil {
-		_, err = jsonb.Normalize(s.in[s.at:end])
+		_, err = Normalize(s.in[s.at:end])
 	}
 	s.step(end, err)
 }
 
-// step moves to the end of what package jsonb has accepted.
-func (s *scanner) step(end int, err error) {
-	var refused *jsonb.Error
+// step moves to the end of what the other readers of this package have accepted.
+func (s *strictScanner) step(end int, err error) {
+	var refused *Error
 	if errors.As(err, &refused) {
 		s.fail("%s", refused.Reason) // the pointer says where
 		return
@@ -121,7 +120,7 @@ func (s *scanner) step(end int, err error) {
 	s.at = end
 }
 
-func (s *scanner) object(depth int) {
+func (s *strictScanner) object(depth int) {
 	s.take('{')
 	seen := map[string]bool{}
 	for s.space(); s.fault == nil && !s.take('}'); s.space() {
@@ -139,7 +138,7 @@ func (s *scanner) object(depth int) {
 	}
 }
 
-func (s *scanner) member(depth int, name string, seen map[string]bool) {
+func (s *strictScanner) member(depth int, name string, seen map[string]bool) {
 	switch {
 	case s.fault != nil:
 		return
@@ -158,7 +157,7 @@ func (s *scanner) member(depth int, name string, seen map[string]bool) {
 	s.value(depth + 1)
 }
 
-func (s *scanner) array(depth int) {
+func (s *strictScanner) array(depth int) {
 	s.take('[')
 	s.space()
 	if s.take(']') {
@@ -183,16 +182,16 @@ func (s *scanner) array(depth int) {
 }
 
 // text reads a string and returns what it means.
-func (s *scanner) text() string {
+func (s *strictScanner) text() string {
 	if s.peek() != '"' {
 		s.fail("JSON at byte %d: want a string", s.at)
 		return ""
 	}
 	start := s.at
-	end, _, err := jsonb.Text(s.in, s.at)
+	end, _, err := Text(s.in, s.at)
 	s.step(end, err)
 	if s.fault != nil {
 		return ""
 	}
-	return string(jsonb.Unescape(nil, s.in[start+1:end-1]))
+	return string(Unescape(nil, s.in[start+1:end-1]))
 }

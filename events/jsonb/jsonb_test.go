@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/refold-dev/refold/internal/jsonb"
+	"github.com/refold-dev/refold/events/jsonb"
 )
 
 // accepted has texts and their normal forms; the same table is put to a real PostgreSQL.

@@ -1,15 +1,15 @@
 // Package storable refuses what the tables could not take, before it becomes an event: whatever a command brings and
-// these functions accept can be inserted. All refusals are *command.Refusal with the code Invalid.
+// these functions accept can be inserted. All refusals are *Error.
 package storable
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
 
-	"github.com/refold-dev/refold/internal/command"
-	"github.com/refold-dev/refold/internal/jsonb"
+	"github.com/refold-dev/refold/events/jsonb"
 )
 
 const (
@@ -17,17 +17,26 @@ const (
 	NameBytesMax = 1000
 	// DescriptionBytesMax bounds descriptions.
 	DescriptionBytesMax = 64 << 10
+	// ContentBytesMax bounds the content of a memory.
+	ContentBytesMax = 256 << 10
 )
+
+// Error says what could not be stored, and why.
+type Error struct{ Reason string }
+
+func (e *Error) Error() string { return e.Reason }
+
+func refuse(format string, args ...any) error { return &Error{fmt.Sprintf(format, args...)} }
 
 // Text takes valid UTF-8 without the zero character, of bytesMin to bytesMax bytes.
 func Text(what, text string, bytesMin, bytesMax int) error {
 	switch {
 	case len(text) > bytesMax:
-		return command.Refuse(command.Invalid, "%s has %d bytes, at most %d are taken", what, len(text), bytesMax)
+		return refuse("%s has %d bytes, at most %d are taken", what, len(text), bytesMax)
 	case len(text) < bytesMin:
-		return command.Refuse(command.Invalid, "%s is empty", what)
+		return refuse("%s is empty", what)
 	case !jsonb.Storable(text):
-		return command.Refuse(command.Invalid, "%s is not valid UTF-8, or holds the character U+0000", what)
+		return refuse("%s is not valid UTF-8, or holds the character U+0000", what)
 	}
 	return nil
 }
@@ -55,7 +64,7 @@ func Description(text *string) error {
 func Metadata(metadata json.RawMessage) (json.RawMessage, error) {
 	normal, err := jsonb.NormalizeObject(metadata)
 	if err != nil {
-		return nil, command.Refuse(command.Invalid, "metadata: %v", err)
+		return nil, refuse("metadata: %v", err)
 	}
 	return normal, nil
 }
@@ -63,7 +72,7 @@ func Metadata(metadata json.RawMessage) (json.RawMessage, error) {
 // ID takes every UUID but that of zeros, which names nothing.
 func ID(what string, id uuid.UUID) error {
 	if id == uuid.Nil {
-		return command.Refuse(command.Invalid, "%s is missing", what)
+		return refuse("%s is missing", what)
 	}
 	return nil
 }
@@ -72,7 +81,7 @@ func ID(what string, id uuid.UUID) error {
 func Time(what string, t time.Time) (time.Time, error) {
 	t = t.UTC().Truncate(time.Microsecond)
 	if t.Year() < 1 || t.Year() > 9999 {
-		return time.Time{}, command.Refuse(command.Invalid, "%s is outside of the years 1 to 9999", what)
+		return time.Time{}, refuse("%s is outside of the years 1 to 9999", what)
 	}
 	return t, nil
 }

@@ -1,16 +1,16 @@
-package httpapi
+package jsonb_test
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 
-	"github.com/refold-dev/refold/internal/httpapi/api"
-	"github.com/refold-dev/refold/internal/jsonb"
+	"github.com/refold-dev/refold/events/jsonb"
 )
 
-func TestStrictBodies(t *testing.T) {
-	members := membersOf(api.CreateMemory{})
+func TestCheckObject(t *testing.T) {
+	members := []string{"content", "app", "categories", "metadata"}
 	deep := func(n int) string {
 		return `{"metadata":{"a":` + strings.Repeat("[", n) + strings.Repeat("]", n) + `}}`
 	}
@@ -60,26 +60,27 @@ func TestStrictBodies(t *testing.T) {
 		if len(name) > 60 {
 			name = name[:60] + "..."
 		}
-		p := checkJSON([]byte(body), members)
+		err := jsonb.CheckObject([]byte(body), members)
+		p, _ := errors.AsType[*jsonb.PointerError](err)
 		switch {
-		case pointer == "ok" && p != nil:
-			t.Errorf("%s: refused: %v at %q", name, p, p.pointer)
+		case pointer == "ok" && err != nil:
+			t.Errorf("%s: refused: %v", name, err)
 		case pointer != "ok" && p == nil:
-			t.Errorf("%s: accepted", name)
-		case p != nil && (p.pointer != pointer || p.status != 422):
-			t.Errorf("%s: %d at %q, want 422 at %q", name, p.status, p.pointer, pointer)
+			t.Errorf("%s: %v, want a PointerError", name, err)
+		case p != nil && p.Pointer != pointer:
+			t.Errorf("%s: at %q, want %q", name, p.Pointer, pointer)
 		}
 	}
 }
 
 // Whatever passes is JSON to everybody else, and can be stored.
-func FuzzStrictBodies(f *testing.F) {
+func FuzzCheckObject(f *testing.F) {
 	for _, seed := range []string{`{"content":"x"}`, `{"metadata":{"a":[1e5,"\ud83d\ude00"]}}`, `{"metadata":{"n":1e400000}}`, `{"a":"\u0000"}`} {
 		f.Add([]byte(seed))
 	}
-	members := membersOf(api.CreateMemory{})
+	members := []string{"content", "app", "categories", "metadata"}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		if checkJSON(body, members) != nil {
+		if jsonb.CheckObject(body, members) != nil {
 			return
 		}
 		if !json.Valid(body) {
