@@ -25,7 +25,7 @@ import (
 const drainMax = 10 * time.Second
 
 // limits bound what one tenant can take.
-var limits = quota.New(quota.Limits{PerSecond: 2000, Burst: 4000, InFlight: 256, Listeners: 64})
+var limits = quota.New(quota.Limits{PerSecond: 2000, Burst: 4000, InFlight: 256, Listeners: 64, Transfers: 4})
 
 func (c *cli) serve() *cobra.Command {
 	var listen, cutover string
