@@ -27,7 +27,7 @@ import (
 const drainMax = 10 * time.Second
 
 // limits bound what a tenant can take that has no limits of its own.
-var limits = quota.Limits{PerSecond: 2000, Burst: 4000, InFlight: 256, Listeners: 64}
+var limits = quota.Limits{PerSecond: 2000, Burst: 4000, InFlight: 256, Listeners: 64, Transfers: 4}
 
 // limitsOf puts the plane's limits where a tenant has none of its own.
 func limitsOf(own directory.Limits) quota.Limits {

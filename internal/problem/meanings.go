@@ -31,6 +31,7 @@ var Meanings = map[string]Meaning{
 	"unsupported_media_type": {415, false, "The body is not of the media type that this operation takes.", "Send the Content-Type that /openapi.yaml gives."},
 	"unsupported_encoding":   {415, false, "The body is encoded.", "Send it without Content-Encoding."},
 	"invalid":                {422, false, "The body is not what this operation takes, or could not be stored. Nothing was stored.", "Correct what pointer and detail name."},
+	"import_refused":         {422, false, "The file is no export that can be imported. Nothing was stored.", "Correct what pointer and detail name; partial=true imports the good records of a file with bad ones."},
 	"key_reused":             {422, false, "The Idempotency-Key was used for another command. This one was not stored.", "Use a new key for a new command."},
 	"precondition_required":  {428, false, "The command replaces content and says nothing about what it replaces. Nothing was stored.", "Send If-Match with the ETag that was read, or * to replace whatever is there."},
 	"too_many_requests":      {429, true, "The tenant's limit is used up. Nothing was stored.", "Wait for as long as Retry-After says."},

@@ -91,7 +91,9 @@ func Of(ctx context.Context, err error, logger *slog.Logger) *Problem {
 	var d *doubt
 	if p.InDoubt() && errors.As(err, &d) {
 		p.Header["Outcome"] = []string{"unknown"}
-		p.Header["Idempotency-Key"] = []string{d.key}
+		if d.key != "" {
+			p.Header["Idempotency-Key"] = []string{d.key}
+		}
 	}
 	return p
 }

@@ -18,7 +18,31 @@ type Limits struct {
 	PerSecond float64 // requests, over time
 	Burst     int     // requests at once after a quiet time; 0 = PerSecond
 	InFlight  int     // requests at any moment, but for
-	Listeners int     // those that listen for changes
+	Listeners int     // those that listen for changes, and
+	Transfers int     // exports and imports
+}
+
+// Class says against which limit of requests under way one counts.
+type Class int
+
+// The classes. Brief is any request that is not one of the others.
+const (
+	Brief Class = iota
+	Listening
+	Transferring
+	classCount
+)
+
+// underWay names the limit of a class, and says how high it is.
+func (l Limits) underWay(c Class) (name string, quota int) {
+	switch c {
+	case Listening:
+		return "listeners", l.Listeners
+	case Transferring:
+		return "transfers", l.Transfers
+	case Brief, classCount:
+	}
+	return "in-flight", l.InFlight
 }
 
 // allowancesMax bounds how many tenants are remembered; those at rest are forgotten first.
@@ -32,10 +56,9 @@ type Limiter struct {
 }
 
 type allowance struct {
-	limits    Limits        // that rate was made for
-	rate      *rate.Limiter // nil = unlimited
-	inFlight  int
-	listeners int
+	limits   Limits        // that rate was made for
+	rate     *rate.Limiter // nil = unlimited
+	underWay [classCount]int
 }
 
 // New returns a Limiter with the same limits for every tenant.
@@ -55,26 +78,22 @@ func (l Limits) filled() Limits {
 	return l
 }
 
-// Enter takes a request in; listens tells that it waits for changes. It returns a problem (429), or the function to call when the request is over.
-func (l *Limiter) Enter(tenant string, listens bool) (leave func(), err error) {
+// Enter takes a request in. It returns a problem (429), or the function to call when the request is over.
+func (l *Limiter) Enter(tenant string, c Class) (leave func(), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.of(tenant)
-	name, quota, taken := "in-flight", a.limits.InFlight, &a.inFlight
-	if listens {
-		name, quota, taken = "listeners", a.limits.Listeners, &a.listeners
-	}
-	if quota > 0 && *taken >= quota {
+	if name, quota := a.limits.underWay(c); quota > 0 && a.underWay[c] >= quota {
 		return nil, tooMany(name, quota, 0, time.Second) // nobody knows when one of them ends
 	}
 	if wait := a.take(); wait > 0 {
 		return nil, tooMany("requests", a.limits.Burst, a.limits.window(), wait)
 	}
-	*taken++
+	a.underWay[c]++
 	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		*taken--
+		a.underWay[c]--
 	}, nil
 }
 
@@ -141,7 +160,7 @@ func (l *Limiter) of(tenant string) *allowance {
 // forget drops those whose absence changes nothing: no request under way, and a full allowance.
 func (l *Limiter) forget() {
 	for tenant, a := range l.tenants {
-		if a.inFlight+a.listeners == 0 && (a.rate == nil || a.rate.Tokens() >= float64(a.limits.Burst)) {
+		if a.underWay == [classCount]int{} && (a.rate == nil || a.rate.Tokens() >= float64(a.limits.Burst)) {
 			delete(l.tenants, tenant)
 		}
 	}

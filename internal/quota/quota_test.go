@@ -7,21 +7,21 @@ import (
 
 func TestInFlightIsGivenBack(t *testing.T) {
 	l := New(Limits{InFlight: 2})
-	first, err := l.Enter("a", false)
+	first, err := l.Enter("a", Brief)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.Enter("a", false); err != nil {
+	if _, err := l.Enter("a", Brief); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.Enter("a", false); err == nil {
+	if _, err := l.Enter("a", Brief); err == nil {
 		t.Error("a third request was let in")
 	}
-	if _, err := l.Enter("b", false); err != nil {
+	if _, err := l.Enter("b", Brief); err != nil {
 		t.Errorf("another tenant was kept out: %v", err)
 	}
 	first()
-	if _, err := l.Enter("a", false); err != nil {
+	if _, err := l.Enter("a", Brief); err != nil {
 		t.Errorf("after one has left: %v", err)
 	}
 }
@@ -29,7 +29,7 @@ func TestInFlightIsGivenBack(t *testing.T) {
 func TestAllowancesAreForgotten(t *testing.T) {
 	l := New(Limits{PerSecond: 1e9, InFlight: 1})
 	for i := range 3 * allowancesMax {
-		leave, err := l.Enter(strconv.Itoa(i), i%2 == 0)
+		leave, err := l.Enter(strconv.Itoa(i), Class(i%int(classCount)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -44,7 +44,7 @@ func TestLimitsChangeUnderWay(t *testing.T) {
 	limits := map[string]Limits{"a": {PerSecond: 0.001, Burst: 1}}
 	l := Each(func(tenant string) Limits { return limits[tenant] })
 	enter := func(tenant string) error {
-		leave, err := l.Enter(tenant, false)
+		leave, err := l.Enter(tenant, Brief)
 		if err == nil {
 			leave()
 		}
