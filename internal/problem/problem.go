@@ -164,6 +164,8 @@ func ofSentinel(err error) *Problem {
 		return BadRequest("sealed", "a cursor or position that was not handed out here for this, or has expired")
 	case errors.Is(err, journal.ErrUnknown):
 		return Unavailable(CodeUnknown, "the command may or may not be stored: repeat it with the same Idempotency-Key", "1")
+	case errors.Is(err, directory.ErrSuspended):
+		return &Problem{Status: http.StatusForbidden, Code: "tenant_suspended", Detail: "the tenant is suspended: questions are answered, commands are not taken; nothing was stored"}
 	case errors.Is(err, writer.ErrAppPaused):
 		return &Problem{Status: http.StatusForbidden, Code: "app_paused", Detail: "the app is paused"}
 	case errors.Is(err, command.ErrBusy):
