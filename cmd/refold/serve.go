@@ -14,6 +14,7 @@ import (
 	"github.com/refold-dev/refold/internal/changes"
 	"github.com/refold-dev/refold/internal/httpapi"
 	"github.com/refold-dev/refold/internal/plane"
+	"github.com/refold-dev/refold/internal/quota"
 	"github.com/refold-dev/refold/internal/reader"
 	"github.com/refold-dev/refold/internal/writer"
 	"github.com/spf13/cobra"
@@ -24,7 +25,7 @@ import (
 const drainMax = 10 * time.Second
 
 // limits bound what one tenant can take.
-var limits = httpapi.Limits{PerSecond: 2000, Burst: 4000, InFlight: 256, Listeners: 64, Transfers: 4}
+var limits = quota.New(quota.Limits{PerSecond: 2000, Burst: 4000, InFlight: 256, Listeners: 64, Transfers: 4})
 
 func (c *cli) serve() *cobra.Command {
 	var listen, cutover string

@@ -12,6 +12,7 @@ import (
 	"github.com/refold-dev/refold/internal/changes"
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/httpapi/api"
+	"github.com/refold-dev/refold/internal/problem"
 	"github.com/refold-dev/refold/internal/reader"
 	"github.com/refold-dev/refold/internal/writer"
 )
@@ -83,11 +84,11 @@ func (s *server) listen(ctx context.Context, route string, p api.ListChangesPara
 func feedWish(p api.ListChangesParams, all bool) (changes.Wish, error) {
 	w := changes.Wish{All: all, CountMax: 100}
 	if p.From != nil && !p.From.Valid() {
-		return w, badRequest("invalid_parameter", "malformed parameter: from: want now or begin")
+		return w, problem.BadRequest("invalid_parameter", "malformed parameter: from: want now or begin")
 	}
 	if p.Limit != nil {
 		if w.CountMax = *p.Limit; w.CountMax < 1 || w.CountMax > changes.CountMax {
-			return w, badRequest("invalid_parameter", "malformed parameter: limit: want 1 to 500")
+			return w, problem.BadRequest("invalid_parameter", "malformed parameter: limit: want 1 to 500")
 		}
 	}
 	if p.Prefer != nil {
@@ -206,7 +207,7 @@ func (c changeStream) tell(out *events, page changes.Page) {
 
 // fail says why the stream ends.
 func (c changeStream) fail(out *events, err error) {
-	body, _ := json.Marshal(ofError(c.ctx, err, c.server.Logger).body()) // plain data
+	body, _ := json.Marshal(problem.Of(c.ctx, err, c.server.Logger).Document()) // plain data
 	out.send("event: problem\ndata: " + string(body))
 	out.flush()
 }

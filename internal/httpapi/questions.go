@@ -8,6 +8,7 @@ import (
 	"github.com/refold-dev/refold/events/commands"
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/httpapi/api"
+	"github.com/refold-dev/refold/internal/problem"
 	"github.com/refold-dev/refold/internal/reader"
 	"github.com/refold-dev/refold/internal/writer"
 )
@@ -89,7 +90,7 @@ func memoryFilter(p api.ListMemoriesParams) (reader.MemoryFilter, int, error) {
 	if p.State != nil {
 		for _, state := range *p.State {
 			if !state.Valid() {
-				return f, 0, badRequest("invalid_parameter", "malformed parameter: state")
+				return f, 0, problem.BadRequest("invalid_parameter", "malformed parameter: state")
 			}
 			f.States = append(f.States, string(state))
 		}

@@ -12,6 +12,8 @@ import (
 	"github.com/refold-dev/refold/events/jsonb"
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/httpapi/api"
+	"github.com/refold-dev/refold/internal/problem"
+	"github.com/refold-dev/refold/internal/quota"
 )
 
 // BodyBytesMax bounds the body of a request.
@@ -48,8 +50,9 @@ var bodies = map[string][]string{
 }
 
 // classes are the operations that are under way for long. They are limited apart from the others.
-var classes = map[string]class{
-	"listChanges": listening, "listTenantChanges": listening, "exportMemories": transferring, "importMemories": transferring,
+var classes = map[string]quota.Class{
+	"listChanges": quota.Listening, "listTenantChanges": quota.Listening,
+	"exportMemories": quota.Transferring, "importMemories": quota.Transferring,
 }
 
 // uploads are the operations that take a form with a file.
@@ -94,10 +97,10 @@ func (r router) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	probe := &statusOnly{header: http.Header{}}
 	handler.ServeHTTP(probe, request)
 	if probe.status == http.StatusMethodNotAllowed {
-		(&problem{status: probe.status, code: "method_not_allowed", detail: "this path has other methods", header: http.Header{"Allow": probe.header["Allow"]}}).write(w)
+		(&problem.Problem{Status: probe.status, Code: "method_not_allowed", Detail: "this path has other methods", Header: http.Header{"Allow": probe.header["Allow"]}}).Write(w)
 		return
 	}
-	notFound().write(w)
+	problem.NotFound().Write(w)
 }
 
 // statusOnly asks the standard library's own answer to an unknown route whether only the method was wrong.
@@ -145,7 +148,7 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, operation string,
 			s.fail(w, r, err)
 			return
 		}
-		leave, err := s.limiter.enter(principal.Tenant, classes[operation])
+		leave, err := s.Limits.Enter(principal.Tenant, classes[operation])
 		if err != nil {
 			s.fail(w, r, err)
 			return
@@ -156,7 +159,7 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, operation string,
 	r = r.WithContext(ctx)
 	unify(r.Header)
 	bytesMax := int64(BodyBytesMax)
-	if classes[operation] == transferring {
+	if classes[operation] == quota.Transferring {
 		w, bytesMax = patient(w, r), UploadBytesMax
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, bytesMax)
@@ -167,7 +170,7 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, operation string,
 		}
 	}
 	if uploads[operation] && !isMedia(r.Header.Get("Content-Type"), "multipart/form-data") {
-		s.fail(w, r, &problem{status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", detail: "want Content-Type: multipart/form-data"})
+		s.fail(w, r, &problem.Problem{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Detail: "want Content-Type: multipart/form-data"})
 		return
 	}
 	w, finish := validated(s.settled(ctx, w, r), r)
@@ -190,10 +193,10 @@ func (s *server) authenticate(ctx context.Context, r *http.Request, operation st
 // checkBody reads the whole body, checks it strictly and puts it back for the generated decoder.
 func checkBody(r *http.Request, members []string) error {
 	if !isMedia(r.Header.Get("Content-Type"), "application/json") {
-		return &problem{status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", detail: "want Content-Type: application/json"}
+		return &problem.Problem{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Detail: "want Content-Type: application/json"}
 	}
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
-		return &problem{status: http.StatusUnsupportedMediaType, code: "unsupported_encoding", detail: "want a body without Content-Encoding"}
+		return &problem.Problem{Status: http.StatusUnsupportedMediaType, Code: "unsupported_encoding", Detail: "want a body without Content-Encoding"}
 	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/refold-dev/refold/internal/httpapi/api"
 	"github.com/refold-dev/refold/internal/openmemory"
+	"github.com/refold-dev/refold/internal/problem"
 	"github.com/refold-dev/refold/internal/reader"
 	"github.com/refold-dev/refold/internal/writer"
 )
@@ -107,7 +108,7 @@ func (s *server) ImportMemories(ctx context.Context, r api.ImportMemoriesRequest
 	u := writer.Upload{Mode: openmemory.Overwrite, Partial: r.Params.Partial != nil && *r.Params.Partial}
 	if r.Params.Mode != nil {
 		if !r.Params.Mode.Valid() {
-			return nil, badRequest("invalid_parameter", "malformed parameter: mode: want overwrite or skip")
+			return nil, problem.BadRequest("invalid_parameter", "malformed parameter: mode: want overwrite or skip")
 		}
 		u.Mode = openmemory.Mode(*r.Params.Mode)
 	}
@@ -138,11 +139,11 @@ func (s *server) ImportMemories(ctx context.Context, r api.ImportMemoriesRequest
 func importFailed(err error) error {
 	var refused *openmemory.FileError
 	if !errors.As(err, &refused) {
-		return doubtful(err, "")
+		return problem.Doubtful(err, "")
 	}
-	p := &problem{status: http.StatusUnprocessableEntity, code: "import_refused", detail: refused.Reason, pointer: refused.Path}
+	p := &problem.Problem{Status: http.StatusUnprocessableEntity, Code: "import_refused", Detail: refused.Reason, Pointer: refused.Path}
 	if refused.Code == openmemory.TooLarge {
-		p.status, p.code = http.StatusRequestEntityTooLarge, "too_large"
+		p.Status, p.Code = http.StatusRequestEntityTooLarge, "too_large"
 	}
 	return p
 }
@@ -191,7 +192,7 @@ func (i importing) VisitImportMemoriesResponse(w http.ResponseWriter) error {
 	}
 	report, position, err := i.server.Writer.Import(i.ctx, i.caller, i.upload)
 	if err = errors.Join(err, i.file.Close()); err != nil {
-		tell(map[string]any{"problem": ofError(i.ctx, importFailed(err), i.server.Logger).body()})
+		tell(map[string]any{"problem": problem.Of(i.ctx, importFailed(err), i.server.Logger).Document()})
 		return nil
 	}
 	tell(map[string]any{"report": reportOnWire(report), "position": i.server.Sealer.SealPosition(i.caller.Tenant.ID, position)})
@@ -210,7 +211,7 @@ func receive(form *multipart.Reader) (_ *received, err error) {
 	for {
 		part, err := form.NextPart()
 		if errors.Is(err, io.EOF) {
-			return nil, invalid("/file", "is missing: want a form with a part of this name")
+			return nil, problem.Invalid("/file", "is missing: want a form with a part of this name")
 		}
 		if err != nil {
 			return nil, unreadable(err)
@@ -247,7 +248,7 @@ func (f *received) Close() error {
 func unreadable(err error) error {
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
-		return &problem{status: http.StatusRequestEntityTooLarge, code: "too_large", detail: fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit)}
+		return &problem.Problem{Status: http.StatusRequestEntityTooLarge, Code: "too_large", Detail: fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit)}
 	}
-	return badRequest("unreadable", "the body could not be read to its end")
+	return problem.BadRequest("unreadable", "the body could not be read to its end")
 }

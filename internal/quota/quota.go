@@ -1,4 +1,5 @@
-package httpapi
+// Package quota keeps, for each tenant, the allowance of requests that all edges of a process share.
+package quota
 
 import (
 	"fmt"
@@ -7,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/refold-dev/refold/internal/problem"
 	"golang.org/x/time/rate"
 )
 
@@ -20,24 +22,25 @@ type Limits struct {
 	Transfers int     // exports and imports
 }
 
-// class says against which limit of requests under way one counts.
-type class int
+// Class says against which limit of requests under way one counts.
+type Class int
 
+// The classes.
 const (
-	brief class = iota
-	listening
-	transferring
+	Brief        Class = iota // over in a moment
+	Listening                 // waits for changes
+	Transferring              // brings an export in or out
 	classCount
 )
 
 // underWay names the limit of a class, and says how high it is.
-func (l Limits) underWay(c class) (name string, quota int) {
+func (l Limits) underWay(c Class) (name string, quota int) {
 	switch c {
-	case listening:
+	case Listening:
 		return "listeners", l.Listeners
-	case transferring:
+	case Transferring:
 		return "transfers", l.Transfers
-	case brief, classCount:
+	case Brief, classCount:
 	}
 	return "in-flight", l.InFlight
 }
@@ -45,8 +48,8 @@ func (l Limits) underWay(c class) (name string, quota int) {
 // allowancesMax bounds how many tenants are remembered; those at rest are forgotten first.
 const allowancesMax = 10_000
 
-// limiter keeps an allowance for each tenant.
-type limiter struct {
+// Limiter keeps an allowance for each tenant.
+type Limiter struct {
 	Limits
 	mu      sync.Mutex
 	tenants map[string]*allowance // guarded by mu, together with what is in them
@@ -57,15 +60,16 @@ type allowance struct {
 	underWay [classCount]int
 }
 
-func newLimiter(l Limits) *limiter {
+// New returns a Limiter.
+func New(l Limits) *Limiter {
 	if l.Burst == 0 {
 		l.Burst = max(1, int(l.PerSecond))
 	}
-	return &limiter{Limits: l, tenants: map[string]*allowance{}}
+	return &Limiter{Limits: l, tenants: map[string]*allowance{}}
 }
 
-// enter takes a request in. It returns a problem (429), or the function to call when the request is over.
-func (l *limiter) enter(tenant string, c class) (leave func(), err error) {
+// Enter takes a request in. It returns a problem (429), or the function to call when the request is over.
+func (l *Limiter) Enter(tenant string, c Class) (leave func(), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.of(tenant)
@@ -97,20 +101,20 @@ func (a *allowance) take() (wait time.Duration) {
 }
 
 // window is how long it takes until a used up allowance is full again.
-func (l *limiter) window() time.Duration {
+func (l *Limiter) window() time.Duration {
 	return time.Duration(float64(l.Burst) / l.PerSecond * float64(time.Second))
 }
 
 // tooMany tells how the limit is called, what it is, and when to come again (draft-ietf-httpapi-ratelimit-headers).
-func tooMany(limit string, quota int, window, wait time.Duration) *problem {
+func tooMany(limit string, quota int, window, wait time.Duration) *problem.Problem {
 	after := strconv.FormatInt(seconds(wait), 10)
 	policy := fmt.Sprintf("%q;q=%d", limit, quota)
 	if window > 0 {
 		policy += fmt.Sprintf(";w=%d", seconds(window))
 	}
-	return &problem{
-		status: http.StatusTooManyRequests, code: "too_many_requests", detail: "the tenant's limit is used up; nothing was stored",
-		retryable: true, header: http.Header{
+	return &problem.Problem{
+		Status: http.StatusTooManyRequests, Code: "too_many_requests", Detail: "the tenant's limit is used up; nothing was stored",
+		Retryable: true, Header: http.Header{
 			"Retry-After": {after}, "Ratelimit-Policy": {policy}, "Ratelimit": {fmt.Sprintf("%q;r=0;t=%s", limit, after)},
 		},
 	}
@@ -124,7 +128,7 @@ func seconds(d time.Duration) int64 {
 	return min(int64((d+time.Second-1)/time.Second), secondsMax)
 }
 
-func (l *limiter) of(tenant string) *allowance {
+func (l *Limiter) of(tenant string) *allowance {
 	a := l.tenants[tenant]
 	if a != nil {
 		return a
@@ -141,7 +145,7 @@ func (l *limiter) of(tenant string) *allowance {
 }
 
 // forget drops those whose absence changes nothing: no request under way, and a full allowance.
-func (l *limiter) forget() {
+func (l *Limiter) forget() {
 	for tenant, a := range l.tenants {
 		if a.underWay == [classCount]int{} && (a.rate == nil || a.rate.Tokens() >= float64(l.Burst)) {
 			delete(l.tenants, tenant)
