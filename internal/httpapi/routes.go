@@ -51,8 +51,7 @@ var bodies = map[string][]string{
 
 // classes are the operations that are under way for long. They are limited apart from the others.
 var classes = map[string]quota.Class{
-	"listChanges": quota.Listening, "listTenantChanges": quota.Listening,
-	"exportMemories": quota.Transferring, "importMemories": quota.Transferring,
+	"listChanges": quota.Listening, "listTenantChanges": quota.Listening, "exportMemories": quota.Transferring, "importMemories": quota.Transferring,
 }
 
 // uploads are the operations that take a form with a file.

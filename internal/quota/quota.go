@@ -25,11 +25,11 @@ type Limits struct {
 // Class says against which limit of requests under way one counts.
 type Class int
 
-// The classes.
+// The classes. Brief is any request that is not one of the others.
 const (
-	Brief        Class = iota // over in a moment
-	Listening                 // waits for changes
-	Transferring              // brings an export in or out
+	Brief Class = iota
+	Listening
+	Transferring
 	classCount
 )
 
