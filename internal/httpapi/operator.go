@@ -156,8 +156,12 @@ func (s *server) SetTenantLimits(ctx context.Context, r api.SetTenantLimitsReque
 
 // GetStatus answers with the state of the plane.
 func (s *server) GetStatus(ctx context.Context, _ api.GetStatusRequestObject) (api.GetStatusResponseObject, error) {
-	status, err := s.Operator.StatusDocument(ctx)
-	return api.GetStatus200JSONResponse(status), err
+	document, err := s.Operator.StatusDocument(ctx)
+	if err != nil {
+		return nil, err
+	}
+	answer := api.GetStatus200JSONResponse{}
+	return answer, json.Unmarshal(document, &answer)
 }
 
 // ListReports answers with the newest reports.

@@ -313,7 +313,7 @@ type ReportList struct {
 }
 
 // Status defines model for Status.
-type Status = json.RawMessage
+type Status = map[string]json.RawMessage
 
 // StatusChange defines model for StatusChange.
 type StatusChange struct {
