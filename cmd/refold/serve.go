@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/changes"
 	"github.com/refold-dev/refold/internal/httpapi"
 	"github.com/refold-dev/refold/internal/plane"
+	"github.com/refold-dev/refold/internal/quota"
 	"github.com/refold-dev/refold/internal/reader"
 	"github.com/refold-dev/refold/internal/writer"
 	"github.com/spf13/cobra"
@@ -22,7 +25,7 @@ import (
 const drainMax = 10 * time.Second
 
 // limits bound what one tenant can take.
-var limits = httpapi.Limits{PerSecond: 2000, Burst: 4000, InFlight: 256, Listeners: 64}
+var limits = quota.New(quota.Limits{PerSecond: 2000, Burst: 4000, InFlight: 256, Listeners: 64, Transfers: 4})
 
 func (c *cli) serve() *cobra.Command {
 	var listen, cutover string
@@ -55,8 +58,15 @@ func (c *cli) serve() *cobra.Command {
 	return cmd
 }
 
+// gcPercent spends memory on fewer collections: a serving process keeps some tens of megabytes alive, and makes short-lived
+// garbage with each request. GOGC overrides it.
+const gcPercent = 400
+
 // runServe serves until ctx ends. Projectors go on until the last answer is given: readers may be waiting for them.
 func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, deployment plane.Deployment, gate gateFlags) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	p, err := plane.Open(ctx, c.config)
 	if err != nil {
 		return err

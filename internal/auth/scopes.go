@@ -9,13 +9,15 @@ const (
 	AppsWrite      = "apps:write"
 	ChangesRead    = "changes:read"
 	TenantRead     = "tenant:read"
+	BackupRead     = "backup:read"
+	BackupWrite    = "backup:write"
 	AdminRead      = "admin:read"
 	AdminWrite     = "admin:write"
 )
 
 // AllScopes lists every scope, for tokens that may do all and for metadata documents.
 func AllScopes() []string {
-	return []string{MemoriesRead, MemoriesWrite, MemoriesDelete, AppsRead, AppsWrite, ChangesRead, TenantRead, AdminRead, AdminWrite}
+	return []string{MemoriesRead, MemoriesWrite, MemoriesDelete, AppsRead, AppsWrite, ChangesRead, TenantRead, BackupRead, BackupWrite, AdminRead, AdminWrite}
 }
 
 // Open stands in the table for an operation that needs no token.
@@ -39,6 +41,8 @@ var operations = map[string]string{
 
 	"listChanges":       ChangesRead,
 	"listTenantChanges": TenantRead,
+	"exportMemories":    BackupRead,
+	"importMemories":    BackupWrite,
 
 	"getHealth":    Open,
 	"getReady":     Open,

@@ -22,6 +22,7 @@ import (
 	"github.com/refold-dev/refold/internal/httpapi"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/plane"
+	"github.com/refold-dev/refold/internal/quota"
 	"github.com/refold-dev/refold/internal/reader"
 	"github.com/refold-dev/refold/internal/testenv"
 	"github.com/refold-dev/refold/internal/user"
@@ -382,7 +383,7 @@ func TestResumeTokensAreSealed(t *testing.T) {
 // A stream ends with its token, with the server, and when nobody reads it; a tenant has so many and no more.
 func TestStreamsEnd(t *testing.T) {
 	s := newServed(t)
-	s.config.Limits = httpapi.Limits{Listeners: 2, InFlight: 1}
+	s.config.Limits = quota.New(quota.Limits{Listeners: 2, InFlight: 1})
 	edge, url := s.replica(t)
 	open := func(token string) *http.Response {
 		response, err := request(t.Context(), t, "GET", url+"/v1/changes", token, "", "Accept", "text/event-stream")

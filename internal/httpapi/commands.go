@@ -5,8 +5,8 @@ import (
 	"errors"
 
 	"github.com/google/uuid"
-
 	"github.com/refold-dev/refold/internal/httpapi/api"
+	"github.com/refold-dev/refold/internal/problem"
 	"github.com/refold-dev/refold/internal/writer"
 )
 
@@ -24,17 +24,6 @@ func (s *server) position(c writer.Caller, done writer.Done) *string {
 	return &token
 }
 
-// doubt is an error of a command together with its idempotency key, which may be one that was made up here.
-type doubt struct {
-	error
-	key string
-}
-
-func (d *doubt) Unwrap() error { return d.error }
-
-// doubtful lets the answer to a command whose outcome is not known hand out the key to repeat it by.
-func doubtful(err error, key string) error { return &doubt{err, key} }
-
 // changing runs a command on a memory that is there already.
 func (s *server) changing(ctx context.Context, givenKey, ifMatch *string, run func(writer.Caller, writer.Wish) (writer.Done, error)) (api.AcceptedJSONResponse, error) {
 	var none api.AcceptedJSONResponse
@@ -48,7 +37,7 @@ func (s *server) changing(ctx context.Context, givenKey, ifMatch *string, run fu
 	}
 	done, err := run(c, wish)
 	if err != nil {
-		return none, doubtful(err, wish.ID)
+		return none, problem.Doubtful(err, wish.ID)
 	}
 	tag := etag(done.Version)
 	return api.AcceptedJSONResponse{

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/refold-dev/refold/events/commands"
+	"github.com/refold-dev/refold/internal/problem"
 	"github.com/refold-dev/refold/internal/reader"
 )
 
@@ -15,7 +16,7 @@ func idempotencyKey(given *string) (string, error) {
 		return rand.Text(), nil
 	}
 	if commands.CheckKey(*given) != nil {
-		return "", badRequest("invalid_header", "Idempotency-Key: want 1 to 200 visible ASCII characters")
+		return "", problem.BadRequest("invalid_header", "Idempotency-Key: want 1 to 200 visible ASCII characters")
 	}
 	return *given, nil
 }
@@ -29,11 +30,11 @@ func ifVersion(given *string) (*uint64, error) {
 	}
 	tag := etagForm.FindStringSubmatch(*given)
 	if tag == nil {
-		return nil, badRequest("invalid_header", "If-Match: want one ETag as it was handed out, or *")
+		return nil, problem.BadRequest("invalid_header", "If-Match: want one ETag as it was handed out, or *")
 	}
 	version, err := strconv.ParseUint(tag[1], 10, 63)
 	if err != nil {
-		return nil, badRequest("invalid_header", "If-Match: want one ETag as it was handed out, or *")
+		return nil, problem.BadRequest("invalid_header", "If-Match: want one ETag as it was handed out, or *")
 	}
 	return &version, nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/refold-dev/refold/events/commands"
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/httpapi/api"
+	"github.com/refold-dev/refold/internal/problem"
 	"github.com/refold-dev/refold/internal/reader"
 )
 
@@ -141,7 +142,7 @@ func take[T any](into *[]T, name string, values *[]T) error {
 		return nil
 	}
 	if *into = *values; len(*into) > selectorsMax {
-		return badRequest("invalid_parameter", fmt.Sprintf("malformed parameter: %s: at most %d", name, selectorsMax))
+		return problem.BadRequest("invalid_parameter", fmt.Sprintf("malformed parameter: %s: at most %d", name, selectorsMax))
 	}
 	return nil
 }
@@ -171,7 +172,7 @@ func sortOf[S interface {
 }
 
 func malformedParameter(name string) error {
-	return badRequest("invalid_parameter", "malformed parameter: "+name)
+	return problem.BadRequest("invalid_parameter", "malformed parameter: "+name)
 }
 
 func given(flag *bool) bool { return flag != nil && *flag }

@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-
 	"github.com/refold-dev/refold/events/commands"
 	"github.com/refold-dev/refold/internal/httpapi/api"
+	"github.com/refold-dev/refold/internal/problem"
 	"github.com/refold-dev/refold/internal/writer"
 )
 
@@ -31,7 +31,7 @@ func (s *server) CreateMemory(ctx context.Context, r api.CreateMemoryRequestObje
 	}
 	done, appID, err := s.Writer.AddMemory(ctx, c, wish, m)
 	if err != nil {
-		return nil, doubtful(err, wish.ID)
+		return nil, problem.Doubtful(err, wish.ID)
 	}
 	tag, location := etag(done.Version), "/v1/memories/"+done.ID.String()
 	return api.CreateMemory201JSONResponse{

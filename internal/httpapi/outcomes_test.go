@@ -10,8 +10,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/refold-dev/refold/events/envelope"
-	"github.com/refold-dev/refold/internal/httpapi"
 	"github.com/refold-dev/refold/internal/journal"
+	"github.com/refold-dev/refold/internal/quota"
 	"github.com/refold-dev/refold/internal/reader"
 )
 
@@ -91,7 +91,7 @@ func TestBodiesOutOfBounds(t *testing.T) {
 // What one tenant takes too much of, another still gets.
 func TestLimitsAreTheTenants(t *testing.T) {
 	s := newStack(t)
-	s.config.Limits = httpapi.Limits{PerSecond: 0.001, Burst: 3, InFlight: 10}
+	s.config.Limits = quota.New(quota.Limits{PerSecond: 0.001, Burst: 3, InFlight: 10})
 	s = s.rebuilt(t)
 	noisy, quiet := s.client(t, "a", "alice"), s.client(t, "b", "alice")
 	for range 3 {

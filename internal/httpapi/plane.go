@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"github.com/refold-dev/refold/internal/httpapi/api"
+	"github.com/refold-dev/refold/internal/problem"
 )
 
 // GetHealth answers as long as the process can answer at all.
@@ -17,7 +18,7 @@ func (s *server) GetHealth(context.Context, api.GetHealthRequestObject) (api.Get
 func (s *server) GetReady(ctx context.Context, _ api.GetReadyRequestObject) (api.GetReadyResponseObject, error) {
 	if err := s.Health.Ready(ctx); err != nil {
 		s.Logger.WarnContext(ctx, "not ready", "error", err)
-		return nil, unavailable("not_ready", "the plane is not ready", "5")
+		return nil, problem.Unavailable("not_ready", "the plane is not ready", "5")
 	}
 	return api.GetReady200JSONResponse{Status: "ready"}, nil
 }

@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"github.com/refold-dev/refold/events/envelope"
-	"github.com/refold-dev/refold/internal/httpapi"
 	"github.com/refold-dev/refold/internal/journal"
+	"github.com/refold-dev/refold/internal/quota"
 	"github.com/refold-dev/refold/internal/reader"
 )
 
@@ -174,7 +174,7 @@ func TestFailuresOfCommandsAreUnknown(t *testing.T) {
 // What 429 says is when there is room again.
 func TestLimitsSayWhenToComeAgain(t *testing.T) {
 	s := newStack(t)
-	s.config.Limits = httpapi.Limits{PerSecond: 0.1, Burst: 1, InFlight: 10}
+	s.config.Limits = quota.New(quota.Limits{PerSecond: 0.1, Burst: 1, InFlight: 10})
 	alice := s.rebuilt(t).client(t, "a", "alice")
 	alice.do("GET", "/v1/memories", "").want(t, http.StatusOK)
 	a := alice.do("GET", "/v1/memories", "")

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -13,6 +12,8 @@ import (
 	"github.com/refold-dev/refold/events/jsonb"
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/httpapi/api"
+	"github.com/refold-dev/refold/internal/problem"
+	"github.com/refold-dev/refold/internal/quota"
 )
 
 // BodyBytesMax bounds the body of a request.
@@ -33,6 +34,8 @@ var operations = map[string]string{
 	"GET /v1/apps/{id}":               "getApp",
 	"GET /v1/changes":                 "listChanges",
 	"GET /v1/tenant/changes":          "listTenantChanges",
+	"GET /v1/export":                  "exportMemories",
+	"POST /v1/import":                 "importMemories",
 	"GET /healthz":                    "getHealth",
 	"GET /readyz":                     "getReady",
 	"GET /problems":                   "listProblems",
@@ -46,8 +49,13 @@ var bodies = map[string][]string{
 	"changeMemory": membersOf(api.ChangeMemory{}),
 }
 
-// feeds are the operations that are under way for long and cost little. They are limited apart from the others.
-var feeds = map[string]bool{"listChanges": true, "listTenantChanges": true}
+// classes are the operations that are under way for long. They are limited apart from the others.
+var classes = map[string]quota.Class{
+	"listChanges": quota.Listening, "listTenantChanges": quota.Listening, "exportMemories": quota.Transferring, "importMemories": quota.Transferring,
+}
+
+// uploads are the operations that take a form with a file.
+var uploads = map[string]bool{"importMemories": true}
 
 // membersOf lists the members that a request type declares.
 func membersOf(request any) []string {
@@ -88,10 +96,10 @@ func (r router) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	probe := &statusOnly{header: http.Header{}}
 	handler.ServeHTTP(probe, request)
 	if probe.status == http.StatusMethodNotAllowed {
-		(&problem{status: probe.status, code: "method_not_allowed", detail: "this path has other methods", header: http.Header{"Allow": probe.header["Allow"]}}).write(w)
+		(&problem.Problem{Status: probe.status, Code: "method_not_allowed", Detail: "this path has other methods", Header: http.Header{"Allow": probe.header["Allow"]}}).Write(w)
 		return
 	}
-	notFound().write(w)
+	problem.NotFound().Write(w)
 }
 
 // statusOnly asks the standard library's own answer to an unknown route whether only the method was wrong.
@@ -104,12 +112,34 @@ func (s *statusOnly) Header() http.Header         { return s.header }
 func (s *statusOnly) WriteHeader(status int)      { s.status = status }
 func (s *statusOnly) Write(b []byte) (int, error) { return len(b), nil }
 
-type traceKey struct{}
+type (
+	traceKey  struct{}
+	acceptKey struct{}
+)
+
+// accepts reports whether the caller names a media type among those it takes.
+func accepts(ctx context.Context, media string) bool {
+	lines, _ := ctx.Value(acceptKey{}).([]string)
+	for _, line := range lines {
+		for one := range strings.SplitSeq(line, ",") {
+			if isMedia(one, media) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func isMedia(given, media string) bool {
+	kind, _, err := mime.ParseMediaType(given)
+	return err == nil && kind == media
+}
 
 // serve decides, in this order, by the token, by its scopes, by the limits of the tenant and by the form of the body,
 // and only then lets the generated code see the request.
 func (s *server) serve(w http.ResponseWriter, r *http.Request, operation string, handler http.HandlerFunc) {
 	ctx := context.WithValue(r.Context(), traceKey{}, traceParent(r.Header.Get("Traceparent")))
+	ctx = context.WithValue(ctx, acceptKey{}, r.Header.Values("Accept"))
 	if scope, _ := auth.ScopeOf(operation); scope != auth.Open {
 		principal, err := s.authenticate(ctx, r, operation)
 		if err != nil {
@@ -117,23 +147,30 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, operation string,
 			s.fail(w, r, err)
 			return
 		}
-		leave, err := s.limiter.enter(principal.Tenant, feeds[operation])
+		leave, err := s.Limits.Enter(principal.Tenant, classes[operation])
 		if err != nil {
 			s.fail(w, r, err)
 			return
 		}
 		defer leave()
 		ctx = auth.WithPrincipal(ctx, principal)
-		ctx = context.WithValue(ctx, streamsKey{}, feeds[operation] && acceptsStream(r.Header))
 	}
 	r = r.WithContext(ctx)
 	unify(r.Header)
-	r.Body = http.MaxBytesReader(w, r.Body, BodyBytesMax)
+	bytesMax := int64(BodyBytesMax)
+	if classes[operation] == quota.Transferring {
+		w, bytesMax = patient(w, r), UploadBytesMax
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, bytesMax)
 	if members, takes := bodies[operation]; takes {
 		if err := checkBody(r, members); err != nil {
 			s.fail(w, r, err)
 			return
 		}
+	}
+	if uploads[operation] && !isMedia(r.Header.Get("Content-Type"), "multipart/form-data") {
+		s.fail(w, r, &problem.Problem{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Detail: "want Content-Type: multipart/form-data"})
+		return
 	}
 	w, finish := validated(s.settled(ctx, w, r), r)
 	handler(w, r)
@@ -154,19 +191,15 @@ func (s *server) authenticate(ctx context.Context, r *http.Request, operation st
 
 // checkBody reads the whole body, checks it strictly and puts it back for the generated decoder.
 func checkBody(r *http.Request, members []string) error {
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return &problem{status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", detail: "want Content-Type: application/json"}
+	if !isMedia(r.Header.Get("Content-Type"), "application/json") {
+		return &problem.Problem{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Detail: "want Content-Type: application/json"}
 	}
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
-		return &problem{status: http.StatusUnsupportedMediaType, code: "unsupported_encoding", detail: "want a body without Content-Encoding"}
+		return &problem.Problem{Status: http.StatusUnsupportedMediaType, Code: "unsupported_encoding", Detail: "want a body without Content-Encoding"}
 	}
 	body, err := io.ReadAll(r.Body)
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return &problem{status: http.StatusRequestEntityTooLarge, code: "too_large", detail: "the body is larger than 1 MiB"}
-	}
 	if err != nil {
-		return badRequest("unreadable", "the body could not be read to its end")
+		return unreadable(err)
 	}
 	if err := jsonb.CheckObject(body, members); err != nil {
 		return err

@@ -20,6 +20,8 @@ import (
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/changes"
 	"github.com/refold-dev/refold/internal/httpapi/api"
+	"github.com/refold-dev/refold/internal/problem"
+	"github.com/refold-dev/refold/internal/quota"
 	"github.com/refold-dev/refold/internal/reader"
 	"github.com/refold-dev/refold/internal/writer"
 )
@@ -55,7 +57,7 @@ type Config struct {
 	Sealer   *reader.Sealer
 	Changes  *changes.Feed
 	Health   Health
-	Limits   Limits
+	Limits   *quota.Limiter // shared with the other edges of the process
 	// Heartbeat is how often a stream of changes shows that it lives when there are none, and how long a listener may take
 	// to read what is sent to it before it is cut off; 0 = 15 s.
 	Heartbeat time.Duration
@@ -64,7 +66,6 @@ type Config struct {
 
 type server struct {
 	Config
-	limiter *limiter
 	// ending is over when the server begins to end: then streams do, too.
 	ending context.Context
 	end    context.CancelFunc
@@ -82,7 +83,10 @@ func newServer(c Config) *server {
 	if c.Heartbeat == 0 {
 		c.Heartbeat = heartbeatDefault
 	}
-	s := &server{Config: c, limiter: newLimiter(c.Limits)}
+	if c.Limits == nil {
+		c.Limits = quota.New(quota.Limits{})
+	}
+	s := &server{Config: c}
 	s.ending, s.end = context.WithCancel(context.Background())
 	return s
 }
@@ -126,7 +130,7 @@ func (s *server) harden(next http.Handler) http.Handler {
 			}
 			if fault != nil {
 				s.Logger.ErrorContext(r.Context(), "panic in a request", "fault", fault, "stack", string(debug.Stack()))
-				unavailable(codeUnavailable, "the plane cannot answer at the moment", "1").write(w)
+				problem.Unavailable(problem.CodeUnavailable, "the plane cannot answer at the moment", "1").Write(w)
 			}
 		}()
 		next.ServeHTTP(w, r)
@@ -135,7 +139,7 @@ func (s *server) harden(next http.Handler) http.Handler {
 
 // fail answers with a problem.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	ofError(r.Context(), err, s.Logger).write(w)
+	problem.Of(r.Context(), err, s.Logger).Write(w)
 }
 
 // malformed answers what the generated code could not bind.
@@ -146,19 +150,19 @@ func (s *server) malformed(w http.ResponseWriter, r *http.Request, err error) {
 	var wrong *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &format) && format.ParamName == "id":
-		notFound().write(w) // what is no id is as absent as any
+		problem.NotFound().Write(w) // what is no id is as absent as any
 	case errors.As(err, &format):
-		badRequest("invalid_parameter", "malformed parameter: "+format.ParamName).write(w)
+		problem.BadRequest("invalid_parameter", "malformed parameter: "+format.ParamName).Write(w)
 	case errors.As(err, &missing) && missing.ParamName == "If-Match":
-		(&problem{
-			status: http.StatusPreconditionRequired, code: "precondition_required",
-			detail: "this replaces content: want If-Match with the ETag that was read, or * to replace whatever is there",
-		}).write(w)
+		(&problem.Problem{
+			Status: http.StatusPreconditionRequired, Code: "precondition_required",
+			Detail: "this replaces content: want If-Match with the ETag that was read, or * to replace whatever is there",
+		}).Write(w)
 	case errors.As(err, &tooMany):
-		badRequest("invalid_parameter", "repeated parameter: "+tooMany.ParamName).write(w)
+		problem.BadRequest("invalid_parameter", "repeated parameter: "+tooMany.ParamName).Write(w)
 	case errors.As(err, &wrong):
-		invalid("/"+strings.ReplaceAll(wrong.Field, ".", "/"), "not a "+wrong.Type.String()).write(w)
+		problem.Invalid("/"+strings.ReplaceAll(wrong.Field, ".", "/"), "not a "+wrong.Type.String()).Write(w)
 	default:
-		invalid("", "the body does not have the form that openapi.yaml gives it").write(w)
+		problem.Invalid("", "the body does not have the form that openapi.yaml gives it").Write(w)
 	}
 }

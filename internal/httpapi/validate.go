@@ -3,6 +3,8 @@ package httpapi
 import (
 	"strings"
 	"unicode/utf8"
+
+	"github.com/refold-dev/refold/internal/problem"
 )
 
 // Bounds that openapi.yaml states and the generated code does not check.
@@ -18,7 +20,7 @@ func checkLimit(given *int) (int, error) {
 		return limitDefault, nil
 	}
 	if *given < 1 || *given > limitMax {
-		return 0, badRequest("invalid_parameter", "malformed parameter: limit: want 1 to 100")
+		return 0, problem.BadRequest("invalid_parameter", "malformed parameter: limit: want 1 to 100")
 	}
 	return *given, nil
 }
@@ -29,7 +31,7 @@ func checkText(name string, given *string, runesMax int) error {
 		return nil
 	}
 	if !utf8.ValidString(*given) || strings.ContainsRune(*given, 0) || utf8.RuneCountInString(*given) > runesMax {
-		return badRequest("invalid_parameter", "malformed parameter: "+name)
+		return problem.BadRequest("invalid_parameter", "malformed parameter: "+name)
 	}
 	return nil
 }

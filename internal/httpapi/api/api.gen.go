@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime/multipart"
 	"net/http"
 	"time"
 
@@ -91,6 +92,24 @@ func (e ListChangesParamsFrom) Valid() bool {
 	case ListChangesParamsFromBegin:
 		return true
 	case ListChangesParamsFromNow:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ImportMemoriesParamsMode.
+const (
+	ImportMemoriesParamsModeOverwrite ImportMemoriesParamsMode = "overwrite"
+	ImportMemoriesParamsModeSkip      ImportMemoriesParamsMode = "skip"
+)
+
+// Valid indicates whether the value is a known member of the ImportMemoriesParamsMode enum.
+func (e ImportMemoriesParamsMode) Valid() bool {
+	switch e {
+	case ImportMemoriesParamsModeOverwrite:
+		return true
+	case ImportMemoriesParamsModeSkip:
 		return true
 	default:
 		return false
@@ -229,6 +248,42 @@ type CreateMemory struct {
 // Health defines model for Health.
 type Health struct {
 	Status string `json:"status"`
+}
+
+// ImportCounts defines model for ImportCounts.
+type ImportCounts struct {
+	Added     int `json:"added"`
+	Changed   int `json:"changed"`
+	Read      int `json:"read"`
+	Refused   int `json:"refused"`
+	Unchanged int `json:"unchanged"`
+}
+
+// ImportRefusal defines model for ImportRefusal.
+type ImportRefusal struct {
+	Id   *string `json:"id,omitempty"`
+	Kind string  `json:"kind"`
+
+	// Path JSON pointer into memories.json.
+	Path   string `json:"path"`
+	Reason string `json:"reason"`
+}
+
+// ImportReport defines model for ImportReport.
+type ImportReport struct {
+	// Complete Every record was dealt with, be it by a refusal.
+	Complete bool `json:"complete"`
+
+	// Counts By kind of record: `user`, `app`, `category`, `memory`, `memory_category`, `status_history`, `access_control`, `jsonl_line`.
+	Counts map[string]ImportCounts `json:"counts"`
+	Mode   string                  `json:"mode"`
+
+	// Moved Memories whose id another user of the tenant has; they have one derived from both.
+	Moved int `json:"moved"`
+
+	// Refusals The first thousand.
+	Refusals *[]ImportRefusal `json:"refusals,omitempty"`
+	Refused  int              `json:"refused"`
 }
 
 // Memory defines model for Memory.
@@ -417,6 +472,51 @@ type ListChangesParams struct {
 
 // ListChangesParamsFrom defines parameters for ListChanges.
 type ListChangesParamsFrom string
+
+// ExportMemoriesParams defines parameters for ExportMemories.
+type ExportMemoriesParams struct {
+	// AppId Only memories of this app.
+	AppId *openapi_types.UUID `form:"app_id,omitempty" json:"app_id,omitempty"`
+
+	// From Created at this time or later.
+	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Created at this time or earlier.
+	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
+
+	// Prefer RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
+	// command with it is answered once the rows have it, which `Preference-Applied: wait=<seconds>` says; when they do
+	// not have it in time, it is answered all the same. With `respond-async` a command that the rows do not have yet is
+	// answered 202 instead of 200 or 201: it is stored for good, and will show.
+	Prefer *Prefer `json:"Prefer,omitempty"`
+
+	// RefoldPosition The answer is at least as new as this position, which an earlier answer gave as `Refold-Position`. A request may use that name as well.
+	RefoldPosition *RefoldPosition `json:"Refold-Min-Position,omitempty"`
+}
+
+// ImportMemoriesMultipartBody defines parameters for ImportMemories.
+type ImportMemoriesMultipartBody struct {
+	// File The zip.
+	File openapi_types.File `json:"file"`
+}
+
+// ImportMemoriesParams defines parameters for ImportMemories.
+type ImportMemoriesParams struct {
+	// Mode What becomes of memories and apps that are there.
+	Mode *ImportMemoriesParamsMode `form:"mode,omitempty" json:"mode,omitempty"`
+
+	// Partial Import the good records of a file with bad ones.
+	Partial *bool `form:"partial,omitempty" json:"partial,omitempty"`
+
+	// Prefer RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
+	// command with it is answered once the rows have it, which `Preference-Applied: wait=<seconds>` says; when they do
+	// not have it in time, it is answered all the same. With `respond-async` a command that the rows do not have yet is
+	// answered 202 instead of 200 or 201: it is stored for good, and will show.
+	Prefer *Prefer `json:"Prefer,omitempty"`
+}
+
+// ImportMemoriesParamsMode defines parameters for ImportMemories.
+type ImportMemoriesParamsMode string
 
 // ListMemoriesParams defines parameters for ListMemories.
 type ListMemoriesParams struct {
@@ -621,6 +721,9 @@ type ListTenantChangesParams struct {
 // ListTenantChangesParamsFrom defines parameters for ListTenantChanges.
 type ListTenantChangesParamsFrom string
 
+// ImportMemoriesMultipartRequestBody defines body for ImportMemories for multipart/form-data ContentType.
+type ImportMemoriesMultipartRequestBody ImportMemoriesMultipartBody
+
 // CreateMemoryJSONRequestBody defines body for CreateMemory for application/json ContentType.
 type CreateMemoryJSONRequestBody = CreateMemory
 
@@ -653,6 +756,12 @@ type ServerInterface interface {
 	// ListChanges What has changed of what the caller may read
 	// (GET /v1/changes)
 	ListChanges(w http.ResponseWriter, r *http.Request, params ListChangesParams)
+	// ExportMemories All that the caller has, as a zip
+	// (GET /v1/export)
+	ExportMemories(w http.ResponseWriter, r *http.Request, params ExportMemoriesParams)
+	// ImportMemories Bring an export in, as the caller's
+	// (POST /v1/import)
+	ImportMemories(w http.ResponseWriter, r *http.Request, params ImportMemoriesParams)
 	// ListMemories The caller's memories, newest first unless sorted otherwise
 	// (GET /v1/memories)
 	ListMemories(w http.ResponseWriter, r *http.Request, params ListMemoriesParams)
@@ -1131,6 +1240,172 @@ func (siw *ServerInterfaceWrapper) ListChanges(w http.ResponseWriter, r *http.Re
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListChanges(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ExportMemories operation middleware
+func (siw *ServerInterfaceWrapper) ExportMemories(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExportMemoriesParams
+
+	// ------------- Optional query parameter "app_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "app_id", r.URL.Query(), &params.AppId, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "app_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "app_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", r.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "from"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "from", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", r.URL.Query(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "to"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "to", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Prefer" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Prefer")]; found {
+		var Prefer Prefer
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Prefer", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Prefer", valueList[0], &Prefer, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Prefer", Err: err})
+			return
+		}
+
+		params.Prefer = &Prefer
+
+	}
+
+	// ------------- Optional header parameter "Refold-Min-Position" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Refold-Min-Position")]; found {
+		var RefoldPosition RefoldPosition
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Refold-Min-Position", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Refold-Min-Position", valueList[0], &RefoldPosition, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Refold-Min-Position", Err: err})
+			return
+		}
+
+		params.RefoldPosition = &RefoldPosition
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ExportMemories(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ImportMemories operation middleware
+func (siw *ServerInterfaceWrapper) ImportMemories(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ImportMemoriesParams
+
+	// ------------- Optional query parameter "mode" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "mode", r.URL.Query(), &params.Mode, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "mode"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "mode", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "partial" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "partial", r.URL.Query(), &params.Partial, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "partial"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "partial", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Prefer" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Prefer")]; found {
+		var Prefer Prefer
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Prefer", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Prefer", valueList[0], &Prefer, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Prefer", Err: err})
+			return
+		}
+
+		params.Prefer = &Prefer
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ImportMemories(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2307,6 +2582,8 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/apps/{id}", wrapper.GetApp)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/changes", wrapper.ListChanges)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/tenant/changes", wrapper.ListTenantChanges)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/export", wrapper.ExportMemories)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/import", wrapper.ImportMemories)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/healthz", wrapper.GetHealth)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/readyz", wrapper.GetReady)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/problems", wrapper.ListProblems)
@@ -2673,6 +2950,249 @@ type ListChangesdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListChangesdefaultApplicationProblemPlusJSONResponse) VisitListChangesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportMemoriesRequestObject struct {
+	Params ExportMemoriesParams
+}
+
+type ExportMemoriesResponseObject interface {
+	VisitExportMemoriesResponse(w http.ResponseWriter) error
+}
+
+type ExportMemories200ResponseHeaders struct {
+	RefoldAgeMs    *string
+	RefoldEdition  *string
+	RefoldPosition *string
+}
+
+type ExportMemories200ApplicationzipResponse struct {
+	Body          io.Reader
+	Headers       ExportMemories200ResponseHeaders
+	ContentLength int64
+}
+
+func (response ExportMemories200ApplicationzipResponse) VisitExportMemoriesResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/zip")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.RefoldAgeMs != nil {
+		w.Header().Set("Refold-Age-Ms", fmt.Sprint(*response.Headers.RefoldAgeMs))
+	}
+	if response.Headers.RefoldEdition != nil {
+		w.Header().Set("Refold-Edition", fmt.Sprint(*response.Headers.RefoldEdition))
+	}
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type ExportMemoriesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExportMemoriesdefaultApplicationProblemPlusJSONResponse) VisitExportMemoriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportMemoriesRequestObject struct {
+	Params ImportMemoriesParams
+	Body   *multipart.Reader
+}
+
+type ImportMemoriesResponseObject interface {
+	VisitImportMemoriesResponse(w http.ResponseWriter) error
+}
+
+type ImportMemories200ResponseHeaders struct {
+	PreferenceApplied *string
+	RefoldPosition    *string
+}
+
+type ImportMemories200JSONResponse struct {
+	Body    ImportReport
+	Headers ImportMemories200ResponseHeaders
+}
+
+func (response ImportMemories200JSONResponse) VisitImportMemoriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.PreferenceApplied != nil {
+		w.Header().Set("Preference-Applied", fmt.Sprint(*response.Headers.PreferenceApplied))
+	}
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportMemories200ApplicationxNdjsonResponse struct {
+	Body          io.Reader
+	Headers       ImportMemories200ResponseHeaders
+	ContentLength int64
+}
+
+func (response ImportMemories200ApplicationxNdjsonResponse) VisitImportMemoriesResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.PreferenceApplied != nil {
+		w.Header().Set("Preference-Applied", fmt.Sprint(*response.Headers.PreferenceApplied))
+	}
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type ImportMemories202ResponseHeaders struct {
+	PreferenceApplied *string
+	RefoldPosition    *string
+}
+
+type ImportMemories202JSONResponse struct {
+	Body    ImportReport
+	Headers ImportMemories202ResponseHeaders
+}
+
+func (response ImportMemories202JSONResponse) VisitImportMemoriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.PreferenceApplied != nil {
+		w.Header().Set("Preference-Applied", fmt.Sprint(*response.Headers.PreferenceApplied))
+	}
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportMemories202ApplicationxNdjsonResponse struct {
+	Body          io.Reader
+	Headers       ImportMemories202ResponseHeaders
+	ContentLength int64
+}
+
+func (response ImportMemories202ApplicationxNdjsonResponse) VisitImportMemoriesResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.PreferenceApplied != nil {
+		w.Header().Set("Preference-Applied", fmt.Sprint(*response.Headers.PreferenceApplied))
+	}
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
+	}
+	w.WriteHeader(202)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type ImportMemoriesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ImportMemoriesdefaultApplicationProblemPlusJSONResponse) VisitImportMemoriesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3493,6 +4013,12 @@ type StrictServerInterface interface {
 	// ListChanges What has changed of what the caller may read
 	// (GET /v1/changes)
 	ListChanges(ctx context.Context, request ListChangesRequestObject) (ListChangesResponseObject, error)
+	// ExportMemories All that the caller has, as a zip
+	// (GET /v1/export)
+	ExportMemories(ctx context.Context, request ExportMemoriesRequestObject) (ExportMemoriesResponseObject, error)
+	// ImportMemories Bring an export in, as the caller's
+	// (POST /v1/import)
+	ImportMemories(ctx context.Context, request ImportMemoriesRequestObject) (ImportMemoriesResponseObject, error)
 	// ListMemories The caller's memories, newest first unless sorted otherwise
 	// (GET /v1/memories)
 	ListMemories(ctx context.Context, request ListMemoriesRequestObject) (ListMemoriesResponseObject, error)
@@ -3758,6 +4284,65 @@ func (sh *strictHandler) ListChanges(w http.ResponseWriter, r *http.Request, par
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ListChangesResponseObject); ok {
 		if err := validResponse.VisitListChangesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ExportMemories operation middleware
+func (sh *strictHandler) ExportMemories(w http.ResponseWriter, r *http.Request, params ExportMemoriesParams) {
+	var request ExportMemoriesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportMemories(ctx, request.(ExportMemoriesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportMemories")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ExportMemoriesResponseObject); ok {
+		if err := validResponse.VisitExportMemoriesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ImportMemories operation middleware
+func (sh *strictHandler) ImportMemories(w http.ResponseWriter, r *http.Request, params ImportMemoriesParams) {
+	var request ImportMemoriesRequestObject
+
+	request.Params = params
+
+	if reader, err := r.MultipartReader(); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode multipart body: %w", err))
+		return
+	} else {
+		request.Body = reader
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ImportMemories(ctx, request.(ImportMemoriesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ImportMemories")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ImportMemoriesResponseObject); ok {
+		if err := validResponse.VisitImportMemoriesResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

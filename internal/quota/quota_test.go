@@ -1,4 +1,4 @@
-package httpapi
+package quota
 
 import (
 	"strconv"
@@ -6,30 +6,30 @@ import (
 )
 
 func TestInFlightIsGivenBack(t *testing.T) {
-	l := newLimiter(Limits{InFlight: 2})
-	first, err := l.enter("a", false)
+	l := New(Limits{InFlight: 2})
+	first, err := l.Enter("a", Brief)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.enter("a", false); err != nil {
+	if _, err := l.Enter("a", Brief); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.enter("a", false); err == nil {
+	if _, err := l.Enter("a", Brief); err == nil {
 		t.Error("a third request was let in")
 	}
-	if _, err := l.enter("b", false); err != nil {
+	if _, err := l.Enter("b", Brief); err != nil {
 		t.Errorf("another tenant was kept out: %v", err)
 	}
 	first()
-	if _, err := l.enter("a", false); err != nil {
+	if _, err := l.Enter("a", Brief); err != nil {
 		t.Errorf("after one has left: %v", err)
 	}
 }
 
 func TestAllowancesAreForgotten(t *testing.T) {
-	l := newLimiter(Limits{PerSecond: 1e9, InFlight: 1})
+	l := New(Limits{PerSecond: 1e9, InFlight: 1})
 	for i := range 3 * allowancesMax {
-		leave, err := l.enter(strconv.Itoa(i), i%2 == 0)
+		leave, err := l.Enter(strconv.Itoa(i), Class(i%int(classCount)))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package httpapi
+package problem
 
 import (
 	"fmt"
@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/refold-dev/refold/events/jsonb"
 	"github.com/refold-dev/refold/internal/command"
 )
 
@@ -43,20 +42,20 @@ func codesOf(t *testing.T, dirs ...string) map[string]bool {
 			ast.Inspect(file, func(n ast.Node) bool {
 				switch n := n.(type) {
 				case *ast.CallExpr:
-					if f, ok := n.Fun.(*ast.Ident); ok && (f.Name == "badRequest" || f.Name == "unavailable") {
+					if name := lastName(n.Fun); name == "BadRequest" || name == "Unavailable" {
 						take(n.Args[0])
 					}
 				case *ast.CompositeLit:
-					if of, ok := n.Type.(*ast.Ident); ok && of.Name == "problem" {
+					if lastName(n.Type) == "Problem" {
 						for _, member := range n.Elts {
-							if pair, ok := member.(*ast.KeyValueExpr); ok && fmt.Sprint(pair.Key) == "code" {
+							if pair, ok := member.(*ast.KeyValueExpr); ok && fmt.Sprint(pair.Key) == "Code" {
 								take(pair.Value)
 							}
 						}
 					}
 				case *ast.ValueSpec:
 					of, ok := n.Type.(*ast.Ident)
-					if ok && of.Name == "Code" || strings.HasPrefix(n.Names[0].Name, "code") {
+					if ok && of.Name == "Code" || strings.HasPrefix(strings.ToLower(n.Names[0].Name), "code") {
 						for _, value := range n.Values {
 							take(value)
 						}
@@ -69,47 +68,44 @@ func codesOf(t *testing.T, dirs ...string) map[string]bool {
 	return codes
 }
 
+// lastName is the name of an expression without its package.
+func lastName(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.Ident:
+		return e.Name
+	case *ast.SelectorExpr:
+		return e.Sel.Name
+	}
+	return ""
+}
+
 func TestEveryProblemIsExplained(t *testing.T) {
-	used := codesOf(t, ".", "../command", "../auth")
-	if len(used) < 20 || !used["sealed"] || !used["not_found"] || !used[codeUnknown] {
+	used := codesOf(t, ".", "../httpapi", "../quota", "../command", "../auth")
+	if len(used) < 20 || !used["sealed"] || !used["not_found"] || !used[CodeUnknown] {
 		t.Fatalf("found only %v: the test looks in the wrong place", used)
 	}
 	used["unauthorized"] = true // what no token is called
 	for code := range used {
-		m, ok := meanings[code]
+		m, ok := Meanings[code]
 		if !ok {
-			t.Errorf("problem %q is used and not explained in problems.go", code)
+			t.Errorf("problem %q is used and not explained in meanings.go", code)
 			continue
 		}
-		if m.meaning == "" || m.remedy == "" || http.StatusText(m.status) == "" {
+		if m.Meaning == "" || m.Remedy == "" || http.StatusText(m.Status) == "" {
 			t.Errorf("problem %q: %+v", code, m)
 		}
 	}
-	for code := range meanings {
+	for code := range Meanings {
 		if !used[code] {
 			t.Errorf("problem %q is explained and used nowhere", code)
 		}
 	}
 	for code, status := range refusalStatus {
-		if m := meanings[string(code)]; m.status != status {
-			t.Errorf("refusal %s answers %d and is explained as %d", code, status, m.status)
+		if m := Meanings[string(code)]; m.Status != status {
+			t.Errorf("refusal %s answers %d and is explained as %d", code, status, m.Status)
 		}
 	}
-	if m := meanings[string(command.NotFound)]; m.status != notFound().status {
-		t.Errorf("not_found is explained as %d", m.status)
-	}
-}
-
-// What openapi.yaml says about limits is what holds.
-func TestLimitsAreDocumented(t *testing.T) {
-	document := strings.Join(strings.Fields(string(openAPI)), " ")
-	for _, limit := range []string{
-		fmt.Sprintf("a body has at most %d bytes", BodyBytesMax), fmt.Sprintf("nested at most %d deep", jsonb.DepthMax),
-		fmt.Sprintf("headers have at most %d bytes", headerBytesMax), fmt.Sprintf("a page has at most %d items", limitMax),
-		"a question waits at most 30 s",
-	} {
-		if !strings.Contains(document, limit) {
-			t.Errorf("openapi.yaml does not say %q", limit)
-		}
+	if m := Meanings[string(command.NotFound)]; m.Status != NotFound().Status {
+		t.Errorf("not_found is explained as %d", m.Status)
 	}
 }

@@ -1,4 +1,5 @@
-package httpapi
+// Package quota keeps, for each tenant, the allowance of requests that all edges of a process share.
+package quota
 
 import (
 	"fmt"
@@ -7,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/refold-dev/refold/internal/problem"
 	"golang.org/x/time/rate"
 )
 
@@ -16,52 +18,72 @@ type Limits struct {
 	PerSecond float64 // requests, over time
 	Burst     int     // requests at once after a quiet time; 0 = PerSecond
 	InFlight  int     // requests at any moment, but for
-	Listeners int     // those that listen for changes
+	Listeners int     // those that listen for changes, and
+	Transfers int     // exports and imports
+}
+
+// Class says against which limit of requests under way one counts.
+type Class int
+
+// The classes. Brief is any request that is not one of the others.
+const (
+	Brief Class = iota
+	Listening
+	Transferring
+	classCount
+)
+
+// underWay names the limit of a class, and says how high it is.
+func (l Limits) underWay(c Class) (name string, quota int) {
+	switch c {
+	case Listening:
+		return "listeners", l.Listeners
+	case Transferring:
+		return "transfers", l.Transfers
+	case Brief, classCount:
+	}
+	return "in-flight", l.InFlight
 }
 
 // allowancesMax bounds how many tenants are remembered; those at rest are forgotten first.
 const allowancesMax = 10_000
 
-// limiter keeps an allowance for each tenant.
-type limiter struct {
+// Limiter keeps an allowance for each tenant.
+type Limiter struct {
 	Limits
 	mu      sync.Mutex
 	tenants map[string]*allowance // guarded by mu, together with what is in them
 }
 
 type allowance struct {
-	rate      *rate.Limiter // nil = unlimited
-	inFlight  int
-	listeners int
+	rate     *rate.Limiter // nil = unlimited
+	underWay [classCount]int
 }
 
-func newLimiter(l Limits) *limiter {
+// New returns a Limiter.
+func New(l Limits) *Limiter {
 	if l.Burst == 0 {
 		l.Burst = max(1, int(l.PerSecond))
 	}
-	return &limiter{Limits: l, tenants: map[string]*allowance{}}
+	return &Limiter{Limits: l, tenants: map[string]*allowance{}}
 }
 
-// enter takes a request in. It returns a problem (429), or the function to call when the request is over.
-func (l *limiter) enter(tenant string, listens bool) (leave func(), err error) {
+// Enter takes a request in. It returns a problem (429), or the function to call when the request is over.
+func (l *Limiter) Enter(tenant string, c Class) (leave func(), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.of(tenant)
-	name, quota, taken := "in-flight", l.InFlight, &a.inFlight
-	if listens {
-		name, quota, taken = "listeners", l.Listeners, &a.listeners
-	}
-	if quota > 0 && *taken >= quota {
+	if name, quota := l.underWay(c); quota > 0 && a.underWay[c] >= quota {
 		return nil, tooMany(name, quota, 0, time.Second) // nobody knows when one of them ends
 	}
 	if wait := a.take(); wait > 0 {
 		return nil, tooMany("requests", l.Burst, l.window(), wait)
 	}
-	*taken++
+	a.underWay[c]++
 	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		*taken--
+		a.underWay[c]--
 	}, nil
 }
 
@@ -79,20 +101,20 @@ func (a *allowance) take() (wait time.Duration) {
 }
 
 // window is how long it takes until a used up allowance is full again.
-func (l *limiter) window() time.Duration {
+func (l *Limiter) window() time.Duration {
 	return time.Duration(float64(l.Burst) / l.PerSecond * float64(time.Second))
 }
 
 // tooMany tells how the limit is called, what it is, and when to come again (draft-ietf-httpapi-ratelimit-headers).
-func tooMany(limit string, quota int, window, wait time.Duration) *problem {
+func tooMany(limit string, quota int, window, wait time.Duration) *problem.Problem {
 	after := strconv.FormatInt(seconds(wait), 10)
 	policy := fmt.Sprintf("%q;q=%d", limit, quota)
 	if window > 0 {
 		policy += fmt.Sprintf(";w=%d", seconds(window))
 	}
-	return &problem{
-		status: http.StatusTooManyRequests, code: "too_many_requests", detail: "the tenant's limit is used up; nothing was stored",
-		retryable: true, header: http.Header{
+	return &problem.Problem{
+		Status: http.StatusTooManyRequests, Code: "too_many_requests", Detail: "the tenant's limit is used up; nothing was stored",
+		Retryable: true, Header: http.Header{
 			"Retry-After": {after}, "Ratelimit-Policy": {policy}, "Ratelimit": {fmt.Sprintf("%q;r=0;t=%s", limit, after)},
 		},
 	}
@@ -106,7 +128,7 @@ func seconds(d time.Duration) int64 {
 	return min(int64((d+time.Second-1)/time.Second), secondsMax)
 }
 
-func (l *limiter) of(tenant string) *allowance {
+func (l *Limiter) of(tenant string) *allowance {
 	a := l.tenants[tenant]
 	if a != nil {
 		return a
@@ -123,9 +145,9 @@ func (l *limiter) of(tenant string) *allowance {
 }
 
 // forget drops those whose absence changes nothing: no request under way, and a full allowance.
-func (l *limiter) forget() {
+func (l *Limiter) forget() {
 	for tenant, a := range l.tenants {
-		if a.inFlight+a.listeners == 0 && (a.rate == nil || a.rate.Tokens() >= float64(l.Burst)) {
+		if a.underWay == [classCount]int{} && (a.rate == nil || a.rate.Tokens() >= float64(l.Burst)) {
 			delete(l.tenants, tenant)
 		}
 	}
