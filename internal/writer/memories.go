@@ -71,11 +71,11 @@ func (w *Writer) prepare(ctx context.Context, shard journal.Shard, c Caller, m c
 
 // isPaused asks the rows: an app that is not there yet takes memories.
 func (w *Writer) isPaused(ctx context.Context, c Caller, id uuid.UUID) (bool, error) {
-	app, _, err := w.reader.App(ctx, c.Reads(), reader.Freshness{}, id)
+	active, err := w.reader.IsActive(ctx, c.Reads(), id)
 	if errors.Is(err, reader.ErrNotFound) {
 		return false, nil
 	}
-	return err == nil && !app.IsActive, err
+	return err == nil && !active, err
 }
 
 // ChangeMemory changes content, metadata or categories of a memory. It fails with *commands.InvalidError, too.
