@@ -14,6 +14,7 @@ import (
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/httpapi/api"
 	"github.com/refold-dev/refold/internal/problem"
+	"github.com/refold-dev/refold/internal/writer"
 )
 
 // BodyBytesMax bounds the body of a request.
@@ -110,7 +111,7 @@ type traceKey struct{}
 // serve decides, in this order, by the token, by its scopes, by the limits of the tenant and by the form of the body,
 // and only then lets the generated code see the request.
 func (s *server) serve(w http.ResponseWriter, r *http.Request, operation string, handler http.HandlerFunc) {
-	ctx := context.WithValue(r.Context(), traceKey{}, traceParent(r.Header.Get("Traceparent")))
+	ctx := context.WithValue(r.Context(), traceKey{}, writer.TraceParent(r.Header.Get("Traceparent")))
 	if scope, _ := auth.ScopeOf(operation); scope != auth.Open {
 		principal, err := s.authenticate(ctx, r, operation)
 		if err != nil {
