@@ -1,14 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/changes"
+	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/httpapi"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/quota"
@@ -21,11 +25,27 @@ import (
 // drainMax bounds how long requests under way may take at the end.
 const drainMax = 10 * time.Second
 
-// limits bound what one tenant can take.
-var limits = quota.New(quota.Limits{PerSecond: 2000, Burst: 4000, InFlight: 256, Listeners: 64})
+// limits bound what a tenant can take that has no limits of its own.
+var limits = quota.Limits{PerSecond: 2000, Burst: 4000, InFlight: 256, Listeners: 64, Transfers: 4}
+
+// limitsOf puts the plane's limits where a tenant has none of its own.
+func limitsOf(own directory.Limits) quota.Limits {
+	l := limits
+	if own.PerSecond > 0 {
+		l.PerSecond, l.Burst = float64(own.PerSecond), own.PerSecond
+	}
+	l.Burst = cmp.Or(own.Burst, l.Burst)
+	l.InFlight = cmp.Or(own.InFlight, l.InFlight)
+	return l
+}
+
+// quotas are what all edges of a process take from.
+func quotas(p *plane.Plane) *quota.Limiter {
+	return quota.Each(func(tenant string) quota.Limits { return limitsOf(p.Directory.LimitsOf(tenant)) })
+}
 
 func (c *cli) serve() *cobra.Command {
-	var listen, cutover string
+	var listen, cutover, issuers string
 	var drain time.Duration
 	deployment := plane.Deployment{}
 	var gate gateFlags
@@ -42,6 +62,7 @@ func (c *cli) serve() *cobra.Command {
 	gate.add(f)
 	producers.add(f, &c.config.NATSListen)
 	f.StringVar(&listen, "listen", env("REFOLD_LISTEN", "127.0.0.1:8080"), "address of the HTTP edge (REFOLD_LISTEN)")
+	f.StringVar(&issuers, "issuers", env("REFOLD_ISSUERS", ""), "file that says whose tokens are believed, beside the plane's own; see `refold help issuers` (REFOLD_ISSUERS)")
 	f.StringVar(&cutover, "cutover", env("REFOLD_CUTOVER", "auto"), "auto or manual: who makes a new shape live (REFOLD_CUTOVER)")
 	f.IntVar(&deployment.Replicas, "cutover-replicas", max(envInt("REFOLD_CUTOVER_REPLICAS"), 1), "processes of this version that must be ready before the cutover (REFOLD_CUTOVER_REPLICAS)")
 	f.IntVar(&c.config.ScrubRate, "scrub-rate", envInt("REFOLD_SCRUB_RATE"),
@@ -52,13 +73,27 @@ func (c *cli) serve() *cobra.Command {
 			return usageError{fmt.Errorf("cutover %q: use auto or manual", cutover)}
 		}
 		deployment.Auto = cutover == "auto"
-		return c.runServe(cmd.Context(), listen, drain, deployment, gate, producers)
+		var trusted []auth.Issuer
+		if issuers != "" {
+			var err error
+			if trusted, err = auth.LoadIssuers(issuers); err != nil {
+				return usageError{err}
+			}
+		}
+		return c.runServe(cmd.Context(), listen, drain, deployment, gate, trusted, producers)
 	}
 	return cmd
 }
 
+// gcPercent spends memory on fewer collections: a serving process keeps some tens of megabytes alive, and makes short-lived
+// garbage with each request. GOGC overrides it.
+const gcPercent = 400
+
 // runServe serves until ctx ends. Projectors go on until the last answer is given: readers may be waiting for them.
-func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, deployment plane.Deployment, gate gateFlags, producers producerFlags) error {
+func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, deployment plane.Deployment, gate gateFlags, issuers []auth.Issuer, producers producerFlags) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	p, err := plane.Open(ctx, c.config)
 	if err != nil {
 		return err
@@ -68,7 +103,7 @@ func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, 
 			return errors.Join(err, p.Close())
 		}
 	}
-	parts, err := edgeParts(p)
+	parts, err := edgeParts(p, issuers...)
 	if err != nil {
 		return errors.Join(err, p.Close())
 	}
@@ -96,12 +131,12 @@ func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, 
 }
 
 // edgeParts are what the edges of a plane stand on.
-func edgeParts(p *plane.Plane) (parts httpapi.Config, err error) {
+func edgeParts(p *plane.Plane, issuers ...auth.Issuer) (parts httpapi.Config, err error) {
 	key, err := auth.LocalKey(p.DataDir)
 	if err != nil {
 		return parts, err
 	}
-	verifier, err := auth.NewVerifier(auth.Config{Issuers: []auth.Issuer{key.Issuer()}})
+	verifier, err := auth.NewVerifier(auth.Config{Issuers: append(issuers, key.Issuer())})
 	if err != nil {
 		return parts, err
 	}
@@ -115,8 +150,8 @@ func edgeParts(p *plane.Plane) (parts httpapi.Config, err error) {
 	}
 	rows := reader.New(p.Live, p.DB)
 	return httpapi.Config{
-		Verifier: verifier, Writer: writer.New(p.Directory, p.Journal.Shard, rows), Reader: rows, Changes: changes.New(p.Journal.Shard, rows),
-		Sealer: sealer, Health: p, Limits: limits, Logger: p.Logger,
+		Verifier: verifier, Writer: writer.New(p.Directory, p.Shard, rows), Reader: rows, Changes: changes.New(p.Journal.Shard, rows),
+		Sealer: sealer, Health: p, Operator: p, Limits: quotas(p), Logger: p.Logger,
 	}, nil
 }
 

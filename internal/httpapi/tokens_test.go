@@ -26,6 +26,8 @@ var routes = []struct{ method, path, scope string }{
 	{"GET", "/v1/apps/{id}", auth.AppsRead},
 	{"GET", "/v1/changes", auth.ChangesRead},
 	{"GET", "/v1/tenant/changes", auth.TenantRead},
+	{"GET", "/v1/export", auth.BackupRead},
+	{"POST", "/v1/import", auth.BackupWrite},
 }
 
 func bodyOf(method, path string) string {

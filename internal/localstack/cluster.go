@@ -29,6 +29,7 @@ type cluster struct {
 
 func (c cluster) dataDir() string      { return filepath.Join(c.dir, "data") }
 func (c cluster) passwordFile() string { return filepath.Join(c.dir, "password") }
+func (c cluster) socketDir() string    { return filepath.Join(c.dir, "socket") }
 func (c cluster) portFile() string     { return filepath.Join(c.dir, "port") }
 
 // openCluster makes the folder, finds the programs for what is in it and the user to run them as.
@@ -59,6 +60,21 @@ func openCluster(ctx context.Context, dir string, options PostgresOptions) (clus
 		return cluster{}, c.explain(major, err)
 	}
 	return c, nil
+}
+
+// socketPathMax is what every kernel takes as the path of a Unix socket (104 bytes on macOS, with the closing zero).
+const socketPathMax = 103
+
+// ensureSockets makes the folder of the Unix socket and returns it; "" when its path is too long for one.
+func (c cluster) ensureSockets() (string, error) {
+	dir := c.socketDir()
+	if len(filepath.Join(dir, ".s.PGSQL.65535")) > socketPathMax || strings.ContainsAny(dir, `,"`) { // it stands in a list
+		return "", nil
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	return dir, giveTo(dir, c.credential)
 }
 
 // majorOf is the version that made a data directory, 0 when there is none.

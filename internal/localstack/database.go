@@ -26,6 +26,19 @@ func (r remote) Source() string      { return r.source }
 func (remote) Done() <-chan struct{} { return nil }
 func (remote) Stop() error           { return nil }
 
+// local is the private cluster of the stack, as processes of this machine reach it.
+type local struct{ *Postgres }
+
+func (l local) URL() string { return l.SocketURL() }
+
+func startLocal(ctx context.Context, dir string, options PostgresOptions) (database, error) {
+	p, err := StartPostgres(ctx, dir, options)
+	if err != nil {
+		return nil, err
+	}
+	return local{p}, nil
+}
+
 // postgresURL is the explicit choice, from the flag before the environment.
 func (c Config) postgresURL() (url, source string) {
 	if c.PostgresURL != "" {
@@ -42,30 +55,30 @@ func startDatabase(ctx context.Context, config Config) (database, error) {
 	dir := filepath.Join(config.DataDir, "postgres")
 	logFile := filepath.Join(config.DataDir, "log", "postgres.log")
 	if hasFile(dockerMarker(dir)) {
-		return orError(startContainer(ctx, dir, logFile))
+		return startDocker(ctx, dir, logFile)
 	}
 	options := PostgresOptions{SearchDirs: config.PostgresSearchDirs, LogFile: logFile, Logger: config.Logger}
 	if hasFile(filepath.Join(dir, "data", "PG_VERSION")) {
-		return orError(StartPostgres(ctx, dir, options))
+		return startLocal(ctx, dir, options)
 	}
 	_, missing := FindBinaries(ctx, options.SearchDirs, 0)
 	if missing == nil {
 		config.Logger.Info("making a private PostgreSQL cluster", "dir", dir)
-		return orError(StartPostgres(ctx, dir, options))
+		return startLocal(ctx, dir, options)
 	}
 	if err := dockerAnswers(ctx); err != nil {
 		return nil, fmt.Errorf("%w; %w\n%s", missing, err, installAdvice)
 	}
 	config.Logger.Info("running PostgreSQL in Docker", "image", DockerImage)
-	return orError(startContainer(ctx, dir, logFile))
+	return startDocker(ctx, dir, logFile)
 }
 
-// orError keeps a nil pointer from becoming a non-nil interface.
-func orError[D database](d D, err error) (database, error) {
+func startDocker(ctx context.Context, dir, logFile string) (database, error) {
+	c, err := startContainer(ctx, dir, logFile)
 	if err != nil {
-		return nil, err
+		return nil, err // and not a nil pointer in an interface that is not nil
 	}
-	return d, nil
+	return c, nil
 }
 
 func hasFile(path string) bool {

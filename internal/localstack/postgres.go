@@ -28,6 +28,7 @@ type Postgres struct {
 	cluster  cluster
 	options  PostgresOptions
 	password string
+	sockets  string // folder of its Unix socket; "" = none
 
 	mu    sync.Mutex // guards what a restart replaces
 	port  int
@@ -80,6 +81,9 @@ func openPostgres(ctx context.Context, dir string, options PostgresOptions) (*Po
 	}
 	if err = c.ensure(ctx, options); err == nil {
 		p.password, err = c.password()
+	}
+	if err == nil {
+		p.sockets, err = c.ensureSockets()
 	}
 	if err != nil {
 		p.unlock()
@@ -142,6 +146,21 @@ func (p *Postgres) urlOf(database string) string {
 	address := url.URL{
 		Scheme: "postgres", User: url.UserPassword(Superuser, p.password),
 		Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(p.port)), Path: database, RawQuery: "sslmode=disable",
+	}
+	return address.String()
+}
+
+// SocketURL is URL by way of a Unix socket, which costs about half of what loopback does; it is URL where the path of the
+// cluster is too long for one.
+func (p *Postgres) SocketURL() string {
+	if p.sockets == "" {
+		return p.URL()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	address := url.URL{
+		Scheme: "postgres", User: url.UserPassword(Superuser, p.password), Path: Database,
+		RawQuery: url.Values{"host": {p.sockets}, "port": {strconv.Itoa(p.port)}, "sslmode": {"disable"}}.Encode(),
 	}
 	return address.String()
 }

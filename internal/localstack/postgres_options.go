@@ -39,9 +39,7 @@ var durableSettings = map[string]string{
 	"cluster_name":       "refold",
 	"logging_collector":  "off", // our log file is the server's standard error
 	"log_destination":    "stderr",
-	// No Unix socket: its path may have about 100 bytes only, and loopback with a password serves psql as well.
-	"unix_socket_directories": "",
-	"listen_addresses":        "127.0.0.1",
+	"listen_addresses":   "127.0.0.1",
 }
 
 var fastSettings = map[string]string{
@@ -53,13 +51,14 @@ var fastSettings = map[string]string{
 }
 
 // arguments of the postgres program.
-func (o PostgresOptions) arguments(dataDir string, port int) []string {
+func (o PostgresOptions) arguments(dataDir, sockets string, port int) []string {
 	settings := maps.Clone(durableSettings)
 	if o.Fast {
 		maps.Copy(settings, fastSettings)
 	}
 	maps.Copy(settings, o.Settings)
 	settings["port"] = strconv.Itoa(port)
+	settings["unix_socket_directories"] = sockets
 	arguments := []string{"-D", dataDir}
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		arguments = append(arguments, "-c", name+"="+settings[name])

@@ -51,7 +51,7 @@ func (p *Postgres) startOnce(ctx context.Context, port int) error {
 	if err != nil {
 		return err
 	}
-	cmd := p.cluster.command(p.cluster.dataDir(), "postgres", p.options.arguments(p.cluster.dataDir(), port)...)
+	cmd := p.cluster.command(p.cluster.dataDir(), "postgres", p.options.arguments(p.cluster.dataDir(), p.sockets, port)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	deathSignal := syscall.SIGINT // fast shutdown
 	if p.options.Fast {

@@ -412,3 +412,21 @@ func request(t *testing.T, conn *nats.Conn, subject string, into any) {
 	check(t, err)
 	check(t, json.Unmarshal(answer.Data, into))
 }
+
+// TestSuspendedTenant: whose tenant is suspended is told so, and whose is removed finds nothing.
+func TestSuspendedTenant(t *testing.T) {
+	s := serving(t)
+	ann := s.producer(t, "a", "ann")
+	wantAccepted(t, ann.do("first", commands.AddMemory{Content: "c"}))
+	_, err := s.plane.SuspendTenant(t.Context(), "a", "test")
+	check(t, err)
+	wantProblem(t, ann.do("k", commands.AddMemory{Content: "c"}), "tenant_suspended", 403)
+	wantProblem(t, ann.batch(commands.Wish{Key: "k", Command: commands.AddMemory{Content: "c"}}).Results[0], "tenant_suspended", 403)
+	wantAccepted(t, s.producer(t, "b", "ann").do("k", commands.AddMemory{Content: "c"}))
+	_, err = s.plane.ResumeTenant(t.Context(), "a", "test")
+	check(t, err)
+	wantAccepted(t, ann.do("k", commands.AddMemory{Content: "c"}))
+	_, err = s.plane.RemoveTenant(t.Context(), "a", "test")
+	check(t, err)
+	wantProblem(t, ann.do("k2", commands.AddMemory{Content: "c"}), "not_found", 404)
+}

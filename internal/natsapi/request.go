@@ -11,6 +11,7 @@ import (
 	"github.com/refold-dev/refold/events/commands"
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/problem"
+	"github.com/refold-dev/refold/internal/quota"
 	"github.com/refold-dev/refold/internal/writer"
 )
 
@@ -75,7 +76,7 @@ func (e *edge) open(ctx context.Context, r micro.Request) (*request, error) {
 	if !strings.HasPrefix(r.Reply(), commands.InboxPrefix(principal.Tenant, principal.Subject)+".") {
 		return nil, errors.New("the reply does not go to the inbox of the user")
 	}
-	if q.leave, err = e.Limits.Enter(principal.Tenant, false); err != nil {
+	if q.leave, err = e.Limits.Enter(principal.Tenant, quota.Brief); err != nil {
 		return q, err
 	}
 	q.caller, err = e.Writer.Caller(ctx, principal)

@@ -96,7 +96,7 @@ func (s *stack) journal(number int) journal.Shard {
 	if before := s.shard.Load(); before != nil {
 		return *before
 	}
-	return s.plane.Journal.Shard(number)
+	return s.plane.Shard(number)
 }
 
 // serve lets one process answer, until the function it returns is called.
