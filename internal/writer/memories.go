@@ -3,6 +3,7 @@ package writer
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/google/uuid"
 
@@ -134,4 +135,24 @@ func (w *Writer) onMemory(ctx context.Context, c Caller, wish Wish, id uuid.UUID
 	}
 	outcome, err := command.Execute(ctx, shard, request, memory.Evolve, memory.Decide, cmd)
 	return done(id, outcome, position), err
+}
+
+// Do carries out any command that callers may wish. It fails as the methods above do.
+func (w *Writer) Do(ctx context.Context, c Caller, wish Wish, cmd commands.Command) (Done, error) {
+	switch cmd := cmd.(type) {
+	case commands.AddMemory:
+		done, _, err := w.AddMemory(ctx, c, wish, cmd)
+		return done, err
+	case commands.ChangeMemory:
+		return w.ChangeMemory(ctx, c, wish, cmd)
+	case commands.ArchiveMemory:
+		return w.ArchiveMemory(ctx, c, wish, cmd.ID)
+	case commands.PauseMemory:
+		return w.PauseMemory(ctx, c, wish, cmd.ID)
+	case commands.ActivateMemory:
+		return w.ActivateMemory(ctx, c, wish, cmd.ID)
+	case commands.DeleteMemory:
+		return w.DeleteMemory(ctx, c, wish, cmd.ID)
+	}
+	return Done{}, fmt.Errorf("nobody carries out the command %T", cmd)
 }
