@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"runtime/debug"
 	"time"
@@ -50,16 +49,18 @@ func (c *cli) serve() *cobra.Command {
 	var drain time.Duration
 	deployment := plane.Deployment{}
 	var gate gateFlags
+	var producers producerFlags
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Run the plane: stores, projectors and HTTP, until interrupted", Args: exactly(0),
 		Long: "Run the plane: stores, projectors and HTTP, until interrupted.\n\n" +
 			"When the live edition is of another shape, because another version of refold made it, this process is not ready\n" +
 			"until it has an edition of its own. With --cutover auto it builds and verifies one, and cuts over once\n" +
 			"--cutover-replicas such processes are ready; a version that was live before only stands by (see\n" +
-			"`refold edition cutover` and `rollback`). With --cutover manual it waits for `refold edition build` and `verify`.",
+			"`refold edition cutover` and `rollback`). With --cutover manual it waits for `refold edition build` and `verify`." + producersHelp,
 	}
 	f := cmd.Flags()
 	gate.add(f)
+	producers.add(f, &c.config.NATSListen)
 	f.StringVar(&listen, "listen", env("REFOLD_LISTEN", "127.0.0.1:8080"), "address of the HTTP edge (REFOLD_LISTEN)")
 	f.StringVar(&issuers, "issuers", env("REFOLD_ISSUERS", ""), "file that says whose tokens are believed, beside the plane's own; see `refold help issuers` (REFOLD_ISSUERS)")
 	f.StringVar(&cutover, "cutover", env("REFOLD_CUTOVER", "auto"), "auto or manual: who makes a new shape live (REFOLD_CUTOVER)")
@@ -79,7 +80,7 @@ func (c *cli) serve() *cobra.Command {
 				return usageError{err}
 			}
 		}
-		return c.runServe(cmd.Context(), listen, drain, deployment, gate, trusted)
+		return c.runServe(cmd.Context(), listen, drain, deployment, gate, trusted, producers)
 	}
 	return cmd
 }
@@ -89,7 +90,7 @@ func (c *cli) serve() *cobra.Command {
 const gcPercent = 400
 
 // runServe serves until ctx ends. Projectors go on until the last answer is given: readers may be waiting for them.
-func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, deployment plane.Deployment, gate gateFlags, issuers []auth.Issuer) error {
+func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, deployment plane.Deployment, gate gateFlags, issuers []auth.Issuer, producers producerFlags) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
@@ -102,6 +103,14 @@ func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, 
 			return errors.Join(err, p.Close())
 		}
 	}
+	parts, err := edgeParts(p, issuers...)
+	if err != nil {
+		return errors.Join(err, p.Close())
+	}
+	edge, err := producers.edge(p, parts)
+	if err != nil {
+		return errors.Join(err, p.Close())
+	}
 	bar := c.progress()
 	defer bar.end()
 	deployment.Progress = bar.build
@@ -111,48 +120,46 @@ func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, 
 	group, running := errgroup.WithContext(served)
 	group.Go(func() error { return p.Run(running) })
 	group.Go(func() error { return p.Deploy(running, deployment) })
+	group.Go(func() error { return c.serveProducers(ctx, running, edge) })
 	group.Go(func() error {
 		defer stop()
-		return serveHTTP(ctx, running, p, listen, drain, issuers, func(url string) {
+		return serveHTTP(ctx, running, p, parts, listen, drain, func(url string) {
 			fmt.Fprintf(c.stderr, "refold serves %s\n  %s\n  data %s\n  health %s/readyz, contract %s/openapi.yaml\n", url, p.Stack.Describe(), p.DataDir, url, url)
 		})
 	})
 	return errors.Join(group.Wait(), p.Close())
 }
 
-// edge returns the HTTP edge of a plane.
-func edge(p *plane.Plane, issuers ...auth.Issuer) (*http.Server, error) {
+// edgeParts are what the edges of a plane stand on.
+func edgeParts(p *plane.Plane, issuers ...auth.Issuer) (parts httpapi.Config, err error) {
 	key, err := auth.LocalKey(p.DataDir)
 	if err != nil {
-		return nil, err
+		return parts, err
 	}
 	verifier, err := auth.NewVerifier(auth.Config{Issuers: append(issuers, key.Issuer())})
 	if err != nil {
-		return nil, err
+		return parts, err
 	}
 	secret, err := auth.Secret(p.DataDir, "seal.key")
 	if err != nil {
-		return nil, err
+		return parts, err
 	}
 	sealer, err := reader.NewSealer(secret)
 	if err != nil {
-		return nil, err
+		return parts, err
 	}
 	rows := reader.New(p.Live, p.DB)
-	return httpapi.Server(httpapi.Config{
+	return httpapi.Config{
 		Verifier: verifier, Writer: writer.New(p.Directory, p.Shard, rows), Reader: rows, Changes: changes.New(p.Journal.Shard, rows),
 		Sealer: sealer, Health: p, Operator: p, Limits: quotas(p), Logger: p.Logger,
-	}), nil
+	}, nil
 }
 
 // serveHTTP answers until ctx ends, goes on for as long as drain says while Ready says no, and then lets requests under
 // way finish. It gives up at once when the rest of the process (running) has ended. ready is called with the URL once
 // it listens.
-func serveHTTP(ctx, running context.Context, p *plane.Plane, address string, drain time.Duration, issuers []auth.Issuer, ready func(url string)) error {
-	server, err := edge(p, issuers...)
-	if err != nil {
-		return err
-	}
+func serveHTTP(ctx, running context.Context, p *plane.Plane, parts httpapi.Config, address string, drain time.Duration, ready func(url string)) error {
+	server := httpapi.Server(parts)
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("listen: %w (another address: --listen)", err)

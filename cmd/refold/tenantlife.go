@@ -28,7 +28,7 @@ type tenantView struct {
 	Shard    int                `json:"shard"`
 	Created  time.Time          `json:"created"`
 	Limits   tenantLimits       `json:"limits"`
-	Size     *directory.Size  `json:"size,omitempty"`
+	Size     *directory.Size    `json:"size,omitempty"`
 	New      *bool              `json:"new,omitempty"`
 }
 

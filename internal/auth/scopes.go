@@ -22,7 +22,7 @@ const (
 
 // AllScopes lists every scope, for tokens that may do all and for metadata documents.
 func AllScopes() []string {
-	return []string{MemoriesRead, MemoriesWrite, MemoriesDelete, AppsRead, AppsWrite, ChangesRead, TenantRead, BackupRead, BackupWrite, AdminRead, AdminWrite}
+	return []string{MemoriesRead, MemoriesWrite, MemoriesDelete, AppsRead, AppsWrite, ChangesRead, TenantRead, AdminRead, AdminWrite, BackupRead, BackupWrite}
 }
 
 // Open stands in the table for an operation that needs no token.
@@ -48,6 +48,13 @@ var operations = map[string]string{
 	"listTenantChanges": TenantRead,
 	"exportMemories":    BackupRead,
 	"importMemories":    BackupWrite,
+
+	"nats:memory.add":      MemoriesWrite,
+	"nats:memory.change":   MemoriesWrite,
+	"nats:memory.archive":  MemoriesWrite,
+	"nats:memory.pause":    MemoriesWrite,
+	"nats:memory.activate": MemoriesWrite,
+	"nats:memory.delete":   MemoriesDelete,
 
 	"getHealth":    Open,
 	"getReady":     Open,

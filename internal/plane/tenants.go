@@ -173,7 +173,9 @@ func (p *Plane) TenantSizes(ctx context.Context) (map[string]directory.Size, err
 }
 
 // Tenants returns all tenants by id, removed ones too.
-func (p *Plane) Tenants(ctx context.Context) ([]directory.Tenant, error) { return p.Directory.List(ctx) }
+func (p *Plane) Tenants(ctx context.Context) ([]directory.Tenant, error) {
+	return p.Directory.List(ctx)
+}
 
 // createRequest surrounds the command that creates a tenant, always the same one.
 func createRequest(id, actor string) (command.Request, error) {

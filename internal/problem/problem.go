@@ -109,7 +109,8 @@ type doubt struct {
 
 func (d *doubt) Unwrap() error { return d.error }
 
-// Doubtful lets the answer to a command whose outcome is not known hand out the key to repeat it by.
+// Doubtful lets the answer to a command whose outcome is not known hand out the key to repeat it by; without a key, what
+// may be repeated as it is.
 func Doubtful(err error, key string) error { return &doubt{err, key} }
 
 func classify(ctx context.Context, err error, logger *slog.Logger) *Problem {
