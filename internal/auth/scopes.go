@@ -38,6 +38,7 @@ var operations = map[string]string{
 	"getMemoryHistory": MemoriesRead,
 	"listApps":         AppsRead,
 	"getApp":           AppsRead,
+	"mcp:whoami":       MemoriesRead,
 
 	"listChanges":       ChangesRead,
 	"listTenantChanges": TenantRead,
