@@ -32,6 +32,7 @@ func (c *cli) serve() *cobra.Command {
 	var drain time.Duration
 	deployment := plane.Deployment{}
 	var gate gateFlags
+	var agents mcpFlags
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Run the plane: stores, projectors and HTTP, until interrupted", Args: exactly(0),
 		Long: "Run the plane: stores, projectors and HTTP, until interrupted.\n\n" +
@@ -42,6 +43,7 @@ func (c *cli) serve() *cobra.Command {
 	}
 	f := cmd.Flags()
 	gate.add(f)
+	agents.add(f)
 	f.StringVar(&listen, "listen", env("REFOLD_LISTEN", "127.0.0.1:8080"), "address of the HTTP edge (REFOLD_LISTEN)")
 	f.StringVar(&cutover, "cutover", env("REFOLD_CUTOVER", "auto"), "auto or manual: who makes a new shape live (REFOLD_CUTOVER)")
 	f.IntVar(&deployment.Replicas, "cutover-replicas", max(envInt("REFOLD_CUTOVER_REPLICAS"), 1), "processes of this version that must be ready before the cutover (REFOLD_CUTOVER_REPLICAS)")
@@ -53,7 +55,7 @@ func (c *cli) serve() *cobra.Command {
 			return usageError{fmt.Errorf("cutover %q: use auto or manual", cutover)}
 		}
 		deployment.Auto = cutover == "auto"
-		return c.runServe(cmd.Context(), listen, drain, deployment, gate)
+		return c.runServe(cmd.Context(), listen, agents, drain, deployment, gate)
 	}
 	return cmd
 }
@@ -63,7 +65,7 @@ func (c *cli) serve() *cobra.Command {
 const gcPercent = 400
 
 // runServe serves until ctx ends. Projectors go on until the last answer is given: readers may be waiting for them.
-func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, deployment plane.Deployment, gate gateFlags) error {
+func (c *cli) runServe(ctx context.Context, listen string, agents mcpFlags, drain time.Duration, deployment plane.Deployment, gate gateFlags) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
@@ -87,15 +89,15 @@ func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, 
 	group.Go(func() error { return p.Deploy(running, deployment) })
 	group.Go(func() error {
 		defer stop()
-		return serveHTTP(ctx, running, p, listen, drain, func(url string) {
-			fmt.Fprintf(c.stderr, "refold serves %s\n  %s\n  data %s\n  health %s/readyz, contract %s/openapi.yaml\n", url, p.Stack.Describe(), p.DataDir, url, url)
+		return serveHTTP(ctx, running, p, listen, agents, drain, func(url string) {
+			fmt.Fprintf(c.stderr, "refold serves %s\n  %s\n  data %s\n  health %s/readyz, contract %s/openapi.yaml, agents %s/mcp\n", url, p.Stack.Describe(), p.DataDir, url, url, url)
 		})
 	})
 	return errors.Join(group.Wait(), p.Close())
 }
 
-// edge returns the HTTP edge of a plane.
-func edge(p *plane.Plane) (*http.Server, error) {
+// edge returns the HTTP edge of a plane, with the edge for agents beside it.
+func edge(p *plane.Plane, agents mcpFlags) (*http.Server, error) {
 	key, err := auth.LocalKey(p.DataDir)
 	if err != nil {
 		return nil, err
@@ -113,17 +115,19 @@ func edge(p *plane.Plane) (*http.Server, error) {
 		return nil, err
 	}
 	rows := reader.New(p.Live, p.DB)
-	return httpapi.Server(httpapi.Config{
+	c := httpapi.Config{
 		Verifier: verifier, Writer: writer.New(p.Directory, p.Journal.Shard, rows), Reader: rows, Changes: changes.New(p.Journal.Shard, rows),
 		Sealer: sealer, Health: p, Limits: limits, Logger: p.Logger,
-	}), nil
+	}
+	server := httpapi.Server(c)
+	return server, withMCP(server, p, key, c, agents)
 }
 
 // serveHTTP answers until ctx ends, goes on for as long as drain says while Ready says no, and then lets requests under
 // way finish. It gives up at once when the rest of the process (running) has ended. ready is called with the URL once
 // it listens.
-func serveHTTP(ctx, running context.Context, p *plane.Plane, address string, drain time.Duration, ready func(url string)) error {
-	server, err := edge(p)
+func serveHTTP(ctx, running context.Context, p *plane.Plane, address string, agents mcpFlags, drain time.Duration, ready func(url string)) error {
+	server, err := edge(p, agents)
 	if err != nil {
 		return err
 	}
