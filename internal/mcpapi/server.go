@@ -2,6 +2,7 @@ package mcpapi
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
@@ -17,13 +18,21 @@ const instructions = "A memory that outlives conversations. Search it before ans
 func (e *Edge) newServer() *mcp.Server {
 	s := mcp.NewServer(&mcp.Implementation{Name: "refold", Title: "refold memory", Version: e.Version}, &mcp.ServerOptions{
 		Instructions: instructions,
-		Logger:       e.Logger,
+		Logger:       slog.New(faults{e.Logger.Handler()}),
 		Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}},
 		SetCacheable: func(_ context.Context, _ mcp.Request, c *mcp.Cacheable) { c.CacheScope, c.TTLMs = "private", 0 },
 	})
 	s.AddReceivingMiddleware(e.authority)
 	e.addTools(s)
 	return s
+}
+
+// faults drops what the SDK tells about each session: here, each request is one.
+type faults struct{ slog.Handler }
+
+// Enabled implements slog.Handler.
+func (f faults) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && f.Handler.Enabled(ctx, level)
 }
 
 type lifeKey struct{} // of the context of the request that a call came with
