@@ -3,6 +3,7 @@ package main
 import (
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -22,21 +23,48 @@ type mcpFlags struct {
 
 func (m *mcpFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&m.url, "mcp-url", env("REFOLD_MCP_URL", ""),
-		"address of the MCP edge as agents know it, such as https://memories.example/mcp; empty = loopback addresses only (REFOLD_MCP_URL)")
+		"address of the MCP edge as agents know it, such as https://memories.example/mcp, and the audience of their tokens;\n"+
+			"empty = loopback addresses and the plane's own tokens only (REFOLD_MCP_URL)")
 	f.StringSliceVar(&m.servers, "mcp-authorization-server", envList("REFOLD_MCP_AUTHORIZATION_SERVERS"),
-		"URLs of the issuers that agents may get tokens from, for the metadata of RFC 9728 (REFOLD_MCP_AUTHORIZATION_SERVERS)")
+		"URLs of the issuers that agents may get tokens from; none = those of --issuers that are URLs (REFOLD_MCP_AUTHORIZATION_SERVERS)")
 	f.StringSliceVar(&m.origins, "mcp-origin", envList("REFOLD_MCP_ORIGINS"), "origins of web pages that may call the MCP edge (REFOLD_MCP_ORIGINS)")
 }
 
+// issuers are those whose tokens agents may show: for the address of this edge, and never as operators.
+func (m mcpFlags) issuers(trusted []auth.Issuer) []auth.Issuer {
+	if m.url == "" {
+		return nil
+	}
+	issuers := slices.Clone(trusted)
+	for i := range issuers {
+		issuers[i].Audience, issuers[i].Operator = m.url, false
+	}
+	return issuers
+}
+
+func (m mcpFlags) authorizationServers(trusted []auth.Issuer) []string {
+	if len(m.servers) > 0 || m.url == "" {
+		return m.servers
+	}
+	var servers []string
+	for _, issuer := range trusted {
+		if strings.HasPrefix(issuer.Issuer, "https://") {
+			servers = append(servers, issuer.Issuer)
+		}
+	}
+	return servers
+}
+
 // withMCP puts the edge for agents beside the routes of a server. It stands on the same reader, writer and sealer.
-func withMCP(server *http.Server, p *plane.Plane, key *auth.Local, c httpapi.Config, m mcpFlags) error {
-	verifier, err := auth.NewVerifier(auth.Config{Issuers: []auth.Issuer{key.IssuerFor(auth.LocalMCPAudience)}})
+func withMCP(server *http.Server, p *plane.Plane, key *auth.Local, c httpapi.Config, who callers) error {
+	m := who.agents
+	verifier, err := auth.NewVerifier(auth.Config{Issuers: append(m.issuers(who.issuers), key.IssuerFor(auth.LocalMCPAudience))})
 	if err != nil {
 		return err
 	}
 	edge, err := mcpapi.New(mcpapi.Config{
 		Verifier: verifier, Writer: c.Writer, Reader: c.Reader, Sealer: c.Sealer, Limits: c.Limits, Logger: p.Logger, Version: plane.ToolVersion(),
-		URL: m.url, AuthorizationServers: m.servers, Origins: m.origins,
+		URL: m.url, AuthorizationServers: m.authorizationServers(who.issuers), Origins: m.origins,
 	})
 	if err != nil {
 		return usageError{err}

@@ -109,7 +109,7 @@ func openTenant(ctx context.Context, p *plane.Plane, tenant string) (err error) 
 	if err := os.MkdirAll(p.DataDir, 0o700); err != nil {
 		return err
 	}
-	server, err := edge(p, mcpFlags{})
+	server, err := edge(p, callers{})
 	if err != nil {
 		return err
 	}

@@ -113,24 +113,30 @@ func (l *Local) Issuer() Issuer { return l.IssuerFor(LocalAudience) }
 // IssuerFor is Issuer for the tokens of another audience.
 func (l *Local) IssuerFor(audience string) Issuer {
 	return Issuer{
-		Issuer: LocalIssuer, Audience: audience,
+		Issuer: LocalIssuer, Audience: audience, Operator: audience == LocalAudience, // agents are never operators
 		Keys: []Key{{ID: l.id, Algorithm: "EdDSA", Public: l.private.Public()}},
 	}
 }
 
 // TokenRequest says for whom a token is minted.
 type TokenRequest struct {
-	Tenant  string
-	Subject string
-	Scopes  []string
-	TTL     time.Duration // 0 = one hour
+	Tenant   string
+	Operator bool // an operator of the plane, of no tenant
+	Subject  string
+	Scopes   []string
+	TTL      time.Duration // 0 = one hour
 	// Audience is the edge that the token is for; empty = LocalAudience.
 	Audience string
 }
 
 // Mint returns a signed token.
 func (l *Local) Mint(r TokenRequest) (string, error) {
-	if !envelope.ValidTenant(r.Tenant) {
+	switch {
+	case r.Operator && r.Tenant != "":
+		return "", errors.New("an operator is of no tenant")
+	case r.Operator:
+		r.Tenant = envelope.PlaneTenant
+	case !envelope.ValidTenant(r.Tenant):
 		return "", fmt.Errorf("tenant %q: 1 to %d of A-Z a-z 0-9 _ -, not beginning with _", r.Tenant, envelope.TokenBytesMax)
 	}
 	if !ValidSubject(r.Subject) {

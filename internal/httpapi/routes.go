@@ -21,32 +21,44 @@ const BodyBytesMax = 1 << 20
 
 // operations names the operation of each route, as openapi.yaml does; its scope stands in package auth.
 var operations = map[string]string{
-	"GET /v1/memories":                "listMemories",
-	"POST /v1/memories":               "createMemory",
-	"GET /v1/memories/{id}":           "getMemory",
-	"PATCH /v1/memories/{id}":         "changeMemory",
-	"DELETE /v1/memories/{id}":        "deleteMemory",
-	"POST /v1/memories/{id}/archive":  "archiveMemory",
-	"POST /v1/memories/{id}/pause":    "pauseMemory",
-	"POST /v1/memories/{id}/activate": "activateMemory",
-	"GET /v1/memories/{id}/history":   "getMemoryHistory",
-	"GET /v1/apps":                    "listApps",
-	"GET /v1/apps/{id}":               "getApp",
-	"GET /v1/changes":                 "listChanges",
-	"GET /v1/tenant/changes":          "listTenantChanges",
-	"GET /v1/export":                  "exportMemories",
-	"POST /v1/import":                 "importMemories",
-	"GET /healthz":                    "getHealth",
-	"GET /readyz":                     "getReady",
-	"GET /problems":                   "listProblems",
-	"GET /problems/{code}":            "getProblem",
-	"GET /openapi.yaml":               "getOpenAPI",
+	"GET /v1/memories":                        "listMemories",
+	"POST /v1/memories":                       "createMemory",
+	"GET /v1/memories/{id}":                   "getMemory",
+	"PATCH /v1/memories/{id}":                 "changeMemory",
+	"DELETE /v1/memories/{id}":                "deleteMemory",
+	"POST /v1/memories/{id}/archive":          "archiveMemory",
+	"POST /v1/memories/{id}/pause":            "pauseMemory",
+	"POST /v1/memories/{id}/activate":         "activateMemory",
+	"GET /v1/memories/{id}/history":           "getMemoryHistory",
+	"GET /v1/apps":                            "listApps",
+	"GET /v1/apps/{id}":                       "getApp",
+	"GET /v1/changes":                         "listChanges",
+	"GET /v1/tenant/changes":                  "listTenantChanges",
+	"GET /v1/export":                          "exportMemories",
+	"POST /v1/import":                         "importMemories",
+	"GET /v1/admin/tenants":                   "listTenants",
+	"POST /v1/admin/tenants":                  "createTenant",
+	"GET /v1/admin/tenants/{tenant}":          "getTenant",
+	"POST /v1/admin/tenants/{tenant}/suspend": "suspendTenant",
+	"POST /v1/admin/tenants/{tenant}/resume":  "resumeTenant",
+	"POST /v1/admin/tenants/{tenant}/remove":  "removeTenant",
+	"PUT /v1/admin/tenants/{tenant}/limits":   "setTenantLimits",
+	"GET /v1/admin/status":                    "getStatus",
+	"GET /v1/admin/reports":                   "listReports",
+
+	"GET /healthz":         "getHealth",
+	"GET /readyz":          "getReady",
+	"GET /problems":        "listProblems",
+	"GET /problems/{code}": "getProblem",
+	"GET /openapi.yaml":    "getOpenAPI",
 }
 
 // bodies are the members that the body of an operation may have. The others take none.
 var bodies = map[string][]string{
-	"createMemory": membersOf(api.CreateMemory{}),
-	"changeMemory": membersOf(api.ChangeMemory{}),
+	"createTenant":    membersOf(api.CreateTenant{}),
+	"setTenantLimits": membersOf(api.TenantLimits{}),
+	"createMemory":    membersOf(api.CreateMemory{}),
+	"changeMemory":    membersOf(api.ChangeMemory{}),
 }
 
 // classes are the operations that are under way for long. They are limited apart from the others.
@@ -154,6 +166,10 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, operation string,
 		}
 		defer leave()
 		ctx = auth.WithPrincipal(ctx, principal)
+		if principal.Operator && s.Operator == nil {
+			s.fail(w, r, problem.NotFound())
+			return
+		}
 	}
 	r = r.WithContext(ctx)
 	unify(r.Header)

@@ -28,11 +28,14 @@ func TestTokens(t *testing.T) {
 	api, err := s.key.Mint(auth.TokenRequest{Tenant: "a", Subject: "alice", Scopes: auth.AllScopes()})
 	check(t, err)
 	own := s.token(t, "a", "alice")
+	operator, err := s.key.Mint(auth.TokenRequest{Operator: true, Subject: "root", Scopes: auth.AllScopes(), Audience: auth.LocalMCPAudience})
+	check(t, err)
 	for name, c := range map[string]struct {
 		token string
 		code  string
 	}{
 		"no token":          {"", ""},
+		"an operator":       {operator, "invalid_token"},
 		"the REST audience": {api, "invalid_token"},
 		"garbage":           {"x.y.z", "invalid_token"},
 	} {
