@@ -107,6 +107,10 @@ func (s *story) begin(ctx context.Context) error {
 
 // start runs projectors and HTTP until stop.
 func (s *story) start(ctx context.Context) error {
+	parts, err := edgeParts(s.plane)
+	if err != nil {
+		return err
+	}
 	running, stop := context.WithCancel(ctx)
 	s.stop, s.done = stop, make(chan error, 1)
 	listening := make(chan string, 1)
@@ -114,7 +118,7 @@ func (s *story) start(ctx context.Context) error {
 		ended := make(chan error, 2)
 		go func() { ended <- s.plane.Run(running) }()
 		go func() {
-			ended <- serveHTTP(running, running, s.plane, s.listen, 0, callers{}, func(url string) { listening <- url })
+			ended <- serveHTTP(running, running, s.plane, parts, nil, s.listen, 0, func(url string) { listening <- url })
 		}()
 		first := <-ended
 		stop()

@@ -55,19 +55,30 @@ func (m mcpFlags) authorizationServers(trusted []auth.Issuer) []string {
 	return servers
 }
 
-// withMCP puts the edge for agents beside the routes of a server. It stands on the same reader, writer and sealer.
-func withMCP(server *http.Server, p *plane.Plane, key *auth.Local, c httpapi.Config, who callers) error {
-	m := who.agents
-	verifier, err := auth.NewVerifier(auth.Config{Issuers: append(m.issuers(who.issuers), key.IssuerFor(auth.LocalMCPAudience))})
+// edge is the edge for agents; it stands on the same parts as the others.
+func (m mcpFlags) edge(p *plane.Plane, parts httpapi.Config, trusted []auth.Issuer) (*mcpapi.Edge, error) {
+	key, err := auth.LocalKey(p.DataDir)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	verifier, err := auth.NewVerifier(auth.Config{Issuers: append(m.issuers(trusted), key.IssuerFor(auth.LocalMCPAudience))})
+	if err != nil {
+		return nil, err
 	}
 	edge, err := mcpapi.New(mcpapi.Config{
-		Verifier: verifier, Writer: c.Writer, Reader: c.Reader, Sealer: c.Sealer, Limits: c.Limits, Logger: p.Logger, Version: plane.ToolVersion(),
-		URL: m.url, AuthorizationServers: m.authorizationServers(who.issuers), Origins: m.origins,
+		Verifier: verifier, Writer: parts.Writer, Reader: parts.Reader, Sealer: parts.Sealer, Limits: parts.Limits, Logger: parts.Logger,
+		Version: plane.ToolVersion(), URL: m.url, AuthorizationServers: m.authorizationServers(trusted), Origins: m.origins,
 	})
 	if err != nil {
-		return usageError{err}
+		return nil, usageError{err}
+	}
+	return edge, nil
+}
+
+// beside puts the edge for agents beside the routes of a server.
+func beside(server *http.Server, edge *mcpapi.Edge) {
+	if edge == nil {
+		return
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", server.Handler)
@@ -76,7 +87,6 @@ func withMCP(server *http.Server, p *plane.Plane, key *auth.Local, c httpapi.Con
 	}
 	server.Handler = mux
 	server.RegisterOnShutdown(edge.Close)
-	return nil
 }
 
 // envList reads a list, separated by commas; nothing is none.

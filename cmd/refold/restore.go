@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/refold-dev/refold/internal/auth"
+	"github.com/refold-dev/refold/internal/httpapi"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/spf13/cobra"
 )
@@ -109,10 +110,11 @@ func openTenant(ctx context.Context, p *plane.Plane, tenant string) (err error) 
 	if err := os.MkdirAll(p.DataDir, 0o700); err != nil {
 		return err
 	}
-	server, err := edge(p, callers{})
+	parts, err := edgeParts(p)
 	if err != nil {
 		return err
 	}
+	server := httpapi.Server(parts)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -16,6 +15,7 @@ import (
 	"github.com/refold-dev/refold/internal/changes"
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/httpapi"
+	"github.com/refold-dev/refold/internal/mcpapi"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/quota"
 	"github.com/refold-dev/refold/internal/reader"
@@ -51,18 +51,20 @@ func (c *cli) serve() *cobra.Command {
 	var drain time.Duration
 	deployment := plane.Deployment{}
 	var gate gateFlags
-	var who callers
+	var producers producerFlags
+	var agents mcpFlags
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Run the plane: stores, projectors and HTTP, until interrupted", Args: exactly(0),
 		Long: "Run the plane: stores, projectors and HTTP, until interrupted.\n\n" +
 			"When the live edition is of another shape, because another version of refold made it, this process is not ready\n" +
 			"until it has an edition of its own. With --cutover auto it builds and verifies one, and cuts over once\n" +
 			"--cutover-replicas such processes are ready; a version that was live before only stands by (see\n" +
-			"`refold edition cutover` and `rollback`). With --cutover manual it waits for `refold edition build` and `verify`.",
+			"`refold edition cutover` and `rollback`). With --cutover manual it waits for `refold edition build` and `verify`." + producersHelp,
 	}
 	f := cmd.Flags()
 	gate.add(f)
-	who.agents.add(f)
+	agents.add(f)
+	producers.add(f, &c.config.NATSListen)
 	f.StringVar(&listen, "listen", env("REFOLD_LISTEN", "127.0.0.1:8080"), "address of the HTTP edge (REFOLD_LISTEN)")
 	f.StringVar(&issuers, "issuers", env("REFOLD_ISSUERS", ""), "file that says whose tokens are believed, beside the plane's own; see `refold help issuers` (REFOLD_ISSUERS)")
 	f.StringVar(&cutover, "cutover", env("REFOLD_CUTOVER", "auto"), "auto or manual: who makes a new shape live (REFOLD_CUTOVER)")
@@ -75,13 +77,14 @@ func (c *cli) serve() *cobra.Command {
 			return usageError{fmt.Errorf("cutover %q: use auto or manual", cutover)}
 		}
 		deployment.Auto = cutover == "auto"
+		var trusted []auth.Issuer
 		if issuers != "" {
 			var err error
-			if who.issuers, err = auth.LoadIssuers(issuers); err != nil {
+			if trusted, err = auth.LoadIssuers(issuers); err != nil {
 				return usageError{err}
 			}
 		}
-		return c.runServe(cmd.Context(), listen, drain, deployment, gate, who)
+		return c.runServe(cmd.Context(), listen, drain, deployment, gate, trusted, producers, agents)
 	}
 	return cmd
 }
@@ -91,7 +94,7 @@ func (c *cli) serve() *cobra.Command {
 const gcPercent = 400
 
 // runServe serves until ctx ends. Projectors go on until the last answer is given: readers may be waiting for them.
-func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, deployment plane.Deployment, gate gateFlags, who callers) error {
+func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, deployment plane.Deployment, gate gateFlags, issuers []auth.Issuer, producers producerFlags, agents mcpFlags) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
@@ -104,6 +107,18 @@ func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, 
 			return errors.Join(err, p.Close())
 		}
 	}
+	parts, err := edgeParts(p, issuers...)
+	if err != nil {
+		return errors.Join(err, p.Close())
+	}
+	edge, err := producers.edge(p, parts)
+	if err != nil {
+		return errors.Join(err, p.Close())
+	}
+	forAgents, err := agents.edge(p, parts, issuers)
+	if err != nil {
+		return errors.Join(err, p.Close())
+	}
 	bar := c.progress()
 	defer bar.end()
 	deployment.Progress = bar.build
@@ -113,56 +128,47 @@ func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, 
 	group, running := errgroup.WithContext(served)
 	group.Go(func() error { return p.Run(running) })
 	group.Go(func() error { return p.Deploy(running, deployment) })
+	group.Go(func() error { return c.serveProducers(ctx, running, edge) })
 	group.Go(func() error {
 		defer stop()
-		return serveHTTP(ctx, running, p, listen, drain, who, func(url string) {
+		return serveHTTP(ctx, running, p, parts, forAgents, listen, drain, func(url string) {
 			fmt.Fprintf(c.stderr, "refold serves %s\n  %s\n  data %s\n  health %s/readyz, contract %s/openapi.yaml, agents %s/mcp\n", url, p.Stack.Describe(), p.DataDir, url, url, url)
 		})
 	})
 	return errors.Join(group.Wait(), p.Close())
 }
 
-// callers says who is let in, beside those with the plane's own tokens.
-type callers struct {
-	issuers []auth.Issuer
-	agents  mcpFlags
-}
-
-// edge returns the HTTP edge of a plane, with the edge for agents beside it.
-func edge(p *plane.Plane, who callers) (*http.Server, error) {
+// edgeParts are what the edges of a plane stand on.
+func edgeParts(p *plane.Plane, issuers ...auth.Issuer) (parts httpapi.Config, err error) {
 	key, err := auth.LocalKey(p.DataDir)
 	if err != nil {
-		return nil, err
+		return parts, err
 	}
-	verifier, err := auth.NewVerifier(auth.Config{Issuers: append(slices.Clone(who.issuers), key.Issuer())})
+	verifier, err := auth.NewVerifier(auth.Config{Issuers: append(slices.Clone(issuers), key.Issuer())})
 	if err != nil {
-		return nil, err
+		return parts, err
 	}
 	secret, err := auth.Secret(p.DataDir, "seal.key")
 	if err != nil {
-		return nil, err
+		return parts, err
 	}
 	sealer, err := reader.NewSealer(secret)
 	if err != nil {
-		return nil, err
+		return parts, err
 	}
 	rows := reader.New(p.Live, p.DB)
-	c := httpapi.Config{
+	return httpapi.Config{
 		Verifier: verifier, Writer: writer.New(p.Directory, p.Shard, rows), Reader: rows, Changes: changes.New(p.Journal.Shard, rows),
 		Sealer: sealer, Health: p, Operator: p, Limits: quotas(p), Logger: p.Logger,
-	}
-	server := httpapi.Server(c)
-	return server, withMCP(server, p, key, c, who)
+	}, nil
 }
 
 // serveHTTP answers until ctx ends, goes on for as long as drain says while Ready says no, and then lets requests under
 // way finish. It gives up at once when the rest of the process (running) has ended. ready is called with the URL once
-// it listens.
-func serveHTTP(ctx, running context.Context, p *plane.Plane, address string, drain time.Duration, who callers, ready func(url string)) error {
-	server, err := edge(p, who)
-	if err != nil {
-		return err
-	}
+// it listens. forAgents may be nil: then there is no edge for them.
+func serveHTTP(ctx, running context.Context, p *plane.Plane, parts httpapi.Config, forAgents *mcpapi.Edge, address string, drain time.Duration, ready func(url string)) error {
+	server := httpapi.Server(parts)
+	beside(server, forAgents)
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("listen: %w (another address: --listen)", err)

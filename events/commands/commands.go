@@ -114,7 +114,7 @@ func Body(c Command) ([]byte, error) {
 }
 
 // read reads a strict body with these members.
-func read[C Command](body []byte, members []string) (c C, err error) {
+func read[C any](body []byte, members []string) (c C, err error) {
 	if err := strict(body, members); err != nil {
 		return c, err
 	}

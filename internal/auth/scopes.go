@@ -50,6 +50,13 @@ var operations = map[string]string{
 	"exportMemories":    BackupRead,
 	"importMemories":    BackupWrite,
 
+	"nats:memory.add":      MemoriesWrite,
+	"nats:memory.change":   MemoriesWrite,
+	"nats:memory.archive":  MemoriesWrite,
+	"nats:memory.pause":    MemoriesWrite,
+	"nats:memory.activate": MemoriesWrite,
+	"nats:memory.delete":   MemoriesDelete,
+
 	"getHealth":    Open,
 	"getReady":     Open,
 	"getOpenAPI":   Open,

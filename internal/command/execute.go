@@ -117,8 +117,8 @@ func load[S any](ctx context.Context, shard journal.Shard, r Request, evolve Evo
 	}
 	for i := range history {
 		e := &history[i]
-		if e.CommandID == r.CommandID {
-			k.own = e
+		if e.CommandID == r.CommandID && (e.Actor == r.Actor || envelope.RequestHash(e.Data) == r.RequestHash) {
+			k.own = e // a key is its actor's: that somebody else has used it must not tell that there is something
 		}
 		if k.state, err = evolve(k.state, e); err != nil {
 			return k, fmt.Errorf("evolve %s at sequence %d: %w", r.Key, e.Seq, err)

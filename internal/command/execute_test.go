@@ -256,6 +256,18 @@ func TestKeyReused(t *testing.T) {
 	wantEvents(t, s, 1)
 }
 
+// TestKeyOfAnother: the key of another actor says nothing, neither that it was used nor that the entity is there.
+func TestKeyOfAnother(t *testing.T) {
+	s := journaltest.NewFake(0, 1)
+	accepted(t, s, "c1", add{Amount: 1, Open: true})
+	accepted(t, s, "c2", add{Close: true})
+	r := request(t, "c1", add{Amount: 2})
+	r.Actor = "stranger"
+	_, err := execute(t, s, r, add{Amount: 2})
+	wantRefusal(t, err, command.StateForbids) // by the decision, not by the key
+	wantEvents(t, s, 2)
+}
+
 func TestIfVersion(t *testing.T) {
 	s := journaltest.NewFake(0, 1)
 	at := func(commandID string, version uint64, c add) (command.Outcome, error) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"github.com/google/uuid"
+
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/reader"
 	"github.com/refold-dev/refold/internal/writer"
@@ -18,10 +20,10 @@ func (s *server) caller(ctx context.Context) (writer.Caller, error) {
 	return s.Writer.Caller(ctx, principal)
 }
 
-// readsFrom is the caller on a page after the first, which is of the edition that the first was of.
-func readsFrom(c writer.Caller, edition int64) reader.Caller {
+// readsAs is the caller as readers see it, reading through one of its apps when asApp is not nil.
+func readsAs(c writer.Caller, asApp *uuid.UUID) reader.Caller {
 	r := c.Reads()
-	r.Edition = edition
+	r.App = asApp
 	return r
 }
 

@@ -55,13 +55,3 @@ func (s *server) freshness(tenant string, prefer, position *string) (reader.Fres
 	f.Least = &least
 	return f, err
 }
-
-var traceParentForm = regexp.MustCompile(`^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
-
-// traceParent passes a W3C trace context on; anything else is dropped, it would become part of an event.
-func traceParent(given string) string {
-	if traceParentForm.MatchString(given) {
-		return given
-	}
-	return ""
-}

@@ -221,6 +221,14 @@ func countAll(t *testing.T, q *db.Queries, tenant string, owner, memory, app uui
 	})
 	check(t, err)
 	out["EntitiesVisible"] = len(visible)
+	counted, err := q.MemoryCount(ctx, db.MemoryCountParams{TenantID: tenant, UserID: owner, States: []string{"active", "paused"}})
+	check(t, err)
+	appsCounted, err := q.AppCount(ctx, db.AppCountParams{TenantID: tenant, OwnerID: owner})
+	check(t, err)
+	out["MemoryCount"], out["AppCount"], out["AppIsActive"] = int(counted), int(appsCounted), 1
+	if _, err := q.AppIsActive(ctx, db.AppIsActiveParams{TenantID: tenant, ID: app, OwnerID: owner}); err != nil {
+		out["AppIsActive"] = 0
+	}
 	countExport(t, q, tenant, owner, memory, out)
 	apps, err := q.AppPage(ctx, db.AppPageParams{TenantID: tenant, OwnerID: owner, CountMax: 10})
 	check(t, err)

@@ -14,6 +14,7 @@ import (
 	"github.com/refold-dev/refold/internal/httpapi/api"
 	"github.com/refold-dev/refold/internal/problem"
 	"github.com/refold-dev/refold/internal/quota"
+	"github.com/refold-dev/refold/internal/writer"
 )
 
 // BodyBytesMax bounds the body of a request.
@@ -150,7 +151,7 @@ func isMedia(given, media string) bool {
 // serve decides, in this order, by the token, by its scopes, by the limits of the tenant and by the form of the body,
 // and only then lets the generated code see the request.
 func (s *server) serve(w http.ResponseWriter, r *http.Request, operation string, handler http.HandlerFunc) {
-	ctx := context.WithValue(r.Context(), traceKey{}, traceParent(r.Header.Get("Traceparent")))
+	ctx := context.WithValue(r.Context(), traceKey{}, writer.TraceParent(r.Header.Get("Traceparent")))
 	ctx = context.WithValue(ctx, acceptKey{}, r.Header.Values("Accept"))
 	if scope, _ := auth.ScopeOf(operation); scope != auth.Open {
 		principal, err := s.authenticate(ctx, r, operation)

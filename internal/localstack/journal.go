@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 )
 
 // login is kept per data directory, so that a saved context of another tool stays good over restarts.
@@ -15,6 +16,41 @@ type login struct {
 	User     string `json:"user"`
 	Password string `json:"password"`
 	Port     int    `json:"port"`
+	// Producers is what answers those who send commands logs in by.
+	Producers *ProducersLogin `json:"producers,omitempty"`
+}
+
+// ProducersLogin is how a service reaches producers: with name and password, into their account, and with the key that
+// decides who may come in. It is a secret.
+type ProducersLogin struct {
+	User       string `json:"user"`
+	Password   string `json:"password"`
+	IssuerSeed string `json:"issuer_seed"` // of an account nkey
+}
+
+func newProducersLogin() (*ProducersLogin, error) {
+	key, err := nkeys.CreateAccount()
+	if err != nil {
+		return nil, err
+	}
+	seed, err := key.Seed()
+	if err != nil {
+		return nil, err
+	}
+	return &ProducersLogin{User: "refold-producers", Password: newPassword(), IssuerSeed: string(seed)}, nil
+}
+
+// admitted is the login as the server has to know it.
+func (l *ProducersLogin) admitted() (*NATSProducers, error) {
+	key, err := nkeys.FromSeed([]byte(l.IssuerSeed))
+	if err != nil {
+		return nil, fmt.Errorf("key of producers: %w", err)
+	}
+	issuer, err := key.PublicKey()
+	if err != nil {
+		return nil, fmt.Errorf("key of producers: %w", err)
+	}
+	return &NATSProducers{User: l.User, Password: l.Password, Issuer: issuer}, nil
 }
 
 func loginPath(dataDir string) string { return filepath.Join(dataDir, "nats.json") }
@@ -57,16 +93,29 @@ func (s *Stack) startServer(ctx context.Context, config Config) error {
 	}
 	options := NATSOptions{
 		StoreDir: filepath.Join(s.dataDir, "nats"), Durability: config.Durability, Name: "refold",
-		Port: l.Port, User: l.User, Password: l.Password, Logger: config.Logger,
+		Port: l.Port, User: l.User, Password: l.Password, Logger: config.Logger, Listen: config.NATSListen,
+	}
+	if config.NATSListen != "" {
+		if l.Producers == nil {
+			if l.Producers, err = newProducersLogin(); err != nil {
+				return err
+			}
+		}
+		if options.Producers, err = l.Producers.admitted(); err != nil {
+			return err
+		}
+		s.producers = l.Producers
 	}
 	s.server, err = StartNATS(ctx, options)
-	if errors.Is(err, errPortTaken) {
+	if errors.Is(err, errPortTaken) && config.NATSListen == "" {
 		options.Port = 0
 		s.server, err = StartNATS(ctx, options)
 	}
 	if err != nil {
 		return err
 	}
-	l.Port = s.server.Address().Port
+	if config.NATSListen == "" {
+		l.Port = s.server.Address().Port
+	}
 	return writePrivateJSON(loginPath(s.dataDir), l)
 }

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -36,8 +37,12 @@ type NATSOptions struct {
 	Durability string
 	// Port on 127.0.0.1; 0 takes a free one.
 	Port int
+	// Listen is a host and port to listen on instead of 127.0.0.1 and Port; empty = those.
+	Listen string
 	// User and Password guard the port; both empty = the port is open to every process of this machine.
 	User, Password string
+	// Producers lets others in, into an account of their own; nil = nobody but User.
+	Producers *NATSProducers
 	// Name of the server, shown by tools and in logs; empty = a generated one.
 	Name string
 	// Cluster joins this server to others; nil = it stands alone.
@@ -51,6 +56,40 @@ type NATSCluster struct {
 	Name  string
 	Port  int   // of the routes, on 127.0.0.1
 	Peers []int // route ports of all servers, this one's may be among them
+}
+
+// NATSProducers is the account of those who send commands. It sees nothing of the account of the journal, and no stream.
+// Whoever is not known by name and password is asked about: the answer is that of a service in the account (auth callout).
+type NATSProducers struct {
+	// User and Password are those of the services that answer producers.
+	User, Password string
+	// Issuer is the public account key that signs who may come in.
+	Issuer string
+}
+
+// ProducersAccount is the name of the account of producers.
+const ProducersAccount = "PRODUCERS"
+
+// controlLineBytesMax lets a token of 8 KiB into the line that opens a connection.
+const controlLineBytesMax = 16 << 10
+
+// admit makes the account of producers. With several accounts users have one each, and are named one by one.
+func (o NATSOptions) admit(options *server.Options) error {
+	if o.User == "" || o.Password == "" {
+		return errors.New("producers are let in only where the journal has a user and a password")
+	}
+	journal, producers := server.NewAccount(server.DEFAULT_GLOBAL_ACCOUNT), server.NewAccount(ProducersAccount)
+	options.Username, options.Password = "", ""
+	options.Accounts = []*server.Account{journal, producers}
+	options.Users = []*server.User{
+		{Username: o.User, Password: o.Password, Account: journal},
+		{Username: o.Producers.User, Password: o.Producers.Password, Account: producers},
+	}
+	options.AuthCallout = &server.AuthCallout{
+		Issuer: o.Producers.Issuer, Account: ProducersAccount, AuthUsers: []string{o.User, o.Producers.User},
+	}
+	options.MaxControlLine = controlLineBytesMax
+	return nil
 }
 
 func (o NATSOptions) serverOptions() (*server.Options, error) {
@@ -75,6 +114,24 @@ func (o NATSOptions) serverOptions() (*server.Options, error) {
 		options.SyncInterval = relaxedSyncInterval
 	default:
 		return nil, fmt.Errorf("durability %q: want %q or %q", o.Durability, DurabilityAlways, DurabilityRelaxed)
+	}
+	if o.Listen != "" {
+		host, port, err := net.SplitHostPort(o.Listen)
+		if err != nil {
+			return nil, fmt.Errorf("listen address: %w", err)
+		}
+		options.Host = host
+		if options.Port, err = strconv.Atoi(port); err != nil || options.Port < 0 || options.Port > 65535 {
+			return nil, fmt.Errorf("listen address %q: want host:port", o.Listen)
+		}
+		if options.Port == 0 {
+			options.Port = server.RANDOM_PORT
+		}
+	}
+	if o.Producers != nil {
+		if err := o.admit(options); err != nil {
+			return nil, err
+		}
 	}
 	if o.Cluster != nil {
 		options.Cluster = server.ClusterOpts{Name: o.Cluster.Name, Host: "127.0.0.1", Port: o.Cluster.Port}
@@ -127,6 +184,12 @@ func runServer(ctx context.Context, settings *server.Options, logger *slog.Logge
 	go func() {
 		defer close(started)
 		s.Start() // recovers the store, then listens, then returns
+		if settings.Accounts != nil {
+			// Beside other accounts a server does not give the global one streams by itself, and has no setting for it.
+			if err := s.GlobalAccount().EnableJetStream(nil, nil); err != nil {
+				log.Fatalf("streams of the journal: %v", err)
+			}
+		}
 	}()
 	select {
 	case <-started:
@@ -157,9 +220,13 @@ func portTaken(port int, err error) error {
 	return err
 }
 
-// URL is the loopback address with user and password.
+// URL is the address as it is reached on this machine, with user and password.
 func (n *NATS) URL() string {
-	address := url.URL{Scheme: "nats", Host: n.Address().String()}
+	at := *n.Address()
+	if at.IP.IsUnspecified() {
+		at.IP = net.IPv4(127, 0, 0, 1)
+	}
+	address := url.URL{Scheme: "nats", Host: at.String()}
 	if n.options.User != "" {
 		address.User = url.UserPassword(n.options.User, n.options.Password)
 	}

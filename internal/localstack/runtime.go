@@ -18,13 +18,15 @@ const joinPoll = 50 * time.Millisecond
 // note is the runtime file: how another process of this user reaches the running stack. It holds passwords, has mode
 // 0600 and exists only while the stack runs, or stale after a crash.
 type note struct {
-	PID            int    `json:"pid"`
-	NATSURL        string `json:"nats_url"` // without credentials
-	NATSUser       string `json:"nats_user,omitempty"`
-	NATSPassword   string `json:"nats_password,omitempty"`
-	PostgresURL    string `json:"postgres_url"`
-	PostgresSource string `json:"postgres_source"`
-	Durability     string `json:"durability"`
+	PID          int    `json:"pid"`
+	NATSURL      string `json:"nats_url"` // without credentials
+	NATSUser     string `json:"nats_user,omitempty"`
+	NATSPassword string `json:"nats_password,omitempty"`
+	// Producers is there when they are let in.
+	Producers      *ProducersLogin `json:"producers,omitempty"`
+	PostgresURL    string          `json:"postgres_url"`
+	PostgresSource string          `json:"postgres_source"`
+	Durability     string          `json:"durability"`
 }
 
 func lockPath(dataDir string) string { return filepath.Join(dataDir, "lock") }
@@ -74,12 +76,12 @@ func connectNoted(dataDir string) (*Stack, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to the journal of process %d: %w", n.PID, err)
 	}
-	return &Stack{dataDir: dataDir, conn: conn, note: n}, nil
+	return &Stack{dataDir: dataDir, conn: conn, note: n, producers: n.Producers}, nil
 }
 
 // noted is what others may know of this stack.
 func (s *Stack) noted(natsURL string) (note, error) {
-	n := note{PID: os.Getpid(), PostgresURL: s.database.URL(), PostgresSource: s.database.Source(), Durability: DurabilityExternal}
+	n := note{PID: os.Getpid(), PostgresURL: s.database.URL(), PostgresSource: s.database.Source(), Durability: DurabilityExternal, Producers: s.producers}
 	if s.server != nil {
 		n.Durability = s.server.Durability()
 		natsURL = s.server.URL()

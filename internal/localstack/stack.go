@@ -37,6 +37,9 @@ type Config struct {
 	PostgresURL string
 	// NATSURL uses this server and starts none; empty = an embedded one.
 	NATSURL string
+	// NATSListen is the host and port where the embedded server listens, for producers too; empty = a free loopback port,
+	// and no producers.
+	NATSListen string
 	// Durability of the embedded journal: DurabilityAlways (also when empty) or DurabilityRelaxed.
 	Durability string
 	// PostgresSearchDirs are glob patterns of folders with Postgres' programs; nil = DefaultSearchDirs.
@@ -66,13 +69,15 @@ func DefaultDataDir() string {
 
 // Stack is a journal server and a database, ready for use.
 type Stack struct {
-	dataDir  string
-	conn     *nats.Conn
-	note     note
-	lock     *os.File // nil when joined
-	server   *NATS    // nil when joined or external
-	database database // nil when joined
-	closing  chan struct{}
+	dataDir string
+	conn    *nats.Conn
+	note    note
+	lock    *os.File // nil when joined
+	server  *NATS    // nil when joined or external
+	// producers is how to reach those who send commands; nil when they are not let in here.
+	producers *ProducersLogin
+	database  database // nil when joined
+	closing   chan struct{}
 
 	closeOnce sync.Once
 	closeErr  error
@@ -173,6 +178,21 @@ func (s *Stack) Durability() string { return s.note.Durability }
 
 // Owner is false when another process runs this stack.
 func (s *Stack) Owner() bool { return s.lock != nil }
+
+// Producers is how a service reaches those who send commands over this server, or nil when they are not let in.
+func (s *Stack) Producers() *ProducersLogin { return s.producers }
+
+// ConnectProducers opens a connection of a service in the account of producers. The caller closes it.
+func (s *Stack) ConnectProducers(options ...nats.Option) (*nats.Conn, error) {
+	if s.producers == nil {
+		return nil, errors.New("producers are not let in here")
+	}
+	options = append([]nats.Option{nats.UserInfo(s.producers.User, s.producers.Password), nats.MaxReconnects(-1)}, options...)
+	if s.server != nil {
+		return s.server.Connect(options...)
+	}
+	return nats.Connect(s.note.NATSURL, options...)
+}
 
 // Describe is one line for the log or the terminal, without secrets.
 func (s *Stack) Describe() string {

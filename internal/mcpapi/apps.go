@@ -66,7 +66,7 @@ func listApps(ctx context.Context, c call, in appsIn) (out appPage, err error) {
 	if utf8.RuneCountInString(in.Search) > nameRunesMax {
 		err = errors.Join(err, invalid("search is too long"))
 	}
-	if err := errors.Join(err, c.enter(ctx)); err != nil {
+	if err != nil {
 		return out, err
 	}
 	wanted := reader.AppFilter{Active: in.Active}
@@ -77,15 +77,17 @@ func listApps(ctx context.Context, c call, in appsIn) (out appPage, err error) {
 	if err != nil {
 		return out, err
 	}
-	found, next, stamp, err := c.Reader.Apps(ctx, c.reads(edition), reader.Freshness{}, wanted, behind, count)
+	found, stamp, err := c.Reader.Apps(ctx, c.reads(edition), reader.Freshness{}, reader.AppList{
+		Filter: wanted, Pages: reader.Pages[reader.AppMark]{Behind: behind, Count: count},
+	})
 	if err != nil {
 		return out, err
 	}
 	out = emptyApps()
-	for _, a := range found {
+	for _, a := range found.Items {
 		out.Items = append(out.Items, appShown(a))
 	}
-	out.NextCursor = sealCursor(c, "list_apps", wanted, stamp.Edition, next)
+	out.NextCursor = sealCursor(c, "list_apps", wanted, stamp.Edition, found.Next)
 	return out, nil
 }
 
@@ -100,9 +102,9 @@ type appOut struct {
 
 func getApp(ctx context.Context, c call, in appIn) (out appOut, err error) {
 	id, err := memoryID(in.AppID)
-	if err := errors.Join(err, c.enter(ctx)); err != nil {
+	if err != nil {
 		return out, err
 	}
-	found, _, err := c.Reader.App(ctx, c.caller.Reads(), reader.Freshness{}, id)
+	found, _, err := c.Reader.App(ctx, c.reads(0), reader.Freshness{}, id)
 	return appOut{Notice: notice, App: appShown(found)}, err
 }

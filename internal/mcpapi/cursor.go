@@ -49,9 +49,9 @@ func (c call) bounds(tool string, filter any) []string {
 	return []string{c.caller.Tenant.ID, c.caller.User.String(), tool, string(text)}
 }
 
-// reads is the caller on a page after the first, which is of the edition that the first was of.
+// reads is the caller as its app, on a page after the first, which is of the edition that the first was of.
 func (c call) reads(edition int64) reader.Caller {
 	r := c.caller.Reads()
-	r.Edition = edition
+	r.Edition, r.App = edition, c.as
 	return r
 }

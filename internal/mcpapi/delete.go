@@ -40,9 +40,6 @@ func deleteMemories(ctx context.Context, c call, in deleteIn) (out deleteOut, er
 	if err != nil {
 		return out, err
 	}
-	if err := c.enter(ctx); err != nil {
-		return out, err
-	}
 	out = deleteOut{Results: []deleted{}, IdempotencyKey: w.ID}
 	var last writer.Done
 	for _, text := range in.MemoryIDs {
@@ -87,9 +84,6 @@ func deleteAll(ctx context.Context, c call, in deleteAllIn) (out deleteAllOut, e
 	if err != nil {
 		return out, err
 	}
-	if err := c.enter(ctx); err != nil {
-		return out, err
-	}
 	switch yes, err := c.confirmed("delete_all_memories", in.Confirm, "Delete all memories of "+c.principal.Subject+"? Deleted memories do not come back."); {
 	case err != nil:
 		return out, err
@@ -100,7 +94,9 @@ func deleteAll(ctx context.Context, c call, in deleteAllIn) (out deleteAllOut, e
 	var behind *reader.MemoryMark
 	everything := reader.MemoryFilter{States: []string{"active", "paused", "archived"}}
 	for out.Deleted+out.Failed < deleteAllMax {
-		page, next, _, err := c.Reader.Memories(ctx, c.caller.Reads(), reader.Freshness{}, everything, behind, reader.PageCountMax)
+		page, _, err := c.Reader.Memories(ctx, c.reads(0), reader.Freshness{}, reader.MemoryList{
+			Filter: everything, Pages: reader.Pages[reader.MemoryMark]{Behind: behind, Count: reader.PageCountMax},
+		})
 		if err != nil && out.Deleted == 0 {
 			return out, err
 		}
@@ -108,7 +104,7 @@ func deleteAll(ctx context.Context, c call, in deleteAllIn) (out deleteAllOut, e
 			out.Remaining = true
 			break
 		}
-		for _, m := range page {
+		for _, m := range page.Items {
 			if done, err := c.Writer.DeleteMemory(ctx, c.caller, w, m.ID); err == nil {
 				last = done
 				out.Deleted++
@@ -116,7 +112,7 @@ func deleteAll(ctx context.Context, c call, in deleteAllIn) (out deleteAllOut, e
 				out.Failed++
 			}
 		}
-		if behind = next; behind == nil {
+		if behind = page.Next; behind == nil {
 			break
 		}
 		out.Remaining = out.Deleted+out.Failed >= deleteAllMax

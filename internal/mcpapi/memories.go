@@ -111,10 +111,10 @@ func (f filter) of(query *string) (reader.MemoryFilter, error) {
 		if err != nil {
 			return out, invalid("app_id: want an id")
 		}
-		out.AppID = &id
+		out.AppIDs = []uuid.UUID{id}
 	}
 	if f.Category != "" {
-		out.Category = &f.Category
+		out.Categories = []string{f.Category}
 	}
 	if utf8.RuneCountInString(f.Category) > nameRunesMax || query != nil && utf8.RuneCountInString(*query) > queryRunesMax {
 		return out, invalid("category or query is too long")
@@ -138,28 +138,27 @@ func (c call) memories(ctx context.Context, tool string, f filter, query *string
 	if err := errors.Join(err, errCount); err != nil {
 		return out, err
 	}
-	if err := c.enter(ctx); err != nil {
-		return out, err
-	}
 	edition, behind, err := openCursor[reader.MemoryMark](c, tool, wanted, p.Cursor)
 	if err != nil {
 		return out, err
 	}
 	ask := func(count int) (fits int, err error) {
-		found, next, stamp, err := c.Reader.Memories(ctx, c.reads(edition), reader.Freshness{}, wanted, behind, count)
+		found, stamp, err := c.Reader.Memories(ctx, c.reads(edition), reader.Freshness{}, reader.MemoryList{
+			Filter: wanted, Pages: reader.Pages[reader.MemoryMark]{Behind: behind, Count: count},
+		})
 		if err != nil {
 			return 0, err
 		}
 		out.Items = out.Items[:0]
 		bytes := 0
-		for i, m := range found {
+		for i, m := range found.Items {
 			shown := memoryOf(m, contentBytesMax)
 			if bytes += len(shown.Content) + len(shown.Metadata); bytes > pageBytesMax && i > 0 {
 				return i, nil
 			}
 			out.Items = append(out.Items, shown)
 		}
-		out.NextCursor = sealCursor(c, tool, wanted, stamp.Edition, next)
+		out.NextCursor = sealCursor(c, tool, wanted, stamp.Edition, found.Next)
 		return count, nil
 	}
 	fits, err := ask(count)
@@ -188,10 +187,10 @@ type getOut struct {
 
 func getMemory(ctx context.Context, c call, in getIn) (out getOut, err error) {
 	id, err := memoryID(in.MemoryID)
-	if err := errors.Join(err, c.enter(ctx)); err != nil {
+	if err != nil {
 		return out, err
 	}
-	m, _, err := c.Reader.Memory(ctx, c.caller.Reads(), reader.Freshness{}, id)
+	m, _, err := c.Reader.Memory(ctx, c.reads(0), reader.Freshness{}, id)
 	if err != nil {
 		return out, err
 	}
@@ -222,10 +221,10 @@ type historyOut struct {
 
 func memoryHistory(ctx context.Context, c call, in memoryIn) (out historyOut, err error) {
 	id, err := memoryID(in.MemoryID)
-	if err := errors.Join(err, c.enter(ctx)); err != nil {
+	if err != nil {
 		return out, err
 	}
-	_, history, _, err := c.Reader.MemoryHistory(ctx, c.caller.Reads(), reader.Freshness{}, id)
+	_, history, _, err := c.Reader.MemoryHistory(ctx, c.reads(0), reader.Freshness{}, id)
 	if err != nil {
 		return out, err
 	}
@@ -287,7 +286,7 @@ type updateIn struct {
 func updateMemory(ctx context.Context, c call, in updateIn) (out written, err error) {
 	id, errID := memoryID(in.MemoryID)
 	w, err := wish(in.IdempotencyKey)
-	if err := errors.Join(err, errID, c.enter(ctx)); err != nil {
+	if err := errors.Join(err, errID); err != nil {
 		return out, err
 	}
 	w.IfVersion = in.IfVersion
@@ -296,7 +295,7 @@ func updateMemory(ctx context.Context, c call, in updateIn) (out written, err er
 }
 
 func (e *Edge) addTools(s *mcp.Server) {
-	add(e, s, tool[addIn, written]{name: "add_memories", run: addMemory})
+	add(e, s, tool[addIn, written]{name: "add_memories", open: true, run: addMemory})
 	add(e, s, tool[searchIn, memoryPage]{name: "search_memory", empty: emptyPage, run: func(ctx context.Context, c call, in searchIn) (memoryPage, error) {
 		return c.memories(ctx, "search_memory", in.filter, &in.Query, in.page)
 	}})
@@ -308,7 +307,7 @@ func (e *Edge) addTools(s *mcp.Server) {
 	add(e, s, tool[updateIn, written]{name: "update_memory", run: updateMemory})
 	add(e, s, tool[deleteIn, deleteOut]{name: "delete_memories", run: deleteMemories})
 	add(e, s, tool[deleteAllIn, deleteAllOut]{name: "delete_all_memories", run: deleteAll})
-	add(e, s, tool[noIn, whoamiOut]{name: "whoami", run: whoami})
+	add(e, s, tool[noIn, whoamiOut]{name: "whoami", open: true, run: whoami})
 	add(e, s, tool[appsIn, appPage]{name: "list_apps", empty: emptyApps, run: listApps})
 	add(e, s, tool[appIn, appOut]{name: "get_app", run: getApp})
 }

@@ -32,8 +32,9 @@ type call struct {
 	*Edge
 	principal auth.Principal
 	caller    writer.Caller
-	app       string // the client's name; empty = unknown
-	onStream  bool   // the client can be asked back
+	app       string     // the client's name; empty = unknown
+	as        *uuid.UUID // the app whose access rules bind the call; nil as long as there is none
+	onStream  bool       // the client can be asked back
 	request   *mcp.CallToolRequest
 }
 
@@ -41,6 +42,8 @@ type call struct {
 type tool[In, Out any] struct {
 	name string
 	run  func(context.Context, call, In) (Out, error)
+	// open lets a paused app in: the tool decides about it itself.
+	open bool
 	// empty answers a tenant that does not exist, when the tool lists things; nil: to it, everything is absent.
 	empty func() Out
 }
@@ -120,6 +123,11 @@ func (t tool[In, Out]) call(ctx context.Context, e *Edge, r *mcp.CallToolRequest
 	if err != nil {
 		return out, err
 	}
+	if !t.open && c.app != "" {
+		if c.as, err = e.Writer.EnterApp(ctx, c.caller, c.app, principal.Has(auth.MemoriesWrite)); err != nil {
+			return out, err
+		}
+	}
 	return t.run(ctx, c, in)
 }
 
@@ -132,14 +140,6 @@ func appOf(ctx context.Context, r *mcp.CallToolRequest) string {
 		return info.Name
 	}
 	return ""
-}
-
-// enter refuses a paused app, and one with a name that none can have.
-func (c call) enter(ctx context.Context) error {
-	if c.app == "" {
-		return nil
-	}
-	return c.Writer.EnterApp(ctx, c.caller, c.app, c.principal.Has(auth.MemoriesWrite))
 }
 
 // told is an answer: as structured content, and as text for clients and models that read nothing else.

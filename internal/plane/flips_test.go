@@ -95,7 +95,8 @@ func (f *flipped) scan(ctx context.Context) {
 		var behind *reader.MemoryMark
 		seen := map[uuid.UUID]bool{}
 		for page := 0; page == 0 || behind != nil; page++ {
-			found, next, stamp, err := f.reader.Memories(f.Context(), caller, reader.Freshness{}, reader.MemoryFilter{}, behind, 7)
+			list := reader.MemoryList{Pages: reader.Pages[reader.MemoryMark]{Behind: behind, Count: 7}}
+			found, stamp, err := f.reader.Memories(f.Context(), caller, reader.Freshness{}, list)
 			if err != nil {
 				f.Errorf("scan: %v", err)
 				return
@@ -103,13 +104,13 @@ func (f *flipped) scan(ctx context.Context) {
 			if page > 0 && stamp.Edition != caller.Edition {
 				f.Errorf("page %d is of edition %d, the first was of %d", page, stamp.Edition, caller.Edition)
 			}
-			for _, m := range found {
+			for _, m := range found.Items {
 				if want := fmt.Sprintf("edition %d", stamp.Edition); m.Content != want || seen[m.ID] {
 					f.Errorf("a row of %s in an answer of %s, or twice", m.Content, want)
 				}
 				seen[m.ID] = true
 			}
-			caller.Edition, behind = stamp.Edition, next
+			caller.Edition, behind = stamp.Edition, found.Next
 		}
 		if len(seen) != marked {
 			f.Errorf("a scan found %d memories, want %d", len(seen), marked)

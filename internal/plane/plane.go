@@ -34,6 +34,7 @@ type Config struct {
 	DataDir     string // folder of the local stack; empty = XDG data directory
 	PostgresURL string // database to use instead of a local one
 	NATSURL     string // server to use instead of the embedded one
+	NATSListen  string // host and port where the embedded server listens for producers; empty = not for them
 	Durability  string // "always" (default) or "relaxed"
 	Shards      int    // number of shards of a new journal; 0 = 1
 	Replicas    int    // of each stream; 0 = 1
@@ -206,7 +207,7 @@ func (p *Plane) stack(ctx context.Context) (*localstack.Stack, error) {
 		return localstack.Join(ctx, p.DataDir)
 	}
 	return localstack.Start(ctx, localstack.Config{
-		DataDir: p.DataDir, PostgresURL: p.PostgresURL, NATSURL: p.NATSURL, Durability: p.Durability, Logger: p.Logger,
+		DataDir: p.DataDir, PostgresURL: p.PostgresURL, NATSURL: p.NATSURL, NATSListen: p.NATSListen, Durability: p.Durability, Logger: p.Logger,
 	})
 }
 

@@ -264,7 +264,7 @@ func TestLostCommandIsRepeated(t *testing.T) {
 			least reader.Position
 			want  error
 		}{{now, nil}, {before, reader.ErrPositionLost}} {
-			_, _, _, err := questions.Memories(t.Context(), caller, reader.Freshness{Least: &c.least, Wait: time.Second}, reader.MemoryFilter{}, nil, 10)
+			_, _, err := questions.Memories(t.Context(), caller, reader.Freshness{Least: &c.least, Wait: time.Second}, reader.MemoryList{})
 			if !errors.Is(err, c.want) {
 				t.Errorf("read at least %+v: %v, want %v", c.least, err, c.want)
 			}

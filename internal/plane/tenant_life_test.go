@@ -78,9 +78,9 @@ func TestTheLifeOfATenant(t *testing.T) {
 	if now := eventsOf(t, p, acme); now != stored {
 		t.Errorf("%d events were stored for a suspended tenant", now-stored)
 	}
-	page, _, _, err := r.Memories(t.Context(), ann.Reads(), reader.Freshness{}, reader.MemoryFilter{}, nil, 10)
-	if err != nil || len(page) != 1 {
-		t.Errorf("a question of a suspended tenant: %d memories, %v", len(page), err)
+	page, _, err := r.Memories(t.Context(), ann.Reads(), reader.Freshness{}, reader.MemoryList{})
+	if err != nil || len(page.Items) != 1 {
+		t.Errorf("a question of a suspended tenant: %d memories, %v", len(page.Items), err)
 	}
 	again, err := p.SuspendTenant(t.Context(), "acme", "test")
 	if err != nil || again.Seq != suspended.Seq {

@@ -1,13 +1,16 @@
 package reader
 
 import (
+	"cmp"
 	"context"
+	"time"
 
 	"github.com/google/uuid"
+
 	"github.com/refold-dev/refold/internal/postgres/db"
 )
 
-// App is an app with the number of its memories that are not deleted.
+// App is an app with the number of its memories that the caller may read.
 type App struct {
 	db.App
 	Memories int64
@@ -16,50 +19,80 @@ type App struct {
 // App returns an app of the caller, or ErrNotFound.
 func (r *Reader) App(ctx context.Context, c Caller, f Freshness, id uuid.UUID) (app App, stamp Stamp, err error) {
 	stamp, err = r.ask(ctx, c, f, func(q *db.Queries) error {
-		row, err := q.AppByID(ctx, db.AppByIDParams{TenantID: c.Tenant, ID: id, OwnerID: c.User})
+		row, err := q.AppByID(ctx, db.AppByIDParams{TenantID: c.Tenant, ID: id, OwnerID: c.User, AsApp: c.App})
 		app = App{App: row.App, Memories: row.Memories}
 		return absent(err)
 	})
 	return app, stamp, err
 }
 
+// IsActive says whether an app of the caller takes memories, or fails with ErrNotFound.
+func (r *Reader) IsActive(ctx context.Context, c Caller, id uuid.UUID) (active bool, err error) {
+	_, err = r.ask(ctx, c, Freshness{}, func(q *db.Queries) error {
+		active, err = q.AppIsActive(ctx, db.AppIsActiveParams{TenantID: c.Tenant, ID: id, OwnerID: c.User})
+		return absent(err)
+	})
+	return active, err
+}
+
 // AppFilter selects apps; nil fields select all.
 type AppFilter struct {
-	Search *string // substring of the name
+	Search *string // substring of the name; case does not matter, nothing in it is a wildcard
 	Active *bool
 }
 
-// AppMark is the last app of a page; the next page begins behind it.
+// What apps are sorted by.
+const (
+	ByName     = "name" // byte by byte
+	ByMemories = "memories"
+)
+
+// AppMark is the last app of a page; the next page begins behind it. Which of the fields counts depends on the sort.
 type AppMark struct {
-	Name string    `json:"n"`
-	ID   uuid.UUID `json:"i"`
+	Name      string    `json:"n"`
+	Memories  int64     `json:"m"`
+	CreatedAt time.Time `json:"t"`
+	ID        uuid.UUID `json:"i"`
 }
 
-// Apps returns a page of the caller's apps by name, and the mark for the next page, nil at the end. count is 1 to
-// PageCountMax.
-func (r *Reader) Apps(ctx context.Context, c Caller, f Freshness, filter AppFilter, behind *AppMark, count int) (page []App, next *AppMark, stamp Stamp, err error) {
-	count = max(1, min(count, PageCountMax))
-	params := db.AppPageParams{
-		TenantID: c.Tenant, OwnerID: c.User, Search: filter.Search, IsActive: filter.Active, CountMax: int32(count + 1),
-	}
-	if behind != nil {
-		params.AfterName, params.AfterID = &behind.Name, &behind.ID
-	}
-	stamp, err = r.ask(ctx, c, f, func(q *db.Queries) error {
+// AppList asks for a page of apps.
+type AppList struct {
+	Filter AppFilter
+	Sort   Sort // by ByName (also when empty), ByMemories or ByCreated
+	Pages[AppMark]
+}
+
+// Apps returns a page of the caller's apps.
+func (r *Reader) Apps(ctx context.Context, c Caller, f Freshness, list AppList) (page Page[App, AppMark], stamp Stamp, err error) {
+	count := list.count()
+	params := list.params(c)
+	stamp, err = r.list(ctx, c, f, func(q *db.Queries) error {
 		found, err := q.AppPage(ctx, params)
 		if err != nil {
 			return err
 		}
-		page, next = make([]App, 0, len(found)), nil
-		for i, row := range found {
-			if i == count {
-				last := page[i-1]
-				next = &AppMark{last.Name, last.ID}
-				break
-			}
-			page = append(page, App{App: row.App, Memories: row.Memories})
+		apps := make([]App, 0, len(found))
+		for _, row := range found {
+			apps = append(apps, App{App: row.App, Memories: row.Memories})
 		}
-		return nil
+		page = paged(apps, count, func(a App) AppMark { return AppMark{a.Name, a.Memories, a.CreatedAt, a.ID} })
+		if list.Total {
+			page.Total, err = q.AppCount(ctx, db.AppCountParams{
+				TenantID: c.Tenant, OwnerID: c.User, Search: params.Search, IsActive: params.IsActive,
+			})
+		}
+		return err
 	})
-	return page, next, stamp, err
+	return page, stamp, err
+}
+
+func (l AppList) params(c Caller) db.AppPageParams {
+	p := db.AppPageParams{
+		TenantID: c.Tenant, OwnerID: c.User, AsApp: c.App, Search: l.Filter.Search, IsActive: l.Filter.Active,
+		Sort: cmp.Or(l.Sort.By, ByName), Descending: l.Sort.Descending, Skip: int32(l.Skip), CountMax: int32(l.count() + 1),
+	}
+	if b := l.Behind; b != nil {
+		p.AfterID, p.AfterName, p.AfterCount, p.AfterAt = &b.ID, &b.Name, &b.Memories, &b.CreatedAt
+	}
+	return p
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
 	"github.com/refold-dev/refold/internal/postgres/db"
 )
 
@@ -21,7 +22,7 @@ type Memory struct {
 	Categories []string // by name; never nil
 }
 
-// Memory returns a memory of the caller, or ErrNotFound.
+// Memory returns a memory that the caller may read, or ErrNotFound.
 func (r *Reader) Memory(ctx context.Context, c Caller, f Freshness, id uuid.UUID) (memory Memory, stamp Stamp, err error) {
 	stamp, err = r.ask(ctx, c, f, func(q *db.Queries) error {
 		memory, err = memoryByID(ctx, q, c, id)
@@ -31,11 +32,11 @@ func (r *Reader) Memory(ctx context.Context, c Caller, f Freshness, id uuid.UUID
 }
 
 func memoryByID(ctx context.Context, q *db.Queries, c Caller, id uuid.UUID) (Memory, error) {
-	row, err := q.MemoryByID(ctx, db.MemoryByIDParams{TenantID: c.Tenant, ID: id, UserID: c.User})
+	row, err := q.MemoryByID(ctx, db.MemoryByIDParams{TenantID: c.Tenant, ID: id, UserID: c.User, AsApp: c.App})
 	if err != nil {
 		return Memory{}, absent(err)
 	}
-	memories := []Memory{{Memory: row.Memory, AppName: row.AppName}}
+	memories := []Memory{memoryOf(db.MemoryPageRow(row))}
 	err = addCategories(ctx, q, c, memories)
 	return memories[0], err
 }
@@ -59,58 +60,132 @@ func addCategories(ctx context.Context, q *db.Queries, c Caller, memories []Memo
 	return nil
 }
 
-// MemoryFilter selects memories; nil fields select all.
+// MemoryFilter selects memories; nil fields select all. The tags are those of sealed values.
 type MemoryFilter struct {
-	States   []string // none = active and paused
-	AppID    *uuid.UUID
-	Search   *string // substring of the content; case does not matter, nothing in it is a wildcard
-	Category *string // name
-	From, To *time.Time
+	States      []string    `json:"s,omitempty"` // nil = active and paused; deleted ones never appear
+	AppIDs      []uuid.UUID `json:"a,omitempty"` // of any of these apps
+	CategoryIDs []uuid.UUID `json:"c,omitempty"` // of any of these categories, or
+	Categories  []string    `json:"n,omitempty"` // of any category with these names
+	Search      *string     `json:"q,omitempty"` // substring of the content; case does not matter, nothing in it is a wildcard
+	From        *time.Time  `json:"f,omitempty"`
+	To          *time.Time  `json:"t,omitempty"`
 }
 
-// MemoryMark is the last memory of a page; the next page begins behind it.
+// What memories are sorted by, beside ByCreated.
+const (
+	ByUpdated = "updated_at"
+	ByContent = "content" // its first contentRunes characters, byte by byte
+	ByApp     = "app"     // the name of the app, byte by byte; those without one as if it were empty
+)
+
+// contentRunes is how much of its content a memory is sorted by; a mark has to hold it.
+const contentRunes = 100
+
+// MemoryMark is the last memory of a page; the next page begins behind it. Which of the fields counts depends on the
+// sort.
 type MemoryMark struct {
-	CreatedAt time.Time `json:"t"`
-	ID        uuid.UUID `json:"i"`
+	At   *time.Time `json:"t,omitempty"`
+	Text *string    `json:"x,omitempty"`
+	ID   uuid.UUID  `json:"i"`
 }
 
-// Memories returns a page of the caller's memories, newest first, and the mark for the next page, nil at the end.
-// Deleted ones never appear. count is 1 to PageCountMax.
-func (r *Reader) Memories(ctx context.Context, c Caller, f Freshness, filter MemoryFilter, behind *MemoryMark, count int) (page []Memory, next *MemoryMark, stamp Stamp, err error) {
-	count = max(1, min(count, PageCountMax))
-	params := filter.params(c, behind)
-	params.CountMax = int32(count + 1) // one more tells whether there is another page
-	stamp, err = r.ask(ctx, c, f, func(q *db.Queries) error {
+// MemoryList asks for a page of memories.
+type MemoryList struct {
+	Filter MemoryFilter
+	Sort   Sort // by ByCreated, ByUpdated, ByContent or ByApp; the zero value = newest first
+	Pages[MemoryMark]
+}
+
+// Memories returns a page of the memories that the caller may read.
+func (r *Reader) Memories(ctx context.Context, c Caller, f Freshness, list MemoryList) (page Page[Memory, MemoryMark], stamp Stamp, err error) {
+	params := list.params(c)
+	stamp, err = r.list(ctx, c, f, func(q *db.Queries) error {
 		found, err := q.MemoryPage(ctx, params)
 		if err != nil {
 			return err
 		}
-		page, next = make([]Memory, 0, len(found)), nil
-		for i, row := range found {
-			if i == count {
-				last := page[i-1]
-				next = &MemoryMark{last.CreatedAt, last.ID}
-				break
-			}
-			page = append(page, Memory{Memory: row.Memory, AppName: row.AppName})
+		memories := make([]Memory, 0, len(found))
+		for _, row := range found {
+			memories = append(memories, memoryOf(row))
 		}
-		return addCategories(ctx, q, c, page)
+		page = paged(memories, list.count(), func(m Memory) MemoryMark { return markOf(m, params.Sort) })
+		if list.Total {
+			if page.Total, err = q.MemoryCount(ctx, countParams(params)); err != nil {
+				return err
+			}
+		}
+		return addCategories(ctx, q, c, page.Items)
 	})
-	return page, next, stamp, err
+	return page, stamp, err
 }
 
-func (f MemoryFilter) params(c Caller, behind *MemoryMark) db.MemoryPageParams {
+func memoryOf(row db.MemoryPageRow) Memory {
+	return Memory{Memory: db.Memory{
+		TenantID: row.TenantID, ID: row.ID, Version: row.Version, UserID: row.UserID, AppID: row.AppID, Content: row.Content,
+		Metadata: row.Metadata, State: row.State, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
+		ArchivedAt: row.ArchivedAt, DeletedAt: row.DeletedAt,
+	}, AppName: row.AppName}
+}
+
+func markOf(m Memory, by string) MemoryMark {
+	mark := MemoryMark{ID: m.ID}
+	text := ""
+	switch by {
+	case ByUpdated:
+		mark.At = &m.UpdatedAt
+		return mark
+	case ByContent:
+		text = firstRunes(m.Content, contentRunes)
+	case ByApp:
+		if m.AppName != nil {
+			text = *m.AppName
+		}
+	default:
+		mark.At = &m.CreatedAt
+		return mark
+	}
+	mark.Text = &text
+	return mark
+}
+
+func firstRunes(s string, count int) string {
+	for i := range s {
+		if count == 0 {
+			return s[:i]
+		}
+		count--
+	}
+	return s
+}
+
+func (l MemoryList) params(c Caller) db.MemoryPageParams {
 	p := db.MemoryPageParams{
-		TenantID: c.Tenant, UserID: c.User, States: f.States, AppID: f.AppID, Search: f.Search, Category: f.Category,
-		CreatedFrom: f.From, CreatedTo: f.To,
+		TenantID: c.Tenant, UserID: c.User, AsApp: c.App, States: l.Filter.states(), AppIds: l.Filter.AppIDs,
+		CategoryIds: l.Filter.CategoryIDs, Categories: l.Filter.Categories, Search: l.Filter.Search,
+		CreatedFrom: l.Filter.From, CreatedTo: l.Filter.To,
+		Sort: l.Sort.By, Descending: l.Sort.Descending, Skip: int32(l.Skip), CountMax: int32(l.count() + 1), // one more tells whether there is another page
 	}
-	if len(p.States) == 0 {
-		p.States = []string{"active", "paused"}
+	if p.Sort == "" {
+		p.Sort, p.Descending = ByCreated, true
 	}
-	if behind != nil {
-		p.BeforeAt, p.BeforeID = &behind.CreatedAt, &behind.ID
+	if l.Behind != nil {
+		p.AfterAt, p.AfterText, p.AfterID = l.Behind.At, l.Behind.Text, &l.Behind.ID
 	}
 	return p
+}
+
+func (f MemoryFilter) states() []string {
+	if f.States == nil {
+		return []string{"active", "paused"}
+	}
+	return f.States
+}
+
+func countParams(p db.MemoryPageParams) db.MemoryCountParams {
+	return db.MemoryCountParams{
+		TenantID: p.TenantID, UserID: p.UserID, AsApp: p.AsApp, States: p.States, AppIds: p.AppIds, CategoryIds: p.CategoryIds,
+		Categories: p.Categories, Search: p.Search, CreatedFrom: p.CreatedFrom, CreatedTo: p.CreatedTo,
+	}
 }
 
 // MemoryHistory returns the changes of a memory's state, oldest first, at most HistoryCountMax, with the memory

@@ -61,6 +61,9 @@ type Caller struct {
 	Tenant string
 	Shard  int // the tenant's
 	User   uuid.UUID
+	// App, when not nil, is the app of the user through which is read: only what its access rules allow, and nothing while it
+	// is paused or when it is not an app of the user.
+	App *uuid.UUID
 	// Edition is the one that a question of several pages began on; 0 = the one that answers now. When it is gone the
 	// answer is ErrEditionGone: no two pages of one question are of two editions.
 	Edition int64
@@ -82,6 +85,17 @@ type Stamp struct {
 // ask runs fn in the snapshot of the live edition, once that is as new as the caller wants it. The snapshot itself is
 // compared once more: whatever happened since the wait, no answer is older than asked for.
 func (r *Reader) ask(ctx context.Context, c Caller, f Freshness, fn func(*db.Queries) error) (Stamp, error) {
+	return r.through(ctx, postgres.WithTenant, c, f, fn)
+}
+
+// list is ask for questions whose plan depends on what is asked.
+func (r *Reader) list(ctx context.Context, c Caller, f Freshness, fn func(*db.Queries) error) (Stamp, error) {
+	return r.through(ctx, postgres.WithTenantPlanned, c, f, fn)
+}
+
+type door func(ctx context.Context, pool *pgxpool.Pool, tenant string, fn, last func(*db.Queries) error) error
+
+func (r *Reader) through(ctx context.Context, door door, c Caller, f Freshness, fn func(*db.Queries) error) (Stamp, error) {
 	number, pool, err := r.live(ctx, c)
 	if err != nil {
 		return Stamp{}, err
@@ -92,7 +106,7 @@ func (r *Reader) ask(ctx context.Context, c Caller, f Freshness, fn func(*db.Que
 		}
 	}
 	stamp := Stamp{Edition: number}
-	err = postgres.WithTenant(ctx, pool, c.Tenant, fn, func(q *db.Queries) error {
+	err = door(ctx, pool, c.Tenant, fn, func(q *db.Queries) error {
 		checkpoint, err := q.CheckpointGet(ctx, db.CheckpointGetParams{Edition: number, Shard: int32(c.Shard)})
 		if errors.Is(err, pgx.ErrNoRows) {
 			return ErrEditionGone

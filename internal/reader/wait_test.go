@@ -70,20 +70,20 @@ func TestWaitingForAPosition(t *testing.T) {
 	caller := Caller{Tenant: "a"}
 	least := Freshness{Least: &Position{JournalID: "j", Incarnation: 1, Seq: 11}, Wait: 20 * time.Second}
 
-	_, _, _, err := r.Memories(t.Context(), caller, Freshness{Least: least.Least}, MemoryFilter{}, nil, 1)
+	_, _, err := r.Memories(t.Context(), caller, Freshness{Least: least.Least}, MemoryList{})
 	if !errors.Is(err, ErrNotYet) {
 		t.Errorf("without patience: %v, want ErrNotYet", err)
 	}
 	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, _, _, err := r.Memories(short, caller, least, MemoryFilter{}, nil, 1); err == nil {
+	if _, _, err := r.Memories(short, caller, least, MemoryList{}); err == nil {
 		t.Error("a caller that has gone still got an answer")
 	}
 
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
-			_, _, stamp, err := r.Memories(t.Context(), caller, least, MemoryFilter{}, nil, 1)
+			_, stamp, err := r.Memories(t.Context(), caller, least, MemoryList{})
 			if err != nil || stamp.Position.Seq != 11 || stamp.Edition != 1 {
 				t.Errorf("stamp %+v, %v", stamp, err)
 			}
@@ -105,10 +105,10 @@ func TestNoAnswerIsOlderThanAskedFor(t *testing.T) {
 	least := Freshness{Least: &Position{JournalID: "j", Incarnation: 1, Seq: 50}}
 	for _, patience := range []time.Duration{0, 100 * time.Millisecond} {
 		least.Wait = patience
-		if _, _, _, err := New(fixed{1}, b.db).Memories(t.Context(), Caller{Tenant: "a"}, least, MemoryFilter{}, nil, 1); err != nil {
+		if _, _, err := New(fixed{1}, b.db).Memories(t.Context(), Caller{Tenant: "a"}, least, MemoryList{}); err != nil {
 			t.Errorf("before the flip: %v", err)
 		}
-		if _, _, stamp, err := New(fixed{2}, b.db).Memories(t.Context(), Caller{Tenant: "a"}, least, MemoryFilter{}, nil, 1); !errors.Is(err, ErrNotYet) {
+		if _, stamp, err := New(fixed{2}, b.db).Memories(t.Context(), Caller{Tenant: "a"}, least, MemoryList{}); !errors.Is(err, ErrNotYet) {
 			t.Errorf("after the flip, waiting %s: stamp %+v, %v, want ErrNotYet", patience, stamp, err)
 		}
 	}
@@ -117,7 +117,7 @@ func TestNoAnswerIsOlderThanAskedFor(t *testing.T) {
 func TestNoEditionIsLive(t *testing.T) {
 	b := newBench(t)
 	r := New(fixed{}, b.db)
-	if _, _, _, err := r.Memories(t.Context(), Caller{Tenant: "a"}, Freshness{}, MemoryFilter{}, nil, 1); !errors.Is(err, ErrNoEdition) {
+	if _, _, err := r.Memories(t.Context(), Caller{Tenant: "a"}, Freshness{}, MemoryList{}); !errors.Is(err, ErrNoEdition) {
 		t.Errorf("question: %v, want ErrNoEdition", err)
 	}
 	if _, err := r.Open(t.Context(), "a", 0); !errors.Is(err, ErrNoEdition) {
@@ -157,7 +157,7 @@ func TestWaitingCostsNoConnections(t *testing.T) {
 	for range 8 {
 		readers.Go(func() {
 			for range 100 {
-				if _, _, _, err := r.Memories(t.Context(), Caller{Tenant: "a"}, reached, MemoryFilter{}, nil, 1); err != nil {
+				if _, _, err := r.Memories(t.Context(), Caller{Tenant: "a"}, reached, MemoryList{}); err != nil {
 					t.Error(err)
 					return
 				}

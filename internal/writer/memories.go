@@ -3,6 +3,7 @@ package writer
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/google/uuid"
 
@@ -71,11 +72,11 @@ func (w *Writer) prepare(ctx context.Context, shard journal.Shard, c Caller, m c
 
 // isPaused asks the rows: an app that is not there yet takes memories.
 func (w *Writer) isPaused(ctx context.Context, c Caller, id uuid.UUID) (bool, error) {
-	app, _, err := w.reader.App(ctx, c.Reads(), reader.Freshness{}, id)
+	active, err := w.reader.IsActive(ctx, c.Reads(), id)
 	if errors.Is(err, reader.ErrNotFound) {
 		return false, nil
 	}
-	return err == nil && !app.IsActive, err
+	return err == nil && !active, err
 }
 
 // ChangeMemory changes content, metadata or categories of a memory. It fails with *commands.InvalidError, too.
@@ -134,4 +135,24 @@ func (w *Writer) onMemory(ctx context.Context, c Caller, wish Wish, id uuid.UUID
 	}
 	outcome, err := command.Execute(ctx, shard, request, memory.Evolve, memory.Decide, cmd)
 	return done(id, outcome, position), err
+}
+
+// Do carries out any command that callers may wish. It fails as the methods above do.
+func (w *Writer) Do(ctx context.Context, c Caller, wish Wish, cmd commands.Command) (Done, error) {
+	switch cmd := cmd.(type) {
+	case commands.AddMemory:
+		done, _, err := w.AddMemory(ctx, c, wish, cmd)
+		return done, err
+	case commands.ChangeMemory:
+		return w.ChangeMemory(ctx, c, wish, cmd)
+	case commands.ArchiveMemory:
+		return w.ArchiveMemory(ctx, c, wish, cmd.ID)
+	case commands.PauseMemory:
+		return w.PauseMemory(ctx, c, wish, cmd.ID)
+	case commands.ActivateMemory:
+		return w.ActivateMemory(ctx, c, wish, cmd.ID)
+	case commands.DeleteMemory:
+		return w.DeleteMemory(ctx, c, wish, cmd.ID)
+	}
+	return Done{}, fmt.Errorf("nobody carries out the command %T", cmd)
 }

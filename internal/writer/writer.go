@@ -6,6 +6,7 @@ package writer
 import (
 	"context"
 	"errors"
+	"regexp"
 
 	"github.com/google/uuid"
 
@@ -68,6 +69,16 @@ type Wish struct {
 	// IfVersion, when not nil, refuses unless the entity is at this version.
 	IfVersion   *uint64
 	TraceParent string // W3C trace context, or empty
+}
+
+var traceParentForm = regexp.MustCompile(`^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
+
+// TraceParent passes a W3C trace context on; anything else is dropped, it would become part of an event.
+func TraceParent(given string) string {
+	if traceParentForm.MatchString(given) {
+		return given
+	}
+	return ""
 }
 
 // Done is the answer to a command that was accepted, or that had nothing to do.

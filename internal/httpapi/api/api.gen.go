@@ -41,6 +41,45 @@ func (e MemoryState) Valid() bool {
 	}
 }
 
+// Defines values for Order.
+const (
+	OrderAsc  Order = "asc"
+	OrderDesc Order = "desc"
+)
+
+// Valid indicates whether the value is a known member of the Order enum.
+func (e Order) Valid() bool {
+	switch e {
+	case OrderAsc:
+		return true
+	case OrderDesc:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListAppsParamsSort.
+const (
+	ListAppsParamsSortCreatedAt ListAppsParamsSort = "created_at"
+	ListAppsParamsSortMemories  ListAppsParamsSort = "memories"
+	ListAppsParamsSortName      ListAppsParamsSort = "name"
+)
+
+// Valid indicates whether the value is a known member of the ListAppsParamsSort enum.
+func (e ListAppsParamsSort) Valid() bool {
+	switch e {
+	case ListAppsParamsSortCreatedAt:
+		return true
+	case ListAppsParamsSortMemories:
+		return true
+	case ListAppsParamsSortName:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListChangesParamsFrom.
 const (
 	ListChangesParamsFromBegin ListChangesParamsFrom = "begin"
@@ -71,6 +110,30 @@ func (e ImportMemoriesParamsMode) Valid() bool {
 	case ImportMemoriesParamsModeOverwrite:
 		return true
 	case ImportMemoriesParamsModeSkip:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListMemoriesParamsSort.
+const (
+	ListMemoriesParamsSortApp       ListMemoriesParamsSort = "app"
+	ListMemoriesParamsSortContent   ListMemoriesParamsSort = "content"
+	ListMemoriesParamsSortCreatedAt ListMemoriesParamsSort = "created_at"
+	ListMemoriesParamsSortUpdatedAt ListMemoriesParamsSort = "updated_at"
+)
+
+// Valid indicates whether the value is a known member of the ListMemoriesParamsSort enum.
+func (e ListMemoriesParamsSort) Valid() bool {
+	switch e {
+	case ListMemoriesParamsSortApp:
+		return true
+	case ListMemoriesParamsSortContent:
+		return true
+	case ListMemoriesParamsSortCreatedAt:
+		return true
+	case ListMemoriesParamsSortUpdatedAt:
 		return true
 	default:
 		return false
@@ -110,7 +173,7 @@ type App struct {
 	Description *string            `json:"description,omitempty"`
 	Id          openapi_types.UUID `json:"id"`
 
-	// Memories How many memories it has; deleted ones do not count.
+	// Memories How many of its memories can be read; deleted ones cannot.
 	Memories int64 `json:"memories"`
 
 	// Metadata Any JSON object.
@@ -130,6 +193,9 @@ type AppName struct {
 type AppPage struct {
 	Items      []App   `json:"items"`
 	NextCursor *string `json:"next_cursor,omitempty"`
+
+	// Total Items of all pages, with `count=true`.
+	Total *int64 `json:"total,omitempty"`
 }
 
 // Change defines model for Change.
@@ -252,6 +318,9 @@ type MemoryHistory struct {
 type MemoryPage struct {
 	Items      []Memory `json:"items"`
 	NextCursor *string  `json:"next_cursor,omitempty"`
+
+	// Total Items of all pages, with `count=true`.
+	Total *int64 `json:"total,omitempty"`
 }
 
 // MemoryState defines model for MemoryState.
@@ -259,6 +328,9 @@ type MemoryState string
 
 // Metadata Any JSON object.
 type Metadata = json.RawMessage
+
+// Order defines model for Order.
+type Order string
 
 // Problem defines model for Problem.
 type Problem struct {
@@ -369,6 +441,9 @@ type TenantSize struct {
 	Rows     map[string]int64 `json:"rows"`
 }
 
+// AsApp defines model for AsApp.
+type AsApp = openapi_types.UUID
+
 // ID defines model for ID.
 type ID = openapi_types.UUID
 
@@ -405,9 +480,23 @@ type ListTenantsParams struct {
 
 // ListAppsParams defines parameters for ListApps.
 type ListAppsParams struct {
+	// AsApp Read as this app of the caller: only memories that its access rules allow, in items, totals and numbers alike; none
+	// while it is paused, and none as an app that is not the caller's. Without rules, or with rules that only deny, it
+	// reads all that they do not deny; once one allows anything, only what rules allow. Deny beats allow.
+	AsApp *AsApp `form:"as_app,omitempty" json:"as_app,omitempty"`
+
 	// Search Substring of the name; case does not matter.
 	Search *string `form:"search,omitempty" json:"search,omitempty"`
 	Active *bool   `form:"active,omitempty" json:"active,omitempty"`
+
+	// Sort `name` goes byte by byte. Equals follow each other by their ids.
+	Sort *ListAppsParamsSort `form:"sort,omitempty" json:"sort,omitempty"`
+
+	// Order `desc` for times and numbers, `asc` for texts when absent.
+	Order *Order `form:"order,omitempty" json:"order,omitempty"`
+
+	// Count Say in `total` how many items all pages have.
+	Count  *bool   `form:"count,omitempty" json:"count,omitempty"`
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 	Limit  *int    `form:"limit,omitempty" json:"limit,omitempty"`
 
@@ -421,8 +510,16 @@ type ListAppsParams struct {
 	RefoldPosition *RefoldPosition `json:"Refold-Min-Position,omitempty"`
 }
 
+// ListAppsParamsSort defines parameters for ListApps.
+type ListAppsParamsSort string
+
 // GetAppParams defines parameters for GetApp.
 type GetAppParams struct {
+	// AsApp Read as this app of the caller: only memories that its access rules allow, in items, totals and numbers alike; none
+	// while it is paused, and none as an app that is not the caller's. Without rules, or with rules that only deny, it
+	// reads all that they do not deny; once one allows anything, only what rules allow. Deny beats allow.
+	AsApp *AsApp `form:"as_app,omitempty" json:"as_app,omitempty"`
+
 	// Prefer RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
 	// command with it is answered once the rows have it, which `Preference-Applied: wait=<seconds>` says; when they do
 	// not have it in time, it is answered all the same. With `respond-async` a command that the rows do not have yet is
@@ -505,23 +602,40 @@ type ImportMemoriesParamsMode string
 
 // ListMemoriesParams defines parameters for ListMemories.
 type ListMemoriesParams struct {
-	// AppId Only memories of this app.
-	AppId *openapi_types.UUID `form:"app_id,omitempty" json:"app_id,omitempty"`
+	// AsApp Read as this app of the caller: only memories that its access rules allow, in items, totals and numbers alike; none
+	// while it is paused, and none as an app that is not the caller's. Without rules, or with rules that only deny, it
+	// reads all that they do not deny; once one allows anything, only what rules allow. Deny beats allow.
+	AsApp *AsApp `form:"as_app,omitempty" json:"as_app,omitempty"`
+
+	// AppId Only memories of any of these apps.
+	AppId *[]openapi_types.UUID `form:"app_id,omitempty" json:"app_id,omitempty"`
 
 	// State The states wanted; active and paused when absent.
 	State *[]MemoryState `form:"state,omitempty" json:"state,omitempty"`
 
-	// Search Substring of the content; case does not matter.
+	// Search Substring of the content; case does not matter, and nothing in it is a wildcard.
 	Search *string `form:"search,omitempty" json:"search,omitempty"`
 
-	// Category Only memories of the category with this name.
-	Category *string `form:"category,omitempty" json:"category,omitempty"`
+	// Category Only memories of any category with one of these names, or with one of the ids in `category_id`.
+	Category *[]string `form:"category,omitempty" json:"category,omitempty"`
+
+	// CategoryId Only memories of any of these categories, or of those that `category` names.
+	CategoryId *[]openapi_types.UUID `form:"category_id,omitempty" json:"category_id,omitempty"`
 
 	// From Created at this time or later.
 	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
 
 	// To Created at this time or earlier.
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
+
+	// Sort `content` goes by its first 100 characters, `app` by the name of the app, both byte by byte. Equals follow each other by their ids.
+	Sort *ListMemoriesParamsSort `form:"sort,omitempty" json:"sort,omitempty"`
+
+	// Order `desc` for times and numbers, `asc` for texts when absent.
+	Order *Order `form:"order,omitempty" json:"order,omitempty"`
+
+	// Count Say in `total` how many items all pages have.
+	Count *bool `form:"count,omitempty" json:"count,omitempty"`
 
 	// Cursor `next_cursor` of the page before, with the same filter. All pages come from the edition of the first; once that is gone the answer is 410 `edition_gone`: begin again.
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
@@ -536,6 +650,9 @@ type ListMemoriesParams struct {
 	// RefoldPosition The answer is at least as new as this position, which an earlier answer gave as `Refold-Position`. A request may use that name as well.
 	RefoldPosition *RefoldPosition `json:"Refold-Min-Position,omitempty"`
 }
+
+// ListMemoriesParamsSort defines parameters for ListMemories.
+type ListMemoriesParamsSort string
 
 // CreateMemoryParams defines parameters for CreateMemory.
 type CreateMemoryParams struct {
@@ -566,6 +683,11 @@ type DeleteMemoryParams struct {
 
 // GetMemoryParams defines parameters for GetMemory.
 type GetMemoryParams struct {
+	// AsApp Read as this app of the caller: only memories that its access rules allow, in items, totals and numbers alike; none
+	// while it is paused, and none as an app that is not the caller's. Without rules, or with rules that only deny, it
+	// reads all that they do not deny; once one allows anything, only what rules allow. Deny beats allow.
+	AsApp *AsApp `form:"as_app,omitempty" json:"as_app,omitempty"`
+
 	// Prefer RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
 	// command with it is answered once the rows have it, which `Preference-Applied: wait=<seconds>` says; when they do
 	// not have it in time, it is answered all the same. With `respond-async` a command that the rows do not have yet is
@@ -626,6 +748,11 @@ type ArchiveMemoryParams struct {
 
 // GetMemoryHistoryParams defines parameters for GetMemoryHistory.
 type GetMemoryHistoryParams struct {
+	// AsApp Read as this app of the caller: only memories that its access rules allow, in items, totals and numbers alike; none
+	// while it is paused, and none as an app that is not the caller's. Without rules, or with rules that only deny, it
+	// reads all that they do not deny; once one allows anything, only what rules allow. Deny beats allow.
+	AsApp *AsApp `form:"as_app,omitempty" json:"as_app,omitempty"`
+
 	// Prefer RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
 	// command with it is answered once the rows have it, which `Preference-Applied: wait=<seconds>` says; when they do
 	// not have it in time, it is answered all the same. With `respond-async` a command that the rows do not have yet is
@@ -735,7 +862,7 @@ type ServerInterface interface {
 	// SuspendTenant Refuse the tenant's commands; questions are answered
 	// (POST /v1/admin/tenants/{tenant}/suspend)
 	SuspendTenant(w http.ResponseWriter, r *http.Request, tenant string)
-	// ListApps The caller's apps, by name
+	// ListApps The caller's apps, by name unless sorted otherwise
 	// (GET /v1/apps)
 	ListApps(w http.ResponseWriter, r *http.Request, params ListAppsParams)
 	// GetApp One app
@@ -750,7 +877,7 @@ type ServerInterface interface {
 	// ImportMemories Bring an export in, as the caller's
 	// (POST /v1/import)
 	ImportMemories(w http.ResponseWriter, r *http.Request, params ImportMemoriesParams)
-	// ListMemories The caller's memories, newest first
+	// ListMemories The caller's memories, newest first unless sorted otherwise
 	// (GET /v1/memories)
 	ListMemories(w http.ResponseWriter, r *http.Request, params ListMemoriesParams)
 	// CreateMemory Add a memory
@@ -1132,6 +1259,19 @@ func (siw *ServerInterfaceWrapper) ListApps(w http.ResponseWriter, r *http.Reque
 	// Parameter object where we will unmarshal all parameters from the context
 	var params ListAppsParams
 
+	// ------------- Optional query parameter "as_app" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "as_app", r.URL.Query(), &params.AsApp, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "as_app"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "as_app", Err: err})
+		}
+		return
+	}
+
 	// ------------- Optional query parameter "search" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "search", r.URL.Query(), &params.Search, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -1154,6 +1294,45 @@ func (siw *ServerInterfaceWrapper) ListApps(w http.ResponseWriter, r *http.Reque
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "active"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "active", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "sort" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "sort", r.URL.Query(), &params.Sort, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "sort"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "sort", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "order" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "order", r.URL.Query(), &params.Order, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "order"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "order", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "count" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "count", r.URL.Query(), &params.Count, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "count"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "count", Err: err})
 		}
 		return
 	}
@@ -1252,6 +1431,19 @@ func (siw *ServerInterfaceWrapper) GetApp(w http.ResponseWriter, r *http.Request
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params GetAppParams
+
+	// ------------- Optional query parameter "as_app" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "as_app", r.URL.Query(), &params.AsApp, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "as_app"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "as_app", Err: err})
+		}
+		return
+	}
 
 	headers := r.Header
 
@@ -1597,9 +1789,22 @@ func (siw *ServerInterfaceWrapper) ListMemories(w http.ResponseWriter, r *http.R
 	// Parameter object where we will unmarshal all parameters from the context
 	var params ListMemoriesParams
 
+	// ------------- Optional query parameter "as_app" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "as_app", r.URL.Query(), &params.AsApp, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "as_app"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "as_app", Err: err})
+		}
+		return
+	}
+
 	// ------------- Optional query parameter "app_id" -------------
 
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "app_id", r.URL.Query(), &params.AppId, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "app_id", r.URL.Query(), &params.AppId, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
 	if err != nil {
 		var requiredError *runtime.RequiredParameterError
 		if errors.As(err, &requiredError) {
@@ -1638,13 +1843,26 @@ func (siw *ServerInterfaceWrapper) ListMemories(w http.ResponseWriter, r *http.R
 
 	// ------------- Optional query parameter "category" -------------
 
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "category", r.URL.Query(), &params.Category, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "category", r.URL.Query(), &params.Category, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
 	if err != nil {
 		var requiredError *runtime.RequiredParameterError
 		if errors.As(err, &requiredError) {
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "category"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "category", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "category_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "category_id", r.URL.Query(), &params.CategoryId, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "category_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "category_id", Err: err})
 		}
 		return
 	}
@@ -1671,6 +1889,45 @@ func (siw *ServerInterfaceWrapper) ListMemories(w http.ResponseWriter, r *http.R
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "to"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "to", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "sort" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "sort", r.URL.Query(), &params.Sort, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "sort"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "sort", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "order" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "order", r.URL.Query(), &params.Order, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "order"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "order", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "count" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "count", r.URL.Query(), &params.Count, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "count"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "count", Err: err})
 		}
 		return
 	}
@@ -1917,6 +2174,19 @@ func (siw *ServerInterfaceWrapper) GetMemory(w http.ResponseWriter, r *http.Requ
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params GetMemoryParams
+
+	// ------------- Optional query parameter "as_app" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "as_app", r.URL.Query(), &params.AsApp, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "as_app"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "as_app", Err: err})
+		}
+		return
+	}
 
 	headers := r.Header
 
@@ -2273,6 +2543,19 @@ func (siw *ServerInterfaceWrapper) GetMemoryHistory(w http.ResponseWriter, r *ht
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params GetMemoryHistoryParams
+
+	// ------------- Optional query parameter "as_app" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "as_app", r.URL.Query(), &params.AsApp, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "as_app"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "as_app", Err: err})
+		}
+		return
+	}
 
 	headers := r.Header
 
@@ -4487,7 +4770,7 @@ type StrictServerInterface interface {
 	// SuspendTenant Refuse the tenant's commands; questions are answered
 	// (POST /v1/admin/tenants/{tenant}/suspend)
 	SuspendTenant(ctx context.Context, request SuspendTenantRequestObject) (SuspendTenantResponseObject, error)
-	// ListApps The caller's apps, by name
+	// ListApps The caller's apps, by name unless sorted otherwise
 	// (GET /v1/apps)
 	ListApps(ctx context.Context, request ListAppsRequestObject) (ListAppsResponseObject, error)
 	// GetApp One app
@@ -4502,7 +4785,7 @@ type StrictServerInterface interface {
 	// ImportMemories Bring an export in, as the caller's
 	// (POST /v1/import)
 	ImportMemories(ctx context.Context, request ImportMemoriesRequestObject) (ImportMemoriesResponseObject, error)
-	// ListMemories The caller's memories, newest first
+	// ListMemories The caller's memories, newest first unless sorted otherwise
 	// (GET /v1/memories)
 	ListMemories(ctx context.Context, request ListMemoriesRequestObject) (ListMemoriesResponseObject, error)
 	// CreateMemory Add a memory

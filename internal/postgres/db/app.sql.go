@@ -7,22 +7,22 @@ package db
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 )
 
 const appByID = `-- name: AppByID :one
-SELECT a.tenant_id, a.id, a.version, a.owner_id, a.name, a.description, a.metadata, a.is_active, a.created_at, a.updated_at, (
-    SELECT count(*) FROM memory m WHERE m.tenant_id = a.tenant_id AND m.app_id = a.id AND m.state <> 'deleted'
-) AS memories
+SELECT a.tenant_id, a.id, a.version, a.owner_id, a.name, a.description, a.metadata, a.is_active, a.created_at, a.updated_at, (SELECT count(*) FROM memory_readable($1, $2, $3) m WHERE m.app_id = a.id) AS memories
 FROM app a
-WHERE a.tenant_id = $1 AND a.id = $2 AND a.owner_id = $3
+WHERE a.tenant_id = $1 AND a.id = $4 AND a.owner_id = $2
 `
 
 type AppByIDParams struct {
 	TenantID string
-	ID       uuid.UUID
 	OwnerID  uuid.UUID
+	AsApp    *uuid.UUID
+	ID       uuid.UUID
 }
 
 type AppByIDRow struct {
@@ -30,9 +30,14 @@ type AppByIDRow struct {
 	Memories int64
 }
 
-// One app of its owner, with the number of its memories that are not deleted; for readers.
+// One app of its owner, with the number of its memories that may be read; for readers.
 func (q *Queries) AppByID(ctx context.Context, arg AppByIDParams) (AppByIDRow, error) {
-	row := q.db.QueryRow(ctx, appByID, arg.TenantID, arg.ID, arg.OwnerID)
+	row := q.db.QueryRow(ctx, appByID,
+		arg.TenantID,
+		arg.OwnerID,
+		arg.AsApp,
+		arg.ID,
+	)
 	var i AppByIDRow
 	err := row.Scan(
 		&i.App.TenantID,
@@ -48,6 +53,51 @@ func (q *Queries) AppByID(ctx context.Context, arg AppByIDParams) (AppByIDRow, e
 		&i.Memories,
 	)
 	return i, err
+}
+
+const appCount = `-- name: AppCount :one
+SELECT count(*) FROM app a
+WHERE a.tenant_id = $1 AND a.owner_id = $2
+  AND ($3::text IS NULL OR strpos(lower(a.name), lower($3::text)) > 0)
+  AND ($4::boolean IS NULL OR a.is_active = $4::boolean)
+`
+
+type AppCountParams struct {
+	TenantID string
+	OwnerID  uuid.UUID
+	Search   *string
+	IsActive *bool
+}
+
+// How many apps of an owner a filter selects; for readers.
+func (q *Queries) AppCount(ctx context.Context, arg AppCountParams) (int64, error) {
+	row := q.db.QueryRow(ctx, appCount,
+		arg.TenantID,
+		arg.OwnerID,
+		arg.Search,
+		arg.IsActive,
+	)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
+const appIsActive = `-- name: AppIsActive :one
+SELECT a.is_active FROM app a WHERE a.tenant_id = $1 AND a.id = $2 AND a.owner_id = $3
+`
+
+type AppIsActiveParams struct {
+	TenantID string
+	ID       uuid.UUID
+	OwnerID  uuid.UUID
+}
+
+// Whether an app of its owner takes memories; for what precedes a command.
+func (q *Queries) AppIsActive(ctx context.Context, arg AppIsActiveParams) (bool, error) {
+	row := q.db.QueryRow(ctx, appIsActive, arg.TenantID, arg.ID, arg.OwnerID)
+	var is_active bool
+	err := row.Scan(&is_active)
+	return is_active, err
 }
 
 const appOfEntities = `-- name: AppOfEntities :many
@@ -93,27 +143,48 @@ func (q *Queries) AppOfEntities(ctx context.Context, arg AppOfEntitiesParams) ([
 }
 
 const appPage = `-- name: AppPage :many
-SELECT a.tenant_id, a.id, a.version, a.owner_id, a.name, a.description, a.metadata, a.is_active, a.created_at, a.updated_at, (
-    SELECT count(*) FROM memory m WHERE m.tenant_id = a.tenant_id AND m.app_id = a.id AND m.state <> 'deleted'
-) AS memories
-FROM app a
+SELECT a.tenant_id, a.id, a.version, a.owner_id, a.name, a.description, a.metadata, a.is_active, a.created_at, a.updated_at, n.memories
+FROM app a CROSS JOIN LATERAL (
+    SELECT count(*) AS memories FROM memory_readable($1, $2, $3) m WHERE m.app_id = a.id
+) n
 WHERE a.tenant_id = $1 AND a.owner_id = $2
-  AND ($3::text IS NULL OR strpos(lower(a.name), lower($3::text)) > 0)
-  AND ($4::boolean IS NULL OR a.is_active = $4::boolean)
-  AND ($5::text IS NULL
-      OR (a.name, a.id) > ($5::text, $6::uuid))
-ORDER BY a.name, a.id
-LIMIT $7
+  AND ($4::text IS NULL OR strpos(lower(a.name), lower($4::text)) > 0)
+  AND ($5::boolean IS NULL OR a.is_active = $5::boolean)
+  AND CASE
+    WHEN $6::uuid IS NULL THEN true
+    WHEN $7::text = 'name' AND $8::boolean THEN (a.name COLLATE "C", a.id) < ($9::text, $6::uuid)
+    WHEN $7::text = 'name' THEN (a.name COLLATE "C", a.id) > ($9::text, $6::uuid)
+    WHEN $7::text = 'memories' AND $8::boolean THEN (n.memories, a.id) < ($10::bigint, $6::uuid)
+    WHEN $7::text = 'memories' THEN (n.memories, a.id) > ($10::bigint, $6::uuid)
+    WHEN $7::text = 'created_at' AND $8::boolean THEN (a.created_at, a.id) < ($11::timestamptz, $6::uuid)
+    WHEN $7::text = 'created_at' THEN (a.created_at, a.id) > ($11::timestamptz, $6::uuid)
+END
+ORDER BY
+    CASE WHEN $7::text = 'name' AND $8::boolean THEN a.name COLLATE "C" END DESC,
+    CASE WHEN $7::text = 'name' AND NOT $8::boolean THEN a.name COLLATE "C" END,
+    CASE WHEN $7::text = 'memories' AND $8::boolean THEN n.memories END DESC,
+    CASE WHEN $7::text = 'memories' AND NOT $8::boolean THEN n.memories END,
+    CASE WHEN $7::text = 'created_at' AND $8::boolean THEN a.created_at END DESC,
+    CASE WHEN $7::text = 'created_at' AND NOT $8::boolean THEN a.created_at END,
+    CASE WHEN $8::boolean THEN a.id END DESC,
+    CASE WHEN NOT $8::boolean THEN a.id END
+OFFSET $12::int LIMIT $13::int
 `
 
 type AppPageParams struct {
-	TenantID  string
-	OwnerID   uuid.UUID
-	Search    *string
-	IsActive  *bool
-	AfterName *string
-	AfterID   *uuid.UUID
-	CountMax  int32
+	TenantID   string
+	OwnerID    uuid.UUID
+	AsApp      *uuid.UUID
+	Search     *string
+	IsActive   *bool
+	AfterID    *uuid.UUID
+	Sort       string
+	Descending bool
+	AfterName  *string
+	AfterCount *int64
+	AfterAt    *time.Time
+	Skip       int32
+	CountMax   int32
 }
 
 type AppPageRow struct {
@@ -121,16 +192,23 @@ type AppPageRow struct {
 	Memories int64
 }
 
-// A page of an owner's apps by name, each with the number of its memories that are not deleted; for readers.
-// The page begins behind (after_name, after_id); without them it is the first.
+// A page of an owner's apps, each with the number of its memories that may be read; for readers. The sort is name,
+// memories or created_at, ties by id, in one direction. The page begins behind (after_name, after_count or after_at,
+// after_id), or without them with the first, and after as many as are skipped.
 func (q *Queries) AppPage(ctx context.Context, arg AppPageParams) ([]AppPageRow, error) {
 	rows, err := q.db.Query(ctx, appPage,
 		arg.TenantID,
 		arg.OwnerID,
+		arg.AsApp,
 		arg.Search,
 		arg.IsActive,
-		arg.AfterName,
 		arg.AfterID,
+		arg.Sort,
+		arg.Descending,
+		arg.AfterName,
+		arg.AfterCount,
+		arg.AfterAt,
+		arg.Skip,
 		arg.CountMax,
 	)
 	if err != nil {

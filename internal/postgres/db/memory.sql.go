@@ -14,42 +14,97 @@ import (
 
 const memoryByID = `-- name: MemoryByID :one
 SELECT m.tenant_id, m.id, m.version, m.user_id, m.app_id, m.content, m.metadata, m.state, m.created_at, m.updated_at, m.archived_at, m.deleted_at, a.name AS app_name
-FROM memory m
+FROM memory_readable($1, $2, $3) m
 LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
-WHERE m.tenant_id = $1 AND m.id = $2 AND m.user_id = $3 AND m.state <> 'deleted'
+WHERE m.tenant_id = $1::text AND m.id = $4::uuid
 `
 
 type MemoryByIDParams struct {
 	TenantID string
-	ID       uuid.UUID
 	UserID   uuid.UUID
+	AsApp    *uuid.UUID
+	ID       uuid.UUID
 }
 
 type MemoryByIDRow struct {
-	Memory  Memory
-	AppName *string
+	TenantID   string
+	ID         uuid.UUID
+	Version    int64
+	UserID     uuid.UUID
+	AppID      *uuid.UUID
+	Content    string
+	Metadata   []byte
+	State      string
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+	ArchivedAt *time.Time
+	DeletedAt  *time.Time
+	AppName    *string
 }
 
-// One memory of a user, with the name of its app; for readers. A deleted one is absent.
+// One memory that a user may read, with the name of its app; for readers.
 func (q *Queries) MemoryByID(ctx context.Context, arg MemoryByIDParams) (MemoryByIDRow, error) {
-	row := q.db.QueryRow(ctx, memoryByID, arg.TenantID, arg.ID, arg.UserID)
+	row := q.db.QueryRow(ctx, memoryByID,
+		arg.TenantID,
+		arg.UserID,
+		arg.AsApp,
+		arg.ID,
+	)
 	var i MemoryByIDRow
 	err := row.Scan(
-		&i.Memory.TenantID,
-		&i.Memory.ID,
-		&i.Memory.Version,
-		&i.Memory.UserID,
-		&i.Memory.AppID,
-		&i.Memory.Content,
-		&i.Memory.Metadata,
-		&i.Memory.State,
-		&i.Memory.CreatedAt,
-		&i.Memory.UpdatedAt,
-		&i.Memory.ArchivedAt,
-		&i.Memory.DeletedAt,
+		&i.TenantID,
+		&i.ID,
+		&i.Version,
+		&i.UserID,
+		&i.AppID,
+		&i.Content,
+		&i.Metadata,
+		&i.State,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+		&i.ArchivedAt,
+		&i.DeletedAt,
 		&i.AppName,
 	)
 	return i, err
+}
+
+const memoryCount = `-- name: MemoryCount :one
+SELECT count(*) FROM memory_matching($1, $2, $3, $4::text[], $5::uuid[], $6::uuid[],
+    $7::text[], $8, $9, $10) m
+WHERE m.tenant_id = $1::text
+`
+
+type MemoryCountParams struct {
+	TenantID    string
+	UserID      uuid.UUID
+	AsApp       *uuid.UUID
+	States      []string
+	AppIds      []uuid.UUID
+	CategoryIds []uuid.UUID
+	Categories  []string
+	Search      *string
+	CreatedFrom *time.Time
+	CreatedTo   *time.Time
+}
+
+// How many memories a user may read that a filter selects; for readers.
+func (q *Queries) MemoryCount(ctx context.Context, arg MemoryCountParams) (int64, error) {
+	row := q.db.QueryRow(ctx, memoryCount,
+		arg.TenantID,
+		arg.UserID,
+		arg.AsApp,
+		arg.States,
+		arg.AppIds,
+		arg.CategoryIds,
+		arg.Categories,
+		arg.Search,
+		arg.CreatedFrom,
+		arg.CreatedTo,
+	)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
 }
 
 const memoryOfEntities = `-- name: MemoryOfEntities :many
@@ -98,56 +153,92 @@ func (q *Queries) MemoryOfEntities(ctx context.Context, arg MemoryOfEntitiesPara
 
 const memoryPage = `-- name: MemoryPage :many
 SELECT m.tenant_id, m.id, m.version, m.user_id, m.app_id, m.content, m.metadata, m.state, m.created_at, m.updated_at, m.archived_at, m.deleted_at, a.name AS app_name
-FROM memory m
+FROM memory_matching($1, $2, $3, $4::text[], $5::uuid[], $6::uuid[],
+    $7::text[], $8, $9, $10) m
 LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
-WHERE m.tenant_id = $1 AND m.user_id = $2
-  AND m.state = ANY ($3::text[]) AND m.state <> 'deleted'
-  AND ($4::uuid IS NULL OR m.app_id = $4::uuid)
-  AND ($5::text IS NULL OR strpos(lower(m.content), lower($5::text)) > 0)
-  AND ($6::text IS NULL OR EXISTS (
-      SELECT FROM memory_category l JOIN category c ON c.tenant_id = l.tenant_id AND c.id = l.category_id
-      WHERE l.tenant_id = m.tenant_id AND l.memory_id = m.id AND c.name = $6::text))
-  AND m.created_at >= COALESCE($7::timestamptz, '-infinity')
-  AND m.created_at <= COALESCE($8::timestamptz, 'infinity')
-  AND (m.created_at, m.id) < (COALESCE($9::timestamptz, 'infinity'),
-      COALESCE($10::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
-ORDER BY m.created_at DESC, m.id DESC
-LIMIT $11
+WHERE m.tenant_id = $1::text AND CASE
+    WHEN $11::uuid IS NULL THEN true
+    WHEN $12::text = 'created_at' AND $13::boolean THEN (m.created_at, m.id) < ($14::timestamptz, $11::uuid)
+    WHEN $12::text = 'created_at' THEN (m.created_at, m.id) > ($14::timestamptz, $11::uuid)
+    WHEN $12::text = 'updated_at' AND $13::boolean THEN (m.updated_at, m.id) < ($14::timestamptz, $11::uuid)
+    WHEN $12::text = 'updated_at' THEN (m.updated_at, m.id) > ($14::timestamptz, $11::uuid)
+    WHEN $12::text = 'content' AND $13::boolean THEN (left(m.content, 100) COLLATE "C", m.id) < ($15::text, $11::uuid)
+    WHEN $12::text = 'content' THEN (left(m.content, 100) COLLATE "C", m.id) > ($15::text, $11::uuid)
+    WHEN $12::text = 'app' AND $13::boolean THEN (COALESCE(a.name, '') COLLATE "C", m.id) < ($15::text, $11::uuid)
+    WHEN $12::text = 'app' THEN (COALESCE(a.name, '') COLLATE "C", m.id) > ($15::text, $11::uuid)
+END
+ORDER BY
+    CASE WHEN $12::text = 'created_at' AND $13::boolean THEN m.created_at END DESC,
+    CASE WHEN $12::text = 'created_at' AND NOT $13::boolean THEN m.created_at END,
+    CASE WHEN $12::text = 'updated_at' AND $13::boolean THEN m.updated_at END DESC,
+    CASE WHEN $12::text = 'updated_at' AND NOT $13::boolean THEN m.updated_at END,
+    CASE WHEN $12::text = 'content' AND $13::boolean THEN left(m.content, 100) COLLATE "C" END DESC,
+    CASE WHEN $12::text = 'content' AND NOT $13::boolean THEN left(m.content, 100) COLLATE "C" END,
+    CASE WHEN $12::text = 'app' AND $13::boolean THEN COALESCE(a.name, '') COLLATE "C" END DESC,
+    CASE WHEN $12::text = 'app' AND NOT $13::boolean THEN COALESCE(a.name, '') COLLATE "C" END,
+    CASE WHEN $13::boolean THEN m.id END DESC,
+    CASE WHEN NOT $13::boolean THEN m.id END
+OFFSET $16::int LIMIT $17::int
 `
 
 type MemoryPageParams struct {
 	TenantID    string
 	UserID      uuid.UUID
+	AsApp       *uuid.UUID
 	States      []string
-	AppID       *uuid.UUID
+	AppIds      []uuid.UUID
+	CategoryIds []uuid.UUID
+	Categories  []string
 	Search      *string
-	Category    *string
 	CreatedFrom *time.Time
 	CreatedTo   *time.Time
-	BeforeAt    *time.Time
-	BeforeID    *uuid.UUID
+	AfterID     *uuid.UUID
+	Sort        string
+	Descending  bool
+	AfterAt     *time.Time
+	AfterText   *string
+	Skip        int32
 	CountMax    int32
 }
 
 type MemoryPageRow struct {
-	Memory  Memory
-	AppName *string
+	TenantID   string
+	ID         uuid.UUID
+	Version    int64
+	UserID     uuid.UUID
+	AppID      *uuid.UUID
+	Content    string
+	Metadata   []byte
+	State      string
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+	ArchivedAt *time.Time
+	DeletedAt  *time.Time
+	AppName    *string
 }
 
-// A page of a user's memories, newest first; for readers. Deleted ones are absent whatever states are asked for.
-// The page begins behind (before_at, before_id); without them it is the first.
+// A page of the memories that a user may read and a filter selects, with the names of their apps; for readers. The sort
+// is created_at, updated_at, content (its first 100 characters) or app (its name), ties by id, in one direction. The page
+// begins behind (after_at or after_text, after_id), or without them with the first, and after as many as are skipped.
+// A condition on the sort falls away before the plan is made, so that created_at is served from its index.
 func (q *Queries) MemoryPage(ctx context.Context, arg MemoryPageParams) ([]MemoryPageRow, error) {
 	rows, err := q.db.Query(ctx, memoryPage,
 		arg.TenantID,
 		arg.UserID,
+		arg.AsApp,
 		arg.States,
-		arg.AppID,
+		arg.AppIds,
+		arg.CategoryIds,
+		arg.Categories,
 		arg.Search,
-		arg.Category,
 		arg.CreatedFrom,
 		arg.CreatedTo,
-		arg.BeforeAt,
-		arg.BeforeID,
+		arg.AfterID,
+		arg.Sort,
+		arg.Descending,
+		arg.AfterAt,
+		arg.AfterText,
+		arg.Skip,
 		arg.CountMax,
 	)
 	if err != nil {
@@ -158,18 +249,18 @@ func (q *Queries) MemoryPage(ctx context.Context, arg MemoryPageParams) ([]Memor
 	for rows.Next() {
 		var i MemoryPageRow
 		if err := rows.Scan(
-			&i.Memory.TenantID,
-			&i.Memory.ID,
-			&i.Memory.Version,
-			&i.Memory.UserID,
-			&i.Memory.AppID,
-			&i.Memory.Content,
-			&i.Memory.Metadata,
-			&i.Memory.State,
-			&i.Memory.CreatedAt,
-			&i.Memory.UpdatedAt,
-			&i.Memory.ArchivedAt,
-			&i.Memory.DeletedAt,
+			&i.TenantID,
+			&i.ID,
+			&i.Version,
+			&i.UserID,
+			&i.AppID,
+			&i.Content,
+			&i.Metadata,
+			&i.State,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.ArchivedAt,
+			&i.DeletedAt,
 			&i.AppName,
 		); err != nil {
 			return nil, err

@@ -1,0 +1,186 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/refold-dev/refold/events/commands"
+	"github.com/refold-dev/refold/internal/directory"
+	"github.com/refold-dev/refold/internal/httpapi/api"
+	"github.com/refold-dev/refold/internal/problem"
+	"github.com/refold-dev/refold/internal/reader"
+)
+
+// list is everything that decides which items follow each other; a cursor belongs to one of them.
+type list struct {
+	Filter any         `json:"f"`
+	Sort   reader.Sort `json:"s"`
+	AsApp  *uuid.UUID  `json:"a,omitempty"`
+}
+
+// ListMemories answers with a page of memories. To a tenant that does not exist, nothing is there.
+func (s *server) ListMemories(ctx context.Context, r api.ListMemoriesRequestObject) (api.ListMemoriesResponseObject, error) {
+	p := r.Params
+	filter, errFilter := selection{p.AppId, p.State, p.Search, p.Category, p.CategoryId, p.From, p.To}.filter()
+	sort, errSort := sortOf(p.Sort, p.Order, reader.ByCreated, reader.ByCreated, reader.ByUpdated)
+	count, errCount := checkLimit(p.Limit)
+	if err := errors.Join(errFilter, errSort, errCount); err != nil {
+		return nil, err
+	}
+	answer := api.ListMemories200JSONResponse{Body: api.MemoryPage{Items: []api.Memory{}}}
+	c, fresh, err := s.asker(ctx, p.Prefer, p.RefoldPosition)
+	if errors.Is(err, directory.ErrNoTenant) {
+		answer.Body.Total = totalOf(0, p.Count)
+		return answer, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	bound := list{filter, sort, p.AsApp}
+	began, behind, err := openCursor[reader.MemoryMark](s.Sealer, c, "listMemories", bound, p.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	reads := readsAs(c, p.AsApp)
+	reads.Edition = began
+	page, stamp, err := s.Reader.Memories(ctx, reads, fresh, reader.MemoryList{
+		Filter: filter, Sort: sort, Pages: reader.Pages[reader.MemoryMark]{Behind: behind, Count: count, Total: given(p.Count)},
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range page.Items {
+		answer.Body.Items = append(answer.Body.Items, memoryOnWire(m))
+	}
+	answer.Body.Total = totalOf(page.Total, p.Count)
+	answer.Body.NextCursor = sealCursor(s.Sealer, c, "listMemories", bound, stamp.Edition, page.Next)
+	answer.Headers.RefoldEdition, answer.Headers.RefoldPosition, answer.Headers.RefoldAgeMs = s.stamps(c, stamp)
+	return answer, nil
+}
+
+// ListApps answers with a page of apps. To a tenant that does not exist, nothing is there.
+func (s *server) ListApps(ctx context.Context, r api.ListAppsRequestObject) (api.ListAppsResponseObject, error) {
+	p := r.Params
+	filter := reader.AppFilter{Search: p.Search, Active: p.Active}
+	sort, errSort := sortOf(p.Sort, p.Order, reader.ByName, reader.ByCreated, reader.ByMemories)
+	count, errCount := checkLimit(p.Limit)
+	if err := errors.Join(errSort, errCount, checkText("search", p.Search, commands.NameRunesMax)); err != nil {
+		return nil, err
+	}
+	answer := api.ListApps200JSONResponse{Body: api.AppPage{Items: []api.App{}}}
+	c, fresh, err := s.asker(ctx, p.Prefer, p.RefoldPosition)
+	if errors.Is(err, directory.ErrNoTenant) {
+		answer.Body.Total = totalOf(0, p.Count)
+		return answer, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	bound := list{filter, sort, p.AsApp}
+	began, behind, err := openCursor[reader.AppMark](s.Sealer, c, "listApps", bound, p.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	reads := readsAs(c, p.AsApp)
+	reads.Edition = began
+	page, stamp, err := s.Reader.Apps(ctx, reads, fresh, reader.AppList{
+		Filter: filter, Sort: sort, Pages: reader.Pages[reader.AppMark]{Behind: behind, Count: count, Total: given(p.Count)},
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range page.Items {
+		answer.Body.Items = append(answer.Body.Items, appOnWire(a))
+	}
+	answer.Body.Total = totalOf(page.Total, p.Count)
+	answer.Body.NextCursor = sealCursor(s.Sealer, c, "listApps", bound, stamp.Edition, page.Next)
+	answer.Headers.RefoldEdition, answer.Headers.RefoldPosition, answer.Headers.RefoldAgeMs = s.stamps(c, stamp)
+	return answer, nil
+}
+
+// selection are the parameters that select memories, in whatever question.
+type selection struct {
+	appIDs      *[]uuid.UUID
+	states      *[]api.MemoryState
+	containing  *string
+	categories  *[]string
+	categoryIDs *[]uuid.UUID
+	from, to    *time.Time
+}
+
+// selectorsMax bounds the apps or categories that one question names.
+const selectorsMax = 100
+
+func (p selection) filter() (reader.MemoryFilter, error) {
+	f := reader.MemoryFilter{Search: p.containing, From: unixMicro(p.from), To: unixMicro(p.to)}
+	err := errors.Join(
+		checkText("search", p.containing, searchRunesMax),
+		take(&f.AppIDs, "app_id", p.appIDs), take(&f.CategoryIDs, "category_id", p.categoryIDs), take(&f.Categories, "category", p.categories),
+	)
+	for _, name := range f.Categories {
+		err = errors.Join(err, checkText("category", &name, commands.NameRunesMax))
+	}
+	if p.states == nil {
+		return f, err
+	}
+	f.States = []string{}
+	for _, state := range *p.states {
+		if !state.Valid() {
+			return f, malformedParameter("state")
+		}
+		f.States = append(f.States, string(state))
+	}
+	return f, err
+}
+
+func take[T any](into *[]T, name string, values *[]T) error {
+	if values == nil {
+		return nil
+	}
+	if *into = *values; len(*into) > selectorsMax {
+		return problem.BadRequest("invalid_parameter", fmt.Sprintf("malformed parameter: %s: at most %d", name, selectorsMax))
+	}
+	return nil
+}
+
+// sortOf reads sort and order. Those of descends go downwards when nothing is said.
+func sortOf[S interface {
+	~string
+	Valid() bool
+}](by *S, order *api.Order, otherwise string, descends ...string) (reader.Sort, error) {
+	sort := reader.Sort{By: otherwise}
+	if by != nil {
+		if !(*by).Valid() {
+			return sort, malformedParameter("sort")
+		}
+		sort.By = string(*by)
+	}
+	for _, one := range descends {
+		sort.Descending = sort.Descending || sort.By == one
+	}
+	if order != nil {
+		if !order.Valid() {
+			return sort, malformedParameter("order")
+		}
+		sort.Descending = *order == api.OrderDesc
+	}
+	return sort, nil
+}
+
+func malformedParameter(name string) error {
+	return problem.BadRequest("invalid_parameter", "malformed parameter: "+name)
+}
+
+func given(flag *bool) bool { return flag != nil && *flag }
+
+// totalOf is the total on the wire, when it was asked for.
+func totalOf(total int64, asked *bool) *int64 {
+	if !given(asked) {
+		return nil
+	}
+	return &total
+}

@@ -1,0 +1,213 @@
+// Package natsapi is the edge of those who send commands over NATS: request and reply on cmd.<tenant>.<entity>.<id>,
+// and on cmd.<tenant>.batch for many at once. Like httpapi it stands on the writer and has no rules of its own; the form
+// of requests and answers is that of package events/commands. It is a service of the micro API, so that `nats micro`
+// finds it, describes it and counts its requests, and as many processes as there are share the work.
+//
+// Who may do what is decided twice. The server asks Admission who a connection is, and binds it to the subjects of its
+// tenant and to the inbox of its user, in an account that holds nothing else; it ends the connection when the token
+// expires. Each request carries the token once more, and only that is believed for tenant, user and scopes: it cannot be
+// forged by whoever may publish, it expires by the second, and it means the same on a server that others run.
+package natsapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	"github.com/refold-dev/refold/events/commands"
+	"github.com/refold-dev/refold/internal/auth"
+	"github.com/refold-dev/refold/internal/quota"
+	"github.com/refold-dev/refold/internal/reader"
+	"github.com/refold-dev/refold/internal/writer"
+)
+
+const (
+	// serviceName and serviceVersion are what `nats micro ls` shows.
+	serviceName    = "refold-commands"
+	serviceVersion = "1.0.0"
+	queueGroup     = "refold"
+	// singlesMax and batchesMax bound the requests that a process works on; further ones wait in its subscription.
+	singlesMax = 512
+	batchesMax = 32
+	// commandMax bounds how long a command may take. What takes longer is answered as unknown.
+	commandMax = 20 * time.Second
+	drainPoll  = 5 * time.Millisecond
+)
+
+// Verifier verifies bearer tokens; *auth.Verifier is one.
+type Verifier interface {
+	Verify(ctx context.Context, token string) (auth.Principal, error)
+}
+
+// Config is what the edge stands on. All fields must be set, but for Limits and Logger (nil = none).
+type Config struct {
+	// Connect opens a connection in the account of producers. The edge closes it.
+	Connect  func(...nats.Option) (*nats.Conn, error)
+	Verifier Verifier
+	Writer   *writer.Writer
+	Sealer   *reader.Sealer
+	Limits   *quota.Limiter // shared with the other edges of the process
+	// Admission answers the server who may come in; nil = somebody else does.
+	Admission *Admission
+	// DrainMax bounds how long requests under way may take at the end; 0 = 10 s.
+	DrainMax time.Duration
+	Logger   *slog.Logger
+}
+
+// Dial connects to a server that runs elsewhere, by a URL with the user and password of a service.
+func Dial(url string) func(...nats.Option) (*nats.Conn, error) {
+	return func(options ...nats.Option) (*nats.Conn, error) {
+		return nats.Connect(url, append([]nats.Option{nats.MaxReconnects(-1)}, options...)...)
+	}
+}
+
+func (c Config) withDefaults() Config {
+	if c.Limits == nil {
+		c.Limits = quota.New(quota.Limits{})
+	}
+	if c.DrainMax == 0 {
+		c.DrainMax = 10 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// edge is one process's part of the service.
+type edge struct {
+	Config
+	ctx              context.Context // of requests; it outlives the service's own until they are answered
+	singles, batches chan struct{}   // a place for each request under way
+	under            sync.WaitGroup  // requests under way
+	counts           counts
+	admitting        *nats.Subscription // nil when somebody else admits
+}
+
+// counts are what `nats micro stats` shows beside the number of requests.
+type counts struct {
+	accepted, refused, unknown atomic.Int64
+}
+
+// Serve answers producers until ctx ends, then takes no new requests, answers those under way, and returns. ready, when
+// not nil, is called once it answers.
+func Serve(ctx context.Context, c Config, ready func()) error {
+	c = c.withDefaults()
+	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	e := &edge{
+		Config: c, ctx: requests,
+		singles: make(chan struct{}, singlesMax), batches: make(chan struct{}, batchesMax),
+	}
+	closed := make(chan struct{})
+	conn, err := c.Connect(nats.Name(serviceName), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
+	if err != nil {
+		return fmt.Errorf("connect to producers: %w", err)
+	}
+	defer conn.Close()
+	service, err := e.start(conn)
+	if err != nil {
+		return fmt.Errorf("answer producers: %w", err)
+	}
+	if err := conn.Flush(); err != nil {
+		return fmt.Errorf("answer producers: %w", err)
+	}
+	if ready != nil {
+		ready()
+	}
+	select {
+	case <-closed:
+		return errors.New("the connection to producers was closed")
+	case <-ctx.Done():
+	}
+	return e.drain(conn, service)
+}
+
+func (e *edge) start(conn *nats.Conn) (micro.Service, error) {
+	if e.Admission != nil {
+		var err error
+		if e.admitting, err = e.Admission.answer(e.ctx, conn, e.Verifier, e.Logger); err != nil {
+			return nil, err
+		}
+	}
+	service, err := micro.AddService(conn, micro.Config{
+		Name: serviceName, Version: serviceVersion, QueueGroup: queueGroup,
+		Description:  "takes commands of producers: one on cmd.<tenant>.<entity>.<id>, many on cmd.<tenant>.batch",
+		StatsHandler: e.stats,
+		ErrorHandler: func(_ micro.Service, err *micro.NATSError) {
+			e.Logger.Warn("producers", "subject", err.Subject, "error", err.Description)
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = errors.Join(
+		service.AddEndpoint("command", e.taking(e.singles, e.single), micro.WithEndpointSubject("cmd.*.*.*"), micro.WithEndpointMetadata(metadata("Body", "Result"))),
+		service.AddEndpoint("batch", e.taking(e.batches, e.batch), micro.WithEndpointSubject("cmd.*.batch"), micro.WithEndpointMetadata(metadata("Batch", "BatchResult"))),
+	)
+	return service, err
+}
+
+// metadata tells what goes in and out.
+func metadata(request, response string) map[string]string {
+	return map[string]string{"request": request, "response": response, "asyncapi": "/asyncapi.json", "headers": strings.Join([]string{
+		commands.HeaderAuthorization, commands.HeaderCommand, commands.HeaderKey, commands.HeaderVersion, commands.HeaderTrace,
+	}, ", ")}
+}
+
+// stats is the data of an endpoint's statistics; they are those of the whole process.
+func (e *edge) stats(*micro.Endpoint) any {
+	return map[string]int64{"accepted": e.counts.accepted.Load(), "refused": e.counts.refused.Load(), "unknown": e.counts.unknown.Load()}
+}
+
+// taking hands requests to answer, as many at a time as there are places.
+func (e *edge) taking(places chan struct{}, answer func(context.Context, micro.Request)) micro.Handler {
+	return micro.HandlerFunc(func(r micro.Request) {
+		places <- struct{}{}
+		e.under.Go(func() {
+			defer func() { <-places }()
+			ctx, cancel := context.WithTimeout(e.ctx, commandMax)
+			defer cancel()
+			answer(ctx, r)
+		})
+	})
+}
+
+// drain takes no new requests and waits until all that have come are answered. The connection is this edge's own, so
+// that its subscriptions are all there is to wait for.
+func (e *edge) drain(conn *nats.Conn, service micro.Service) error {
+	late := time.After(e.DrainMax)
+	if err := service.Stop(); err != nil {
+		return fmt.Errorf("take no more commands: %w", err)
+	}
+	if e.admitting != nil {
+		if err := e.admitting.Drain(); err != nil {
+			return fmt.Errorf("admit no more producers: %w", err)
+		}
+	}
+	poll := time.NewTicker(drainPoll)
+	defer poll.Stop()
+	for conn.NumSubscriptions() > 0 {
+		select {
+		case <-poll.C:
+		case <-late:
+			return errors.New("producers: requests were left unanswered at the end")
+		}
+	}
+	answered := make(chan struct{})
+	go func() { e.under.Wait(); close(answered) }()
+	select {
+	case <-answered:
+	case <-late:
+		return errors.New("producers: requests were left unanswered at the end")
+	}
+	return conn.Flush()
+}

@@ -1,0 +1,138 @@
+package natsapi
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go/micro"
+
+	"github.com/refold-dev/refold/events/commands"
+	"github.com/refold-dev/refold/internal/auth"
+	"github.com/refold-dev/refold/internal/problem"
+	"github.com/refold-dev/refold/internal/quota"
+	"github.com/refold-dev/refold/internal/writer"
+)
+
+// request is one that may be answered: its reply lies in the inbox of its user.
+type request struct {
+	micro.Request
+	header headers
+	to     commands.Address
+	caller writer.Caller
+	leave  func()
+}
+
+// headers are those of a request that have a meaning here.
+type headers map[string]string
+
+var known = []string{commands.HeaderAuthorization, commands.HeaderCommand, commands.HeaderKey, commands.HeaderVersion, commands.HeaderTrace}
+
+// readHeaders takes the headers that are known and leaves all others aside: nothing that a client sets becomes a header
+// of an event but by this list.
+func readHeaders(given micro.Headers) (headers, error) {
+	h := headers{}
+	for name, values := range given {
+		for _, own := range known {
+			if !strings.EqualFold(name, own) {
+				continue
+			}
+			if _, twice := h[own]; twice || len(values) != 1 {
+				return nil, problem.BadRequest("invalid_header", own+" is given more than once")
+			}
+			h[own] = values[0]
+		}
+	}
+	return h, nil
+}
+
+// open decides, in this order, by the subject, by the token, by its tenant and by the limits of that. The request is nil
+// when there is nobody to answer: what is asked by nobody is not done.
+func (e *edge) open(ctx context.Context, r micro.Request) (*request, error) {
+	to, err := commands.ParseSubject(r.Subject())
+	if err != nil {
+		// The server binds producers to their tenant's subjects, so whoever is let in may be told.
+		to.Tenant = tenantOf(r.Subject())
+		if strings.HasPrefix(r.Reply(), "_INBOX."+to.Tenant+".") {
+			return &request{Request: r}, problem.NotFound()
+		}
+		return nil, err
+	}
+	if !strings.HasPrefix(r.Reply(), "_INBOX."+to.Tenant+".") {
+		return nil, errors.New("the reply does not go to an inbox of the tenant")
+	}
+	q := &request{Request: r, to: to}
+	if q.header, err = readHeaders(r.Headers()); err != nil {
+		return q, err
+	}
+	principal, err := e.principal(ctx, q.header)
+	if err != nil {
+		return q, err
+	}
+	if principal.Tenant != to.Tenant {
+		return q, problem.NotFound()
+	}
+	if !strings.HasPrefix(r.Reply(), commands.InboxPrefix(principal.Tenant, principal.Subject)+".") {
+		return nil, errors.New("the reply does not go to the inbox of the user")
+	}
+	if q.leave, err = e.Limits.Enter(principal.Tenant, quota.Brief); err != nil {
+		return q, err
+	}
+	q.caller, err = e.Writer.Caller(ctx, principal)
+	return q, err
+}
+
+func tenantOf(subject string) string {
+	_, rest, _ := strings.Cut(subject, ".")
+	tenant, _, _ := strings.Cut(rest, ".")
+	return tenant
+}
+
+func (e *edge) principal(ctx context.Context, h headers) (auth.Principal, error) {
+	var given []string
+	if value, ok := h[commands.HeaderAuthorization]; ok {
+		given = []string{value}
+	}
+	token, err := auth.Bearer(given)
+	if err != nil {
+		return auth.Principal{}, err
+	}
+	return e.Verifier.Verify(ctx, token)
+}
+
+// close gives back what the request has taken of the tenant's allowance.
+func (q *request) close() {
+	if q.leave != nil {
+		q.leave()
+	}
+}
+
+// problemOf says what an error means to the caller.
+func (e *edge) problemOf(ctx context.Context, err error, key string) *problem.Problem {
+	if errors.Is(err, commands.ErrUnknown) {
+		return problem.Invalid("", err.Error())
+	}
+	return problem.Of(ctx, problem.Doubtful(err, key), e.Logger)
+}
+
+// resultOf is the answer to a command that was not accepted.
+func resultOf(p *problem.Problem) commands.Result {
+	document := commands.Problem(p.Document())
+	outcome := commands.Refused
+	if p.InDoubt() {
+		outcome = commands.Unknown
+	}
+	return commands.Result{Outcome: outcome, Problem: &document}
+}
+
+// headersOf are those of an answer that is no success: the ones that the micro API knows, and when to come again.
+func headersOf(p *problem.Problem) micro.Headers {
+	h := micro.Headers{
+		micro.ErrorCodeHeader: {strconv.Itoa(p.Status)}, micro.ErrorHeader: {p.Code + ": " + p.Detail},
+	}
+	if after := p.Header.Get("Retry-After"); after != "" {
+		h["Retry-After"] = []string{after}
+	}
+	return h
+}
