@@ -7,6 +7,9 @@ const (
 	MemoriesDelete = "memories:delete"
 	AppsRead       = "apps:read"
 	AppsWrite      = "apps:write"
+	StatsRead      = "stats:read"
+	MeRead         = "me:read"
+	MeWrite        = "me:write"
 	ChangesRead    = "changes:read"
 	TenantRead     = "tenant:read"
 	BackupRead     = "backup:read"
@@ -17,7 +20,7 @@ const (
 
 // AllScopes lists every scope, for tokens that may do all and for metadata documents.
 func AllScopes() []string {
-	return []string{MemoriesRead, MemoriesWrite, MemoriesDelete, AppsRead, AppsWrite, ChangesRead, TenantRead, BackupRead, BackupWrite, AdminRead, AdminWrite}
+	return []string{MemoriesRead, MemoriesWrite, MemoriesDelete, AppsRead, AppsWrite, StatsRead, MeRead, MeWrite, ChangesRead, TenantRead, BackupRead, BackupWrite, AdminRead, AdminWrite}
 }
 
 // Open stands in the table for an operation that needs no token.
@@ -38,6 +41,21 @@ var operations = map[string]string{
 	"getMemoryHistory": MemoriesRead,
 	"listApps":         AppsRead,
 	"getApp":           AppsRead,
+
+	"searchMemories":      MemoriesRead,
+	"listRelatedMemories": MemoriesRead,
+	"listCategories":      MemoriesRead,
+	"archiveMemories":     MemoriesWrite,
+	"pauseMemories":       MemoriesWrite,
+	"activateMemories":    MemoriesWrite,
+	"deleteMemories":      MemoriesDelete,
+	"listAppMemories":     AppsRead,
+	"changeApp":           AppsWrite,
+	"pauseApp":            AppsWrite,
+	"activateApp":         AppsWrite,
+	"getStats":            StatsRead,
+	"getMe":               MeRead,
+	"changeMe":            MeWrite,
 
 	"listChanges":       ChangesRead,
 	"listTenantChanges": TenantRead,
