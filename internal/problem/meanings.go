@@ -18,6 +18,7 @@ var Meanings = map[string]Meaning{
 	"invalid_token":          {401, false, "The token is forged, damaged, expired, or not for this server.", "Get a new token from an issuer that this server trusts."},
 	"insufficient_scope":     {403, false, "The token lacks the scope that this operation asks for. It says nothing about data.", "Get a token with the scope that WWW-Authenticate names."},
 	"forbidden":              {403, false, "A rule of the caller's own tenant does not allow the command. It was not stored.", "Change the rule, or do without."},
+	"tenant_suspended":       {403, false, "An operator has suspended the tenant. Questions are answered, commands are refused. Nothing was stored.", "Ask the operator of the plane."},
 	"app_paused":             {403, false, "The app is paused and takes no new memories. Nothing was stored.", "Activate the app, or use another one."},
 	"not_found":              {404, false, "There is no such thing: it never was, it is deleted, or it is somebody else's.", "Look for it in the list."},
 	"method_not_allowed":     {405, false, "This path has other methods.", "Use one of those that Allow names."},

@@ -50,22 +50,32 @@ const allowancesMax = 10_000
 
 // Limiter keeps an allowance for each tenant.
 type Limiter struct {
-	Limits
+	limits  func(tenant string) Limits
 	mu      sync.Mutex
 	tenants map[string]*allowance // guarded by mu, together with what is in them
 }
 
 type allowance struct {
+	limits   Limits        // that rate was made for
 	rate     *rate.Limiter // nil = unlimited
 	underWay [classCount]int
 }
 
-// New returns a Limiter.
-func New(l Limits) *Limiter {
+// New returns a Limiter with the same limits for every tenant.
+func New(l Limits) *Limiter { return Each(func(string) Limits { return l }) }
+
+// Each returns a Limiter that asks at each request for the limits of the tenant, which may change at any time. What it
+// asks must not look anything up.
+func Each(limits func(tenant string) Limits) *Limiter {
+	return &Limiter{limits: limits, tenants: map[string]*allowance{}}
+}
+
+// filled has a burst where there is a rate.
+func (l Limits) filled() Limits {
 	if l.Burst == 0 {
 		l.Burst = max(1, int(l.PerSecond))
 	}
-	return &Limiter{Limits: l, tenants: map[string]*allowance{}}
+	return l
 }
 
 // Enter takes a request in. It returns a problem (429), or the function to call when the request is over.
@@ -73,11 +83,11 @@ func (l *Limiter) Enter(tenant string, c Class) (leave func(), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.of(tenant)
-	if name, quota := l.underWay(c); quota > 0 && a.underWay[c] >= quota {
+	if name, quota := a.limits.underWay(c); quota > 0 && a.underWay[c] >= quota {
 		return nil, tooMany(name, quota, 0, time.Second) // nobody knows when one of them ends
 	}
 	if wait := a.take(); wait > 0 {
-		return nil, tooMany("requests", l.Burst, l.window(), wait)
+		return nil, tooMany("requests", a.limits.Burst, a.limits.window(), wait)
 	}
 	a.underWay[c]++
 	return func() {
@@ -101,7 +111,7 @@ func (a *allowance) take() (wait time.Duration) {
 }
 
 // window is how long it takes until a used up allowance is full again.
-func (l *Limiter) window() time.Duration {
+func (l Limits) window() time.Duration {
 	return time.Duration(float64(l.Burst) / l.PerSecond * float64(time.Second))
 }
 
@@ -129,25 +139,28 @@ func seconds(d time.Duration) int64 {
 }
 
 func (l *Limiter) of(tenant string) *allowance {
+	limits := l.limits(tenant).filled()
 	a := l.tenants[tenant]
-	if a != nil {
-		return a
+	if a == nil {
+		if len(l.tenants) >= allowancesMax {
+			l.forget()
+		}
+		a = &allowance{}
+		l.tenants[tenant] = a
 	}
-	if len(l.tenants) >= allowancesMax {
-		l.forget()
+	if a.limits != limits {
+		a.limits, a.rate = limits, nil
+		if limits.PerSecond > 0 {
+			a.rate = rate.NewLimiter(rate.Limit(limits.PerSecond), limits.Burst)
+		}
 	}
-	a = &allowance{}
-	if l.PerSecond > 0 {
-		a.rate = rate.NewLimiter(rate.Limit(l.PerSecond), l.Burst)
-	}
-	l.tenants[tenant] = a
 	return a
 }
 
 // forget drops those whose absence changes nothing: no request under way, and a full allowance.
 func (l *Limiter) forget() {
 	for tenant, a := range l.tenants {
-		if a.underWay == [classCount]int{} && (a.rate == nil || a.rate.Tokens() >= float64(l.Burst)) {
+		if a.underWay == [classCount]int{} && (a.rate == nil || a.rate.Tokens() >= float64(a.limits.Burst)) {
 			delete(l.tenants, tenant)
 		}
 	}

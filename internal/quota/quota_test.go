@@ -39,3 +39,35 @@ func TestAllowancesAreForgotten(t *testing.T) {
 		t.Errorf("%d tenants are remembered, at most %d", len(l.tenants), allowancesMax)
 	}
 }
+
+func TestLimitsChangeUnderWay(t *testing.T) {
+	limits := map[string]Limits{"a": {PerSecond: 0.001, Burst: 1}}
+	l := Each(func(tenant string) Limits { return limits[tenant] })
+	enter := func(tenant string) error {
+		leave, err := l.Enter(tenant, Brief)
+		if err == nil {
+			leave()
+		}
+		return err
+	}
+	if err := enter("a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := enter("a"); err == nil {
+		t.Error("a second request was let in where the burst is one")
+	}
+	limits["a"] = Limits{PerSecond: 0.001, Burst: 2}
+	for i := range 2 {
+		if err := enter("a"); err != nil {
+			t.Errorf("request %d after the limit was raised: %v", i, err)
+		}
+	}
+	if err := enter("a"); err == nil {
+		t.Error("the raised limit is none")
+	}
+	for range 5 {
+		if err := enter("b"); err != nil {
+			t.Errorf("a tenant without limits: %v", err)
+		}
+	}
+}
