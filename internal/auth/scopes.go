@@ -12,6 +12,9 @@ const (
 	MemoriesDelete = "memories:delete"
 	AppsRead       = "apps:read"
 	AppsWrite      = "apps:write"
+	StatsRead      = "stats:read"
+	MeRead         = "me:read"
+	MeWrite        = "me:write"
 	ChangesRead    = "changes:read"
 	TenantRead     = "tenant:read"
 	BackupRead     = "backup:read"
@@ -22,7 +25,7 @@ const (
 
 // AllScopes lists every scope, for tokens that may do all and for metadata documents.
 func AllScopes() []string {
-	return []string{MemoriesRead, MemoriesWrite, MemoriesDelete, AppsRead, AppsWrite, ChangesRead, TenantRead, AdminRead, AdminWrite, BackupRead, BackupWrite}
+	return []string{MemoriesRead, MemoriesWrite, MemoriesDelete, AppsRead, AppsWrite, StatsRead, MeRead, MeWrite, ChangesRead, TenantRead, AdminRead, AdminWrite, BackupRead, BackupWrite}
 }
 
 // Open stands in the table for an operation that needs no token.
@@ -43,6 +46,22 @@ var operations = map[string]string{
 	"getMemoryHistory": MemoriesRead,
 	"listApps":         AppsRead,
 	"getApp":           AppsRead,
+	"mcp:whoami":       MemoriesRead,
+
+	"searchMemories":      MemoriesRead,
+	"listRelatedMemories": MemoriesRead,
+	"listCategories":      MemoriesRead,
+	"archiveMemories":     MemoriesWrite,
+	"pauseMemories":       MemoriesWrite,
+	"activateMemories":    MemoriesWrite,
+	"deleteMemories":      MemoriesDelete,
+	"listAppMemories":     AppsRead,
+	"changeApp":           AppsWrite,
+	"pauseApp":            AppsWrite,
+	"activateApp":         AppsWrite,
+	"getStats":            StatsRead,
+	"getMe":               MeRead,
+	"changeMe":            MeWrite,
 
 	"listChanges":       ChangesRead,
 	"listTenantChanges": TenantRead,
@@ -55,6 +74,21 @@ var operations = map[string]string{
 	"nats:memory.pause":    MemoriesWrite,
 	"nats:memory.activate": MemoriesWrite,
 	"nats:memory.delete":   MemoriesDelete,
+
+	// The paths of the replaced system.
+	"old:listMemories":    MemoriesRead,
+	"old:createMemory":    MemoriesWrite,
+	"old:deleteMemories":  MemoriesDelete,
+	"old:filterMemories":  MemoriesRead,
+	"old:archiveMemories": MemoriesWrite,
+	"old:pauseMemories":   MemoriesWrite,
+	"old:getMemory":       MemoriesRead,
+	"old:changeMemory":    MemoriesWrite,
+	"old:listApps":        AppsRead,
+	"old:getApp":          AppsRead,
+	"old:listAppMemories": AppsRead,
+	"old:export":          BackupRead,
+	"old:import":          BackupWrite,
 
 	"getHealth":    Open,
 	"getReady":     Open,

@@ -33,6 +33,20 @@ var operations = map[string]string{
 	"GET /v1/memories/{id}/history":           "getMemoryHistory",
 	"GET /v1/apps":                            "listApps",
 	"GET /v1/apps/{id}":                       "getApp",
+	"GET /v1/memories/search":                 "searchMemories",
+	"POST /v1/memories/bulk/archive":          "archiveMemories",
+	"POST /v1/memories/bulk/pause":            "pauseMemories",
+	"POST /v1/memories/bulk/activate":         "activateMemories",
+	"POST /v1/memories/bulk/delete":           "deleteMemories",
+	"GET /v1/memories/{id}/related":           "listRelatedMemories",
+	"GET /v1/categories":                      "listCategories",
+	"GET /v1/apps/{id}/memories":              "listAppMemories",
+	"PATCH /v1/apps/{id}":                     "changeApp",
+	"POST /v1/apps/{id}/pause":                "pauseApp",
+	"POST /v1/apps/{id}/activate":             "activateApp",
+	"GET /v1/stats":                           "getStats",
+	"GET /v1/me":                              "getMe",
+	"PATCH /v1/me":                            "changeMe",
 	"GET /v1/changes":                         "listChanges",
 	"GET /v1/tenant/changes":                  "listTenantChanges",
 	"GET /v1/export":                          "exportMemories",
@@ -56,19 +70,26 @@ var operations = map[string]string{
 
 // bodies are the members that the body of an operation may have. The others take none.
 var bodies = map[string][]string{
-	"createTenant":    membersOf(api.CreateTenant{}),
-	"setTenantLimits": membersOf(api.TenantLimits{}),
-	"createMemory":    membersOf(api.CreateMemory{}),
-	"changeMemory":    membersOf(api.ChangeMemory{}),
+	"createTenant":     membersOf(api.CreateTenant{}),
+	"setTenantLimits":  membersOf(api.TenantLimits{}),
+	"createMemory":     membersOf(api.CreateMemory{}),
+	"changeMemory":     membersOf(api.ChangeMemory{}),
+	"archiveMemories":  membersOf(api.WhichMemories{}),
+	"pauseMemories":    membersOf(api.WhichMemories{}),
+	"activateMemories": membersOf(api.WhichMemories{}),
+	"deleteMemories":   membersOf(api.WhichMemories{}),
+	"changeApp":        membersOf(api.ChangeApp{}),
+	"changeMe":         membersOf(api.ChangeMe{}),
 }
 
 // classes are the operations that are under way for long. They are limited apart from the others.
 var classes = map[string]quota.Class{
 	"listChanges": quota.Listening, "listTenantChanges": quota.Listening, "exportMemories": quota.Transferring, "importMemories": quota.Transferring,
+	"old:export": quota.Transferring, "old:import": quota.Transferring,
 }
 
 // uploads are the operations that take a form with a file.
-var uploads = map[string]bool{"importMemories": true}
+var uploads = map[string]bool{"importMemories": true, "old:import": true}
 
 // membersOf lists the members that a request type declares.
 func membersOf(request any) []string {
@@ -108,11 +129,11 @@ func (r router) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	}
 	probe := &statusOnly{header: http.Header{}}
 	handler.ServeHTTP(probe, request)
+	p := problem.NotFound()
 	if probe.status == http.StatusMethodNotAllowed {
-		(&problem.Problem{Status: probe.status, Code: "method_not_allowed", Detail: "this path has other methods", Header: http.Header{"Allow": probe.header["Allow"]}}).Write(w)
-		return
+		p = &problem.Problem{Status: probe.status, Code: "method_not_allowed", Detail: "this path has other methods", Header: http.Header{"Allow": probe.header["Allow"]}}
 	}
-	problem.NotFound().Write(w)
+	tell(w, request, p)
 }
 
 // statusOnly asks the standard library's own answer to an unknown route whether only the method was wrong.
