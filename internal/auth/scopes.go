@@ -37,6 +37,13 @@ var operations = map[string]string{
 	"listApps":         AppsRead,
 	"getApp":           AppsRead,
 
+	"listMemoryAccesses": MemoriesRead,
+	"listAppAccessed":    AppsRead,
+	"listAccessRules":    AppsRead,
+	"getAccessRule":      AppsRead,
+	"putAccessRule":      AppsWrite,
+	"withdrawAccessRule": AppsWrite,
+
 	"listChanges":       ChangesRead,
 	"listTenantChanges": TenantRead,
 

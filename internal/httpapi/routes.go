@@ -21,30 +21,37 @@ const BodyBytesMax = 1 << 20
 
 // operations names the operation of each route, as openapi.yaml does; its scope stands in package auth.
 var operations = map[string]string{
-	"GET /v1/memories":                "listMemories",
-	"POST /v1/memories":               "createMemory",
-	"GET /v1/memories/{id}":           "getMemory",
-	"PATCH /v1/memories/{id}":         "changeMemory",
-	"DELETE /v1/memories/{id}":        "deleteMemory",
-	"POST /v1/memories/{id}/archive":  "archiveMemory",
-	"POST /v1/memories/{id}/pause":    "pauseMemory",
-	"POST /v1/memories/{id}/activate": "activateMemory",
-	"GET /v1/memories/{id}/history":   "getMemoryHistory",
-	"GET /v1/apps":                    "listApps",
-	"GET /v1/apps/{id}":               "getApp",
-	"GET /v1/changes":                 "listChanges",
-	"GET /v1/tenant/changes":          "listTenantChanges",
-	"GET /healthz":                    "getHealth",
-	"GET /readyz":                     "getReady",
-	"GET /problems":                   "listProblems",
-	"GET /problems/{code}":            "getProblem",
-	"GET /openapi.yaml":               "getOpenAPI",
+	"GET /v1/memories":                         "listMemories",
+	"POST /v1/memories":                        "createMemory",
+	"GET /v1/memories/{id}":                    "getMemory",
+	"PATCH /v1/memories/{id}":                  "changeMemory",
+	"DELETE /v1/memories/{id}":                 "deleteMemory",
+	"POST /v1/memories/{id}/archive":           "archiveMemory",
+	"POST /v1/memories/{id}/pause":             "pauseMemory",
+	"POST /v1/memories/{id}/activate":          "activateMemory",
+	"GET /v1/memories/{id}/history":            "getMemoryHistory",
+	"GET /v1/apps":                             "listApps",
+	"GET /v1/apps/{id}":                        "getApp",
+	"GET /v1/memories/{id}/access-log":         "listMemoryAccesses",
+	"GET /v1/apps/{id}/accessed":               "listAppAccessed",
+	"GET /v1/apps/{id}/access-rules":           "listAccessRules",
+	"GET /v1/apps/{id}/access-rules/{rule}":    "getAccessRule",
+	"PUT /v1/apps/{id}/access-rules/{rule}":    "putAccessRule",
+	"DELETE /v1/apps/{id}/access-rules/{rule}": "withdrawAccessRule",
+	"GET /v1/changes":                          "listChanges",
+	"GET /v1/tenant/changes":                   "listTenantChanges",
+	"GET /healthz":                             "getHealth",
+	"GET /readyz":                              "getReady",
+	"GET /problems":                            "listProblems",
+	"GET /problems/{code}":                     "getProblem",
+	"GET /openapi.yaml":                        "getOpenAPI",
 }
 
 // bodies are the members that the body of an operation may have. The others take none.
 var bodies = map[string][]string{
-	"createMemory": membersOf(api.CreateMemory{}),
-	"changeMemory": membersOf(api.ChangeMemory{}),
+	"createMemory":  membersOf(api.CreateMemory{}),
+	"changeMemory":  membersOf(api.ChangeMemory{}),
+	"putAccessRule": membersOf(api.PutAccessRule{}),
 }
 
 // feeds are the operations that are under way for long and cost little. They are limited apart from the others.

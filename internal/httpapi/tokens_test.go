@@ -24,14 +24,25 @@ var routes = []struct{ method, path, scope string }{
 	{"GET", "/v1/memories/{id}/history", auth.MemoriesRead},
 	{"GET", "/v1/apps", auth.AppsRead},
 	{"GET", "/v1/apps/{id}", auth.AppsRead},
+	{"GET", "/v1/memories/{id}/access-log", auth.MemoriesRead},
+	{"GET", "/v1/apps/{id}/accessed", auth.AppsRead},
+	{"GET", "/v1/apps/{id}/access-rules", auth.AppsRead},
+	{"GET", "/v1/apps/{id}/access-rules/" + ruleID, auth.AppsRead},
+	{"PUT", "/v1/apps/{id}/access-rules/" + ruleID, auth.AppsWrite},
+	{"DELETE", "/v1/apps/{id}/access-rules/" + ruleID, auth.AppsWrite},
 	{"GET", "/v1/changes", auth.ChangesRead},
 	{"GET", "/v1/tenant/changes", auth.TenantRead},
 }
+
+// ruleID is an access rule of every app of makeThings.
+const ruleID = "01935cae-bf00-8000-9000-00000000de40"
 
 func bodyOf(method, path string) string {
 	switch method + " " + path {
 	case "POST /v1/memories", "PATCH /v1/memories/{id}":
 		return `{"content":"x"}`
+	case "PUT /v1/apps/{id}/access-rules/" + ruleID:
+		return `{"object_type":"memory","effect":"allow"}`
 	}
 	return ""
 }

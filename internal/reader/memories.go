@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/refold-dev/refold/internal/activity"
 	"github.com/refold-dev/refold/internal/postgres/db"
 )
 
@@ -27,6 +29,9 @@ func (r *Reader) Memory(ctx context.Context, c Caller, f Freshness, id uuid.UUID
 		memory, err = memoryByID(ctx, q, c, id)
 		return err
 	})
+	if err == nil {
+		r.Noted(c, activity.Read, id)
+	}
 	return memory, stamp, err
 }
 
@@ -96,7 +101,18 @@ func (r *Reader) Memories(ctx context.Context, c Caller, f Freshness, filter Mem
 		}
 		return addCategories(ctx, q, c, page)
 	})
+	if err == nil {
+		r.Noted(c, filter.kind(), memoryIDs(page)...)
+	}
 	return page, next, stamp, err
+}
+
+// kind is what a list under the filter counts as.
+func (f MemoryFilter) kind() activity.Kind {
+	if f.Search != nil {
+		return activity.Search
+	}
+	return activity.List
 }
 
 func (f MemoryFilter) params(c Caller, behind *MemoryMark) db.MemoryPageParams {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/refold-dev/refold/internal/activity"
 	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/postgres/db"
 )
@@ -45,6 +46,9 @@ type Pools interface {
 
 // Reader answers questions. It is safe for concurrent use.
 type Reader struct {
+	// Activity takes what is read; nil = that is not noted. Set it before the first question.
+	Activity *activity.Recorder
+
 	editions Editions
 	pools    Pools
 	waits    waits
@@ -61,6 +65,9 @@ type Caller struct {
 	Tenant string
 	Shard  int // the tenant's
 	User   uuid.UUID
+	// App, when not nil, is the app of the user through which is read: only what its access rules allow, and nothing while it
+	// is paused or when it is not an app of the user.
+	App *uuid.UUID
 	// Edition is the one that a question of several pages began on; 0 = the one that answers now. When it is gone the
 	// answer is ErrEditionGone: no two pages of one question are of two editions.
 	Edition int64

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/refold-dev/refold/events/commands"
+	"github.com/refold-dev/refold/internal/activity"
 	"github.com/refold-dev/refold/internal/command"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/memory"
@@ -133,5 +134,14 @@ func (w *Writer) onMemory(ctx context.Context, c Caller, wish Wish, id uuid.UUID
 		return Done{}, err
 	}
 	outcome, err := command.Execute(ctx, shard, request, memory.Evolve, memory.Decide, cmd)
+	if err == nil && !outcome.Nothing && !outcome.Repeated {
+		w.reader.Noted(c.Reads(), accesses[name], id)
+	}
 	return done(id, outcome, position), err
+}
+
+// accesses says what the access log calls a command.
+var accesses = map[string]activity.Kind{
+	"memory.change": activity.Update, "memory.archive": activity.Archive, "memory.pause": activity.Pause,
+	"memory.activate": activity.Activate, "memory.delete": activity.Delete,
 }
