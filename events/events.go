@@ -99,6 +99,14 @@ func (s *scanner) payload(kind string) Payload {
 		return decodeJournalReconciled(s)
 	case kindTenantCreated:
 		return decodeTenantCreated(s)
+	case kindTenantSuspended:
+		return decodeEmpty(s, new(TenantSuspended))
+	case kindTenantResumed:
+		return decodeEmpty(s, new(TenantResumed))
+	case kindTenantRemoved:
+		return decodeEmpty(s, new(TenantRemoved))
+	case kindTenantLimited:
+		return decodeTenantLimited(s)
 	case kindBarrierRaised:
 		return decodeEmpty(s, new(BarrierRaised))
 	case kindRowsRepaired:
@@ -116,5 +124,6 @@ func Kinds() []string {
 		kindMemoryAdded, kindMemoryChanged, kindMemoryActivated, kindMemoryPaused, kindMemoryArchived,
 		kindMemoryDeleted, kindMemoryImported, kindMemorySupplemented,
 		kindJournalCreated, kindJournalReconciled, kindTenantCreated, kindBarrierRaised, kindRowsRepaired,
+		kindTenantSuspended, kindTenantResumed, kindTenantRemoved, kindTenantLimited,
 	}
 }

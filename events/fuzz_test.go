@@ -128,6 +128,7 @@ var anyPayload = rapid.Custom(func(t *rapid.T) events.Payload {
 		},
 		&events.MemorySupplemented{CategoryIDs: ids, History: history},
 		&events.TenantCreated{Private: events.TenantPrivate{Name: user.Subject, Key: rapid.SliceOf(rapid.Byte()).Draw(t, "key")}},
+		&events.TenantLimited{PerSecond: rapid.Int().Draw(t, "per second"), Burst: rapid.Int().Draw(t, "burst"), InFlight: rapid.Int().Draw(t, "in flight")},
 		&events.JournalCreated{JournalID: user.Subject, Shard: rapid.Int().Draw(t, "shard"), Shards: 1},
 	}).Draw(t, "kind")
 })

@@ -93,7 +93,11 @@ func golden() map[string]events.Payload {
 			JournalID: "01J9ZK3V6Q3X5W8Y2T4R6P8N0M", Shard: 1, Incarnation: 3, Previous: 2, EndedAt: 1200, CommonSeq: 1100, Lost: 7, Unnamed: 90,
 			LostHash: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", Finding: "9f86d081884c7d65",
 		},
-		"barrier.raised.v1": &events.BarrierRaised{},
+		"tenant.suspended.v1": &events.TenantSuspended{},
+		"tenant.resumed.v1":   &events.TenantResumed{},
+		"tenant.removed.v1":   &events.TenantRemoved{},
+		"tenant.limited.v1":   &events.TenantLimited{PerSecond: 250, Burst: 500, InFlight: 16},
+		"barrier.raised.v1":   &events.BarrierRaised{},
 		"rows.repaired.v1": &events.RowsRepaired{
 			Edition: 3, Position: 1234567, Entities: 2, Report: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
 			Tables: []events.RepairedTable{{Table: "memory", Inserted: 1, Updated: 2, Deleted: 3}, {Table: "memory_status", Deleted: 4}},

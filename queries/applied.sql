@@ -51,7 +51,8 @@ UPDATE control.reconciliation SET finished_at = clock_timestamp() WHERE id = @id
 
 -- name: TenantReplace :exec
 -- Puts a tenant to where the journal has it, whatever stood there.
-INSERT INTO control.tenant (tenant_id, shard, name, id_key, seq, created_at)
-VALUES (@tenant_id, @shard, @name, @id_key, @seq, @created_at)
+INSERT INTO control.tenant (tenant_id, shard, name, id_key, seq, created_at, standing, per_second, burst, in_flight)
+VALUES (@tenant_id, @shard, @name, @id_key, @seq, @created_at, @standing, @per_second, @burst, @in_flight)
 ON CONFLICT (tenant_id) DO UPDATE SET shard = excluded.shard, name = excluded.name, id_key = excluded.id_key, seq = excluded.seq,
-    created_at = excluded.created_at;
+    created_at = excluded.created_at, standing = excluded.standing,
+    per_second = excluded.per_second, burst = excluded.burst, in_flight = excluded.in_flight;

@@ -112,9 +112,10 @@ SELECT * FROM control.verification WHERE edition = @edition AND shard = @shard O
 
 -- name: TenantUpsert :exec
 -- Folds a tenant event; an older event never overwrites a newer one.
-INSERT INTO control.tenant (tenant_id, shard, name, id_key, seq, created_at)
-VALUES (@tenant_id, @shard, @name, @id_key, @seq, @created_at)
-ON CONFLICT (tenant_id) DO UPDATE SET name = excluded.name, seq = excluded.seq
+INSERT INTO control.tenant (tenant_id, shard, name, id_key, seq, created_at, standing, per_second, burst, in_flight)
+VALUES (@tenant_id, @shard, @name, @id_key, @seq, @created_at, @standing, @per_second, @burst, @in_flight)
+ON CONFLICT (tenant_id) DO UPDATE SET name = excluded.name, seq = excluded.seq, standing = excluded.standing,
+    per_second = excluded.per_second, burst = excluded.burst, in_flight = excluded.in_flight
 WHERE control.tenant.seq < excluded.seq;
 
 -- name: TenantGet :one
@@ -122,6 +123,16 @@ SELECT * FROM control.tenant WHERE tenant_id = @tenant_id;
 
 -- name: TenantList :many
 SELECT * FROM control.tenant ORDER BY tenant_id;
+
+-- name: TenantSizes :many
+-- What the live edition of each tenant holds: events that were applied, the packed counts of rows, and the position.
+SELECT t.tenant_id, coalesce(own.edition, home.edition)::bigint AS edition, coalesce(k.events, 0)::bigint AS events,
+    coalesce(k.tables, '')::bytea AS tables, coalesce(c.seq, 0)::bigint AS position
+FROM control.tenant t
+JOIN control.live home ON home.shard = t.shard AND home.tenant_id = ''
+LEFT JOIN control.live own ON own.shard = t.shard AND own.tenant_id = t.tenant_id
+LEFT JOIN control.kept_digest k ON k.edition = coalesce(own.edition, home.edition) AND k.shard = t.shard AND k.tenant_id = t.tenant_id
+LEFT JOIN control.checkpoint c ON c.edition = coalesce(own.edition, home.edition) AND c.shard = t.shard;
 
 -- name: SettingSet :exec
 INSERT INTO control.setting (name, value, changed_at) VALUES (@name, @value, clock_timestamp())

@@ -45,7 +45,7 @@ func (c *cli) imports() *cobra.Command {
 				for _, file := range files {
 					bar := c.progress()
 					report, err := openmemory.Import(cmd.Context(), openmemory.Config{
-						Path: file, Tenant: t, Shard: p.Journal.Shard(t.Shard), Mode: openmemory.Mode(mode), Subject: subject, Actor: operator(),
+						Path: file, Tenant: t, Shard: p.Shard(t.Shard), Mode: openmemory.Mode(mode), Subject: subject, Actor: operator(),
 						Partial: partial, Progress: func(at openmemory.Progress) { bar.tell(fmt.Sprint(at.Phase), at.Done, at.Total) },
 					})
 					bar.end()

@@ -75,6 +75,14 @@ func TestCommands(t *testing.T) {
 			t.Fatalf("got %+v, want %+v", got, want)
 		}
 	}
+	out := filepath.Join(t.TempDir(), "out.zip")
+	refold(t, exitUsage, "export", "openmemory", "--tenant", "acme")
+	refold(t, exitError, "export", "openmemory", "--tenant", "acme", "--user", "nobody", "--out", out)
+	refold(t, exitOK, "export", "openmemory", "--tenant", "acme", "--user", sample.Subject, "--out", out)
+	refold(t, exitError, "export", "openmemory", "--tenant", "acme", "--user", sample.Subject, "--out", out) // it is there
+	if v := into[[]importView](t, refold(t, exitOK, "import", "openmemory", out, "--tenant", "acme")); v[0].Report.Counts["memory"].Unchanged != 61 {
+		t.Fatalf("the export is taken back as %+v, want nothing new", v[0].Report.Counts)
+	}
 	refold(t, exitRefused, "edition", "cutover", "7")
 	if v := into[map[string]int64](t, refold(t, exitOK, "edition", "build")); v["edition"] != 2 {
 		t.Fatalf("built %v, want edition 2", v)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/refold-dev/refold/internal/activity"
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/changes"
+	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/httpapi"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/quota"
@@ -25,11 +27,27 @@ import (
 // drainMax bounds how long requests under way may take at the end.
 const drainMax = 10 * time.Second
 
-// limits bound what one tenant can take.
-var limits = quota.New(quota.Limits{PerSecond: 2000, Burst: 4000, InFlight: 256, Listeners: 64})
+// limits bound what a tenant can take that has no limits of its own.
+var limits = quota.Limits{PerSecond: 2000, Burst: 4000, InFlight: 256, Listeners: 64, Transfers: 4}
+
+// limitsOf puts the plane's limits where a tenant has none of its own.
+func limitsOf(own directory.Limits) quota.Limits {
+	l := limits
+	if own.PerSecond > 0 {
+		l.PerSecond, l.Burst = float64(own.PerSecond), own.PerSecond
+	}
+	l.Burst = cmp.Or(own.Burst, l.Burst)
+	l.InFlight = cmp.Or(own.InFlight, l.InFlight)
+	return l
+}
+
+// quotas are what all edges of a process take from.
+func quotas(p *plane.Plane) *quota.Limiter {
+	return quota.Each(func(tenant string) quota.Limits { return limitsOf(p.Directory.LimitsOf(tenant)) })
+}
 
 func (c *cli) serve() *cobra.Command {
-	var listen, cutover string
+	var listen, cutover, issuers string
 	var drain time.Duration
 	deployment := plane.Deployment{}
 	var gate gateFlags
@@ -44,6 +62,7 @@ func (c *cli) serve() *cobra.Command {
 	f := cmd.Flags()
 	gate.add(f)
 	f.StringVar(&listen, "listen", env("REFOLD_LISTEN", "127.0.0.1:8080"), "address of the HTTP edge (REFOLD_LISTEN)")
+	f.StringVar(&issuers, "issuers", env("REFOLD_ISSUERS", ""), "file that says whose tokens are believed, beside the plane's own; see `refold help issuers` (REFOLD_ISSUERS)")
 	f.StringVar(&cutover, "cutover", env("REFOLD_CUTOVER", "auto"), "auto or manual: who makes a new shape live (REFOLD_CUTOVER)")
 	f.IntVar(&deployment.Replicas, "cutover-replicas", max(envInt("REFOLD_CUTOVER_REPLICAS"), 1), "processes of this version that must be ready before the cutover (REFOLD_CUTOVER_REPLICAS)")
 	f.IntVar(&c.config.ScrubRate, "scrub-rate", envInt("REFOLD_SCRUB_RATE"),
@@ -59,7 +78,14 @@ func (c *cli) serve() *cobra.Command {
 			return usageError{errors.New("access-log-keep: want a duration such as 2160h")}
 		}
 		deployment.Auto = cutover == "auto"
-		return c.runServe(cmd.Context(), listen, drain, deployment, gate)
+		var trusted []auth.Issuer
+		if issuers != "" {
+			var err error
+			if trusted, err = auth.LoadIssuers(issuers); err != nil {
+				return usageError{err}
+			}
+		}
+		return c.runServe(cmd.Context(), listen, drain, deployment, gate, trusted)
 	}
 	return cmd
 }
@@ -69,7 +95,7 @@ func (c *cli) serve() *cobra.Command {
 const gcPercent = 400
 
 // runServe serves until ctx ends. Projectors go on until the last answer is given: readers may be waiting for them.
-func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, deployment plane.Deployment, gate gateFlags) error {
+func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, deployment plane.Deployment, gate gateFlags, issuers []auth.Issuer) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
@@ -93,7 +119,7 @@ func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, 
 	group.Go(func() error { return p.Deploy(running, deployment) })
 	group.Go(func() error {
 		defer stop()
-		return serveHTTP(ctx, running, p, listen, drain, func(url string) {
+		return serveHTTP(ctx, running, p, listen, drain, issuers, func(url string) {
 			fmt.Fprintf(c.stderr, "refold serves %s\n  %s\n  data %s\n  health %s/readyz, contract %s/openapi.yaml\n", url, p.Stack.Describe(), p.DataDir, url, url)
 		})
 	})
@@ -101,12 +127,12 @@ func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, 
 }
 
 // edge returns the HTTP edge of a plane.
-func edge(p *plane.Plane) (*http.Server, error) {
+func edge(p *plane.Plane, issuers ...auth.Issuer) (*http.Server, error) {
 	key, err := auth.LocalKey(p.DataDir)
 	if err != nil {
 		return nil, err
 	}
-	verifier, err := auth.NewVerifier(auth.Config{Issuers: []auth.Issuer{key.Issuer()}})
+	verifier, err := auth.NewVerifier(auth.Config{Issuers: append(issuers, key.Issuer())})
 	if err != nil {
 		return nil, err
 	}
@@ -121,16 +147,16 @@ func edge(p *plane.Plane) (*http.Server, error) {
 	rows := reader.New(p.Live, p.DB)
 	rows.Activity = p.Activity
 	return httpapi.Server(httpapi.Config{
-		Verifier: verifier, Writer: writer.New(p.Directory, p.Journal.Shard, rows), Reader: rows, Changes: changes.New(p.Journal.Shard, rows),
-		Sealer: sealer, Health: p, Limits: limits, Logger: p.Logger,
+		Verifier: verifier, Writer: writer.New(p.Directory, p.Shard, rows), Reader: rows, Changes: changes.New(p.Journal.Shard, rows),
+		Sealer: sealer, Health: p, Operator: p, Limits: quotas(p), Logger: p.Logger,
 	}), nil
 }
 
 // serveHTTP answers until ctx ends, goes on for as long as drain says while Ready says no, and then lets requests under
 // way finish. It gives up at once when the rest of the process (running) has ended. ready is called with the URL once
 // it listens.
-func serveHTTP(ctx, running context.Context, p *plane.Plane, address string, drain time.Duration, ready func(url string)) error {
-	server, err := edge(p)
+func serveHTTP(ctx, running context.Context, p *plane.Plane, address string, drain time.Duration, issuers []auth.Issuer, ready func(url string)) error {
+	server, err := edge(p, issuers...)
 	if err != nil {
 		return err
 	}

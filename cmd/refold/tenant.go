@@ -12,14 +12,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-type tenantView struct {
-	Tenant  string    `json:"tenant"`
-	Name    string    `json:"name"`
-	Shard   int       `json:"shard"`
-	Created time.Time `json:"created"`
-	New     *bool     `json:"new,omitempty"`
-}
-
 // operator names who runs this command, for the events it causes.
 func operator() string {
 	if u, err := user.Current(); err == nil {
@@ -29,7 +21,7 @@ func operator() string {
 }
 
 func (c *cli) tenant() *cobra.Command {
-	cmd := &cobra.Command{Use: "tenant", Short: "Create and list tenants"}
+	cmd := &cobra.Command{Use: "tenant", Short: "Create, list, limit, suspend and remove tenants"}
 	var name string
 	create := &cobra.Command{
 		Use: "create TENANT", Short: "Create a tenant; one that exists stays as it is", Args: exactly(1),
@@ -39,7 +31,8 @@ func (c *cli) tenant() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				v := tenantView{t.ID, t.Name, t.Shard, t.Created, &fresh}
+				v := tenantViewOf(t)
+				v.New = &fresh
 				return c.show(v, func(w *tabwriter.Writer) {
 					if fresh {
 						row(w, fmt.Sprintf("tenant %s created in shard %d", t.ID, t.Shard))
@@ -51,28 +44,7 @@ func (c *cli) tenant() *cobra.Command {
 		},
 	}
 	create.Flags().StringVar(&name, "name", "", "name for people")
-	list := &cobra.Command{
-		Use: "list", Short: "List the tenants", Args: exactly(0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.with(cmd.Context(), func(p *plane.Plane) error {
-				all, err := p.Directory.List(cmd.Context())
-				if err != nil {
-					return err
-				}
-				views := []tenantView{}
-				for _, t := range all {
-					views = append(views, tenantView{t.ID, t.Name, t.Shard, t.Created, nil})
-				}
-				return c.show(views, func(w *tabwriter.Writer) {
-					row(w, "TENANT", "NAME", "SHARD", "CREATED")
-					for _, v := range views {
-						row(w, v.Tenant, v.Name, v.Shard, v.Created.Format(time.RFC3339))
-					}
-				})
-			})
-		},
-	}
-	cmd.AddCommand(create, list)
+	cmd.AddCommand(create, c.tenantList(), c.tenantShow(), c.tenantSuspend(), c.tenantResume(), c.tenantRemove(), c.tenantLimit())
 	return group(cmd)
 }
 
@@ -80,10 +52,17 @@ func (c *cli) token() *cobra.Command {
 	cmd := &cobra.Command{Use: "token", Short: "Mint tokens with the plane's own key"}
 	var request auth.TokenRequest
 	mint := &cobra.Command{
-		Use: "mint", Short: "Mint a token for a user of a tenant", Args: exactly(0),
-		RunE: func(*cobra.Command, []string) error {
-			if request.Tenant == "" || request.Subject == "" {
-				return usageError{fmt.Errorf("token mint needs --tenant and --subject")}
+		Use: "mint", Short: "Mint a token for a user of a tenant, or for an operator of the plane", Args: exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			scopes := cmd.Flags().Changed("scope")
+			if request.Operator {
+				request.Tenant = ""
+				if !scopes {
+					request.Scopes = []string{auth.AdminRead, auth.AdminWrite, auth.BackupRead, auth.BackupWrite}
+				}
+			}
+			if (request.Tenant == "") != request.Operator || request.Subject == "" {
+				return usageError{fmt.Errorf("token mint needs --subject, and --tenant or --operator")}
 			}
 			if err := os.MkdirAll(c.config.DataDir, 0o755); err != nil {
 				return err
@@ -101,6 +80,7 @@ func (c *cli) token() *cobra.Command {
 	}
 	f := mint.Flags()
 	f.StringVar(&request.Tenant, "tenant", env("REFOLD_TENANT", ""), "tenant the token is for (REFOLD_TENANT)")
+	f.BoolVar(&request.Operator, "operator", false, "for an operator of the plane, who is of no tenant: /v1/admin; --scope is admin and backup, read and write, then")
 	f.StringVar(&request.Subject, "subject", "", "login of the user")
 	f.StringSliceVar(&request.Scopes, "scope", []string{auth.MemoriesRead, auth.MemoriesWrite, auth.MemoriesDelete, auth.AppsRead}, "scopes")
 	f.DurationVar(&request.TTL, "ttl", time.Hour, "how long the token is valid")

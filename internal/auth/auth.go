@@ -12,12 +12,15 @@ import (
 
 // Principal is a verified caller.
 type Principal struct {
-	Tenant  string   // claim org_id; a valid tenant token
+	Tenant  string   // claim org_id; a valid tenant token, or envelope.PlaneTenant for an operator
 	Subject string   // claim sub: the login within the tenant
 	Scopes  []string // claim scope
 	TokenID string   // claim jti
 	Issuer  string
 	Expires time.Time
+	// Operator tells that the token is one of the plane's operators, which is of no tenant: org_id is the plane's own,
+	// and the issuer is one that may say so.
+	Operator bool
 }
 
 // Has reports whether the token grants a scope.

@@ -106,6 +106,7 @@ func TestAuthorizeByTheTable(t *testing.T) {
 		}
 		for _, operation := range auth.Operations() {
 			wanted, _ := auth.ScopeOf(operation)
+			p.Operator = auth.ForOperators(operation)
 			err := auth.Authorize(p, operation)
 			if allowed := wanted == auth.Open || p.Has(wanted); allowed != (err == nil) {
 				t.Fatalf("%s with %v: %v", operation, p.Scopes, err)

@@ -128,6 +128,13 @@ func (f *forge) signEC(h, c any) string {
 	return input + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
+func (f *forge) signDER(h, c any) string {
+	input := segment(h) + "." + segment(c)
+	sum := sha256.Sum256([]byte(input))
+	signature, _ := ecdsa.SignASN1(rand.Reader, f.ec, sum[:])
+	return input + "." + base64.RawURLEncoding.EncodeToString(signature)
+}
+
 func TestGenuineTokens(t *testing.T) {
 	f := newForge(t)
 	want := auth.Principal{Tenant: "acme", Subject: "alice", Scopes: []string{"memories:read", "apps:read"}, TokenID: "t1", Issuer: issuer, Expires: now.Add(time.Hour)}
@@ -274,6 +281,51 @@ func TestForgedTokens(t *testing.T) {
 		"101 scopes":                with(map[string]any{"scope": strings.Repeat("a ", 101)}),
 		"an ID token":               with(map[string]any{"nonce": "n", "at_hash": "h"}),
 		"claims no object":          raw(`{"alg":"EdDSA","kid":"ed"}`, `"alice"`),
+		"cty":                       headed(map[string]any{"cty": "JWT"}),
+		"x5t":                       headed(map[string]any{"x5t": "abc"}),
+		"p2c":                       headed(map[string]any{"p2c": 1 << 30}),
+		"an unknown header":         headed(map[string]any{"tenant": "b"}),
+		"alg twice":                 raw(`{"alg":"none","kid":"ed","alg":"EdDSA"}`, goodClaims),
+		"alg twice, once escaped":   raw(`{"alg":"EdDSA","kid":"ed","\u0061lg":"none"}`, goodClaims),
+		"alg with a blank":          f.signEd(header("EdDSA ", "ed"), claims(nil)),
+		"typ of a nested token":     headed(map[string]any{"typ": "JWE"}),
+		"typ of an ID token":        headed(map[string]any{"typ": "id_token+jwt"}),
+		"typ null":                  raw(`{"alg":"EdDSA","kid":"ed","typ":null}`, goodClaims),
+		"kid empty":                 f.signEd(header("EdDSA", ""), claims(nil)),
+		"kid of 64 KiB":             f.signEd(header("EdDSA", strings.Repeat("k", 64<<10)), claims(nil)),
+		"kid with a line break":     f.signEd(header("EdDSA", "ed\r\nX-Tenant: b"), claims(nil)),
+		"header with a BOM":         raw("\ufeff"+`{"alg":"EdDSA","kid":"ed"}`, goodClaims),
+		"header null":               raw(`null`, goodClaims),
+		"header empty":              raw(`{}`, goodClaims),
+		"claims empty":              raw(`{"alg":"EdDSA","kid":"ed"}`, `{}`),
+		"claims null":               raw(`{"alg":"EdDSA","kid":"ed"}`, `null`),
+		"claims a list":             raw(`{"alg":"EdDSA","kid":"ed"}`, `[`+goodClaims+`]`),
+		"claims deep":               raw(`{"alg":"EdDSA","kid":"ed"}`, strings.Replace(goodClaims, `{`, `{"x":`+strings.Repeat("[", 2000)+strings.Repeat("]", 2000)+`,"y":[`, 1)),
+		"claims twice":              raw(`{"alg":"EdDSA","kid":"ed"}`, goodClaims+goodClaims),
+		"org_id twice":              raw(`{"alg":"EdDSA","kid":"ed"}`, strings.Replace(goodClaims, `{`, `{"org_id":"b",`, 1)),
+		"org_id twice, escaped":     raw(`{"alg":"EdDSA","kid":"ed"}`, strings.Replace(goodClaims, `{`, `{"\u006frg_id":"b",`, 1)),
+		"sub twice":                 raw(`{"alg":"EdDSA","kid":"ed"}`, strings.Replace(goodClaims, `{`, `{"sub":"root",`, 1)),
+		"scope twice":               raw(`{"alg":"EdDSA","kid":"ed"}`, strings.Replace(goodClaims, `{`, `{"scope":"admin:write",`, 1)),
+		"iss twice":                 raw(`{"alg":"EdDSA","kid":"ed"}`, strings.Replace(goodClaims, `{`, `{"iss":"https://b.example",`, 1)),
+		"iss a list":                with(map[string]any{"iss": []string{issuer}}),
+		"exp true":                  with(map[string]any{"exp": true}),
+		"exp beyond all measure":    raw(`{"alg":"EdDSA","kid":"ed"}`, strings.Replace(goodClaims, fmt.Sprint(now.Add(time.Hour).Unix()), "1e309", 1)),
+		"iat negative":              with(map[string]any{"iat": -5}),
+		"nbf null":                  with(map[string]any{"nbf": json.RawMessage("null")}),
+		"aud an object":             with(map[string]any{"aud": map[string]any{"refold": true}}),
+		"aud null":                  with(map[string]any{"aud": json.RawMessage("null")}),
+		"org_id null":               with(map[string]any{"org_id": json.RawMessage("null")}),
+		"org_id with a blank":       with(map[string]any{"org_id": "acme "}),
+		"org_id a path":             with(map[string]any{"org_id": "../b"}),
+		"org_id SQL":                with(map[string]any{"org_id": "a' OR '1'='1"}),
+		"an operator by scope":      with(map[string]any{"org_id": "_plane", "scope": "admin:read admin:write"}),
+		"another reserved tenant":   with(map[string]any{"org_id": "_anything"}),
+		"jti of 201":                with(map[string]any{"jti": strings.Repeat("j", 201)}),
+		"scope null":                with(map[string]any{"scope": json.RawMessage("null")}),
+		"an ECDSA signature in DER": f.signDER(header("ES256", "ec"), claims(nil)),
+		"a signature and a half":    good + parts[2][:20],
+		"HS256 with the key set":    hs([]byte(`{"keys":[]}`), header("HS256", "hs"), claims(nil)),
+		"HS256 with the kid":        hs([]byte("hs"), header("HS256", "hs"), claims(nil)),
 		"claims in bad UTF-8":       raw(`{"alg":"EdDSA","kid":"ed"}`, strings.Replace(goodClaims, "alice", "al\xffce", 1)),
 		"claims with a lone half":   raw(`{"alg":"EdDSA","kid":"ed"}`, strings.Replace(goodClaims, "alice", `al\ud800ce`, 1)),
 	}
@@ -287,7 +339,9 @@ func TestForgedTokens(t *testing.T) {
 			t.Errorf("%s: a refused token still names a principal: %v", name, p)
 		}
 	}
-	t.Logf("%d forged tokens", len(forged))
+	if len(forged) < 140 {
+		t.Errorf("%d forged tokens, there were 140 at least", len(forged))
+	}
 }
 
 func must[T any](v T, err error) T {
@@ -332,4 +386,96 @@ func TestKeySet(t *testing.T) {
 	if got := fetches.Load(); got != 1 {
 		t.Errorf("%d fetches, want 1: unknown kids must not cause traffic", got)
 	}
+}
+
+// keyServer publishes one Ed25519 key at a time, or fails.
+type keyServer struct {
+	*httptest.Server
+	fetches atomic.Int64
+	keys    atomic.Pointer[map[string]any] // nil = fails
+	hold    chan struct{}                  // when not nil, answers wait for it
+}
+
+func serveKeys(t *testing.T) *keyServer {
+	t.Helper()
+	s := &keyServer{}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.fetches.Add(1)
+		if s.hold != nil {
+			select {
+			case <-s.hold:
+			case <-r.Context().Done():
+			}
+		}
+		if keys := s.keys.Load(); keys != nil {
+			_ = json.NewEncoder(w).Encode(*keys)
+			return
+		}
+		w.WriteHeader(http.StatusBadGateway)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *keyServer) publish(f *forge, kid string) {
+	s.keys.Store(&map[string]any{"keys": []any{
+		map[string]any{"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": base64.RawURLEncoding.EncodeToString(f.ed.Public().(ed25519.PublicKey))},
+	}})
+}
+
+// Keys rotate and are revoked; an outage of the issuer is none here, for a day; and no known key waits for a fetch.
+func TestKeysRotate(t *testing.T) {
+	old, fresh, server := newForge(t), newForge(t), serveKeys(t)
+	var clock atomic.Int64
+	clock.Store(now.Unix())
+	verifier, err := auth.NewVerifier(auth.Config{
+		Now:     func() time.Time { return time.Unix(clock.Load(), 0) },
+		Issuers: []auth.Issuer{{Issuer: issuer, Audience: audience, KeySet: server.URL}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	verify := func(f *forge, kid string) error {
+		at := clock.Load()
+		_, err := verifier.Verify(t.Context(), f.signEd(header("EdDSA", kid), claims(map[string]any{"iat": at, "exp": at + 60})))
+		return err
+	}
+	must := func(what string, want bool, err error) {
+		t.Helper()
+		if (err == nil) != want {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	pass := func(d time.Duration) { clock.Add(int64(d / time.Second)) }
+	fetched := func(n int64) {
+		t.Helper()
+		for end := time.Now().Add(10 * time.Second); server.fetches.Load() < n; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%d fetches, want %d", server.fetches.Load(), n)
+			}
+		}
+	}
+
+	server.publish(old, "one")
+	must("the published key", true, verify(old, "one"))
+	server.publish(fresh, "two")
+	pass(31 * time.Second)
+	must("a new key, right after it was published", true, verify(fresh, "two"))
+	must("a revoked key", false, verify(old, "one"))
+
+	pass(16 * time.Minute)
+	server.hold = make(chan struct{})
+	must("a known key while its set is fetched again", true, verify(fresh, "two"))
+	close(server.hold)
+	fetched(3)
+
+	server.keys.Store(nil)
+	pass(23 * time.Hour)
+	must("a known key while the issuer is down", true, verify(fresh, "two"))
+	fetched(4)
+	pass(2 * time.Hour)
+	must("a known key when the issuer was down for a day", false, verify(fresh, "two"))
+	server.publish(fresh, "two")
+	pass(31 * time.Second)
+	must("the key after the outage", true, verify(fresh, "two"))
 }

@@ -15,40 +15,76 @@ const (
 	keySetFreshMax   = 15 * time.Minute // older sets are fetched again when a token comes in
 	keySetRetryAfter = 30 * time.Second // at most one fetch in this time, whatever tokens say
 	keySetFetchMax   = 5 * time.Second
+	keySetStaleMax   = 24 * time.Hour // how long keys are believed while the issuer cannot be reached
 )
 
-// keySet is the JWKS of one issuer. Unknown kids cannot cause more than one fetch in keySetRetryAfter.
+// keySet is the JWKS of one issuer. Unknown kids cannot cause more than one fetch in keySetRetryAfter, and no token that
+// is signed with a known key waits for one.
 type keySet struct {
 	url    string
 	client *http.Client
 	now    func() time.Time
 
-	mu      sync.Mutex // guards what follows, and is held while fetching: one fetch at a time
-	keys    []Key
-	fetched time.Time
-	tried   time.Time
+	mu       sync.Mutex // guards what follows
+	keys     []Key
+	fetched  time.Time
+	tried    time.Time
+	fetching chan struct{} // closed at the end of the fetch that is under way; nil = none is
 }
 
-// find returns the key with this kid, after a fetch if it is due.
+// find returns the key with this kid. For one that is not known it waits for a fetch, when one is due or under way.
 func (s *keySet) find(ctx context.Context, kid string) (Key, bool) {
+	key, ok, fetching := s.look(ctx, kid)
+	if ok || fetching == nil {
+		return key, ok
+	}
+	select {
+	case <-ctx.Done():
+		return Key{}, false
+	case <-fetching:
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key, ok := findKey(s.keys, kid)
+	return s.known(kid)
+}
+
+// look returns what is known, and begins a fetch when one is due.
+func (s *keySet) look(ctx context.Context, kid string) (key Key, ok bool, fetching <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key, ok = s.known(kid)
 	now := s.now()
 	due := !ok || now.Sub(s.fetched) > keySetFreshMax
-	if due && (s.tried.IsZero() || now.Sub(s.tried) >= keySetRetryAfter) {
-		s.tried = now
-		if keys, err := s.fetch(ctx); err == nil {
-			s.keys, s.fetched = keys, now
-			key, ok = findKey(keys, kid)
-		}
-		// When the issuer cannot be reached, the keys of before go on: an outage there must not be one here.
+	if due && s.fetching == nil && (s.tried.IsZero() || now.Sub(s.tried) >= keySetRetryAfter) {
+		s.tried, s.fetching = now, make(chan struct{})
+		go s.refresh(context.WithoutCancel(ctx), s.fetching)
 	}
-	return key, ok
+	return key, ok, s.fetching
+}
+
+// known is called with the lock held. When the issuer cannot be reached, the keys of before go on, but not for ever: one
+// of them may have been revoked.
+func (s *keySet) known(kid string) (Key, bool) {
+	if s.now().Sub(s.fetched) > keySetStaleMax {
+		return Key{}, false
+	}
+	return findKey(s.keys, kid)
+}
+
+func (s *keySet) refresh(ctx context.Context, done chan struct{}) {
+	began := s.now()
+	keys, err := s.fetch(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		s.keys, s.fetched = keys, began
+	}
+	s.fetching = nil
+	close(done)
 }
 
 func (s *keySet) fetch(ctx context.Context) ([]Key, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keySetFetchMax)
+	ctx, cancel := context.WithTimeout(ctx, keySetFetchMax)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
 	if err != nil {

@@ -108,22 +108,28 @@ func writeSecret(dir, path string) error {
 // Issuer is what a Verifier needs to believe the tokens of this key.
 func (l *Local) Issuer() Issuer {
 	return Issuer{
-		Issuer: LocalIssuer, Audience: LocalAudience,
+		Issuer: LocalIssuer, Audience: LocalAudience, Operator: true,
 		Keys: []Key{{ID: l.id, Algorithm: "EdDSA", Public: l.private.Public()}},
 	}
 }
 
 // TokenRequest says for whom a token is minted.
 type TokenRequest struct {
-	Tenant  string
-	Subject string
-	Scopes  []string
-	TTL     time.Duration // 0 = one hour
+	Tenant   string
+	Operator bool // an operator of the plane, of no tenant
+	Subject  string
+	Scopes   []string
+	TTL      time.Duration // 0 = one hour
 }
 
 // Mint returns a signed token.
 func (l *Local) Mint(r TokenRequest) (string, error) {
-	if !envelope.ValidTenant(r.Tenant) {
+	switch {
+	case r.Operator && r.Tenant != "":
+		return "", errors.New("an operator is of no tenant")
+	case r.Operator:
+		r.Tenant = envelope.PlaneTenant
+	case !envelope.ValidTenant(r.Tenant):
 		return "", fmt.Errorf("tenant %q: 1 to %d of A-Z a-z 0-9 _ -, not beginning with _", r.Tenant, envelope.TokenBytesMax)
 	}
 	if !ValidSubject(r.Subject) {

@@ -1,5 +1,10 @@
 package auth
 
+import (
+	"maps"
+	"slices"
+)
+
 // The scopes of refold.
 const (
 	MemoriesRead   = "memories:read"
@@ -9,13 +14,15 @@ const (
 	AppsWrite      = "apps:write"
 	ChangesRead    = "changes:read"
 	TenantRead     = "tenant:read"
+	BackupRead     = "backup:read"
+	BackupWrite    = "backup:write"
 	AdminRead      = "admin:read"
 	AdminWrite     = "admin:write"
 )
 
 // AllScopes lists every scope, for tokens that may do all and for metadata documents.
 func AllScopes() []string {
-	return []string{MemoriesRead, MemoriesWrite, MemoriesDelete, AppsRead, AppsWrite, ChangesRead, TenantRead, AdminRead, AdminWrite}
+	return []string{MemoriesRead, MemoriesWrite, MemoriesDelete, AppsRead, AppsWrite, ChangesRead, TenantRead, AdminRead, AdminWrite, BackupRead, BackupWrite}
 }
 
 // Open stands in the table for an operation that needs no token.
@@ -46,6 +53,8 @@ var operations = map[string]string{
 
 	"listChanges":       ChangesRead,
 	"listTenantChanges": TenantRead,
+	"exportMemories":    BackupRead,
+	"importMemories":    BackupWrite,
 
 	"getHealth":    Open,
 	"getReady":     Open,
@@ -54,29 +63,50 @@ var operations = map[string]string{
 	"getProblem":   Open,
 }
 
+// operatorOperations is the other half of the table: what operators of the plane may do, and no tenant's token ever,
+// whatever scopes its issuer wrote into it. An operator's token in turn may do nothing else.
+var operatorOperations = map[string]string{
+	"listTenants":     AdminRead,
+	"getTenant":       AdminRead,
+	"getStatus":       AdminRead,
+	"listReports":     AdminRead,
+	"createTenant":    AdminWrite,
+	"suspendTenant":   AdminWrite,
+	"resumeTenant":    AdminWrite,
+	"removeTenant":    AdminWrite,
+	"setTenantLimits": AdminWrite,
+}
+
 // ScopeOf returns what an operation asks for; ok is false for one that is not in the table.
 func ScopeOf(operation string) (scope string, ok bool) {
-	scope, ok = operations[operation]
+	if scope, ok = operations[operation]; !ok {
+		scope, ok = operatorOperations[operation]
+	}
 	return scope, ok
 }
 
+// ForOperators reports whether an operation is for operators of the plane alone.
+func ForOperators(operation string) bool { return operatorOperations[operation] != "" }
+
 // Operations returns the names of all operations in the table, for tests of completeness.
 func Operations() []string {
-	names := make([]string, 0, len(operations))
-	for name := range operations {
-		names = append(names, name)
-	}
-	return names
+	return slices.Concat(slices.Collect(maps.Keys(operations)), slices.Collect(maps.Keys(operatorOperations)))
 }
 
 // Authorize decides from the name of the operation and the token alone, before anything is looked up. It returns
 // an *Error with InsufficientScope, or nil.
 func Authorize(p Principal, operation string) error {
-	scope, ok := operations[operation]
+	scope, ok := ScopeOf(operation)
 	switch {
 	case !ok:
 		return &Error{Code: InsufficientScope, Reason: "no token may do this"}
-	case scope == Open || p.Has(scope):
+	case scope == Open:
+		return nil
+	case ForOperators(operation) && !p.Operator:
+		return &Error{Code: InsufficientScope, Reason: "only the token of an operator of the plane may do this"}
+	case !ForOperators(operation) && p.Operator:
+		return &Error{Code: InsufficientScope, Reason: "the token of an operator is of no tenant"}
+	case p.Has(scope):
 		return nil
 	}
 	return &Error{Code: InsufficientScope, Reason: "the token lacks a scope", Scopes: []string{scope}}

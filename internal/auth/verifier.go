@@ -35,6 +35,8 @@ type Issuer struct {
 	KeySet   string // URL of a JWKS, https or a loopback host; empty = none
 	// Tenants that this issuer may speak for; empty = all.
 	Tenants []string
+	// Operator lets it name operators of the plane, whose tokens have envelope.PlaneTenant as org_id.
+	Operator bool
 }
 
 // Config configures a Verifier.
@@ -95,6 +97,11 @@ func (i Issuer) check() error {
 	var faults []error
 	if i.Issuer == "" || i.Audience == "" {
 		faults = append(faults, errors.New("issuer and audience must be given"))
+	}
+	for _, tenant := range i.Tenants {
+		if !envelope.ValidTenant(tenant) {
+			faults = append(faults, fmt.Errorf("%q is no tenant", tenant))
+		}
 	}
 	if len(i.Keys) == 0 && i.KeySet == "" {
 		faults = append(faults, errors.New("no key and no key set"))
@@ -215,7 +222,11 @@ func (v *Verifier) principal(issuer *trusted, claims map[string]json.RawMessage)
 	if p.Tenant, p.Subject, p.TokenID, err = identity(claims); err != nil {
 		return Principal{}, err
 	}
-	if len(issuer.Tenants) > 0 && !slices.Contains(issuer.Tenants, p.Tenant) {
+	p.Operator = p.Tenant == envelope.PlaneTenant
+	if p.Operator && !issuer.Operator {
+		return Principal{}, invalid("the issuer may not speak for operators of the plane")
+	}
+	if !p.Operator && len(issuer.Tenants) > 0 && !slices.Contains(issuer.Tenants, p.Tenant) {
 		return Principal{}, invalid("the issuer may not speak for this tenant")
 	}
 	scope, _, err := text(claims, "scope")
@@ -256,7 +267,7 @@ func identity(claims map[string]json.RawMessage) (tenant, subject, tokenID strin
 	subject, _, errSubject := text(claims, "sub")
 	tokenID, _, errToken := text(claims, "jti")
 	switch {
-	case errTenant != nil || !envelope.ValidTenant(tenant):
+	case errTenant != nil || tenant != envelope.PlaneTenant && !envelope.ValidTenant(tenant):
 		return "", "", "", invalid("org_id is missing or no tenant")
 	case errSubject != nil || !ValidSubject(subject):
 		return "", "", "", invalid("sub is missing or malformed")

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -17,8 +19,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Fold reads a tenant out of one of the plane's events; false for events that are about no tenant.
-type Fold func(e *envelope.Event) (Tenant, bool, error)
+// Fold folds one of a tenant's events into what the ones before it made; the zero Tenant for the first.
+type Fold func(t Tenant, e *envelope.Event) (Tenant, error)
 
 // Directory answers from memory; what is not there it asks the control table for, where another process may have
 // put it. It is safe for concurrent use.
@@ -29,7 +31,13 @@ type Directory struct {
 	Logger *slog.Logger
 
 	mu      sync.RWMutex
-	tenants map[string]Tenant
+	tenants map[string]*entry
+}
+
+// entry is a tenant in memory.
+type entry struct {
+	tenant atomic.Pointer[Tenant]
+	gate   sync.RWMutex // held for reading while an event of the tenant is appended, for writing while it changes
 }
 
 // Place says in which shard a new tenant is to live: always the same one, so that two operators cannot create a
@@ -40,13 +48,19 @@ func Place(tenant string, shards int) int {
 	return int((h.Sum64() >> 16) % uint64(shards))
 }
 
-// Tenant returns a tenant or ErrNoTenant.
+// Tenant returns a tenant, or ErrNoTenant for one that is not there or was removed.
 func (d *Directory) Tenant(ctx context.Context, id string) (Tenant, error) {
-	d.mu.RLock()
-	t, ok := d.tenants[id]
-	d.mu.RUnlock()
-	if ok {
-		return t, nil
+	t, err := d.Find(ctx, id)
+	if err == nil && t.Standing == Removed {
+		return Tenant{}, ErrNoTenant
+	}
+	return t, err
+}
+
+// Find is Tenant for operators: it returns removed ones as well.
+func (d *Directory) Find(ctx context.Context, id string) (Tenant, error) {
+	if e := d.entry(id); e != nil {
+		return *e.tenant.Load(), nil
 	}
 	if !envelope.ValidTenant(id) {
 		return Tenant{}, ErrNoTenant
@@ -62,9 +76,21 @@ func (d *Directory) Tenant(ctx context.Context, id string) (Tenant, error) {
 	if err != nil {
 		return Tenant{}, fmt.Errorf("tenant: %w", err)
 	}
-	t = ofRow(row)
-	d.remember(t)
-	return t, nil
+	return d.remember(OfRow(row)), nil
+}
+
+// LimitsOf returns the limits of a tenant as this process knows them, without asking anybody.
+func (d *Directory) LimitsOf(id string) Limits {
+	if e := d.entry(id); e != nil {
+		return e.tenant.Load().Limits
+	}
+	return Limits{}
+}
+
+func (d *Directory) entry(id string) *entry {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.tenants[id]
 }
 
 // List returns all tenants by id.
@@ -79,26 +105,31 @@ func (d *Directory) List(ctx context.Context) ([]Tenant, error) {
 	}
 	out := make([]Tenant, 0, len(all))
 	for _, row := range all {
-		out = append(out, ofRow(row))
+		out = append(out, OfRow(row))
 	}
 	return out, nil
 }
 
-// Apply folds one event of the plane into the control table and memory. It may be repeated, in any order.
+// Apply folds one event of the plane into the control table and memory. It may be repeated, in any order. When it
+// returns, this process has none of the tenant's appends under way that began before, see Guard.
 func (d *Directory) Apply(ctx context.Context, e *envelope.Event) error {
-	t, ok, err := d.Fold(e)
+	if e.Entity != Entity {
+		return nil
+	}
+	if known := d.entry(e.ID); known != nil && known.tenant.Load().Seq >= e.Seq {
+		return nil
+	}
+	t, err := d.fold(ctx, e)
 	if err != nil {
 		return fmt.Errorf("tenant event %d of shard %d: %w", e.Seq, e.Shard, err)
-	}
-	if !ok {
-		return nil
 	}
 	pool, err := d.DB.Operator(ctx)
 	if err != nil {
 		return err
 	}
 	err = db.New(pool).TenantUpsert(ctx, db.TenantUpsertParams{
-		TenantID: t.ID, Shard: int32(t.Shard), Name: t.Name, IDKey: t.Key, Seq: int64(e.Seq), CreatedAt: t.Created,
+		TenantID: t.ID, Shard: int32(t.Shard), Name: t.Name, IDKey: t.Key, Seq: int64(t.Seq), CreatedAt: t.Created,
+		Standing: string(t.Standing), PerSecond: int32(t.Limits.PerSecond), Burst: int32(t.Limits.Burst), InFlight: int32(t.Limits.InFlight),
 	})
 	if err != nil {
 		return fmt.Errorf("store tenant %s: %w", t.ID, err)
@@ -107,8 +138,43 @@ func (d *Directory) Apply(ctx context.Context, e *envelope.Event) error {
 	return nil
 }
 
+// fold returns the tenant as of an event, or newer. Events before it may be unknown here: its own process applies an
+// event at once, before it has followed those of others.
+func (d *Directory) fold(ctx context.Context, e *envelope.Event) (Tenant, error) {
+	if e.Version == 1 {
+		return d.Fold(Tenant{}, e)
+	}
+	i := slices.IndexFunc(d.Shards, func(s journal.Shard) bool { return s.Number() == e.Shard })
+	if i < 0 {
+		return Tenant{}, fmt.Errorf("there is no shard %d", e.Shard)
+	}
+	history, err := d.Shards[i].History(ctx, e.Key)
+	if err != nil {
+		return Tenant{}, err
+	}
+	if n := uint64(len(history)); n == e.Version-1 { // a replica that lags behind
+		history = append(history, *e)
+	} else if n < e.Version {
+		return Tenant{}, fmt.Errorf("the history has %d events, want %d", n, e.Version)
+	}
+	var t Tenant
+	for i := range history {
+		if t, err = d.Fold(t, &history[i]); err != nil {
+			return Tenant{}, err
+		}
+	}
+	return t, nil
+}
+
 // Run follows the plane's events of all shards until ctx ends.
 func (d *Directory) Run(ctx context.Context) error {
+	all, err := d.List(ctx)
+	if err != nil && ctx.Err() == nil {
+		d.Logger.Warn("cannot read the tenants, reading all their events instead", "error", err)
+	}
+	for _, t := range all {
+		d.remember(t)
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, shard := range d.Shards {
 		group.Go(func() error {
@@ -184,15 +250,31 @@ func (d *Directory) catchUp(ctx context.Context, shard journal.Shard) error {
 
 const catchUpBatch = 1000
 
-func (d *Directory) remember(t Tenant) {
+// remember keeps the newest of what it is given, and returns that. It waits for appends of the tenant under way.
+func (d *Directory) remember(t Tenant) Tenant {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	if d.tenants == nil {
-		d.tenants = map[string]Tenant{}
+		d.tenants = map[string]*entry{}
 	}
-	d.tenants[t.ID] = t
+	e := d.tenants[t.ID]
+	if e == nil {
+		e = &entry{}
+		e.tenant.Store(&t)
+		d.tenants[t.ID] = e
+	}
+	d.mu.Unlock()
+	e.gate.Lock()
+	defer e.gate.Unlock()
+	if e.tenant.Load().Seq < t.Seq {
+		e.tenant.Store(&t)
+	}
+	return *e.tenant.Load()
 }
 
-func ofRow(row db.ControlTenant) Tenant {
-	return Tenant{ID: row.TenantID, Name: row.Name, Shard: int(row.Shard), Key: row.IDKey, Created: row.CreatedAt.UTC()}
+// OfRow is a tenant as the control table has it.
+func OfRow(row db.ControlTenant) Tenant {
+	return Tenant{
+		ID: row.TenantID, Name: row.Name, Shard: int(row.Shard), Key: row.IDKey, Created: row.CreatedAt.UTC(),
+		Standing: Standing(row.Standing), Limits: Limits{int(row.PerSecond), int(row.Burst), int(row.InFlight)}, Seq: uint64(row.Seq),
+	}
 }

@@ -71,7 +71,8 @@ func Apply(w *rows.Set, e *envelope.Event) error {
 		return at.memoryImported(w, p)
 	case *events.MemorySupplemented:
 		return at.memorySupplemented(w, p)
-	case *events.JournalCreated, *events.JournalReconciled, *events.TenantCreated, *events.BarrierRaised, *events.RowsRepaired:
+	case *events.JournalCreated, *events.JournalReconciled, *events.TenantCreated,
+		*events.TenantSuspended, *events.TenantResumed, *events.TenantRemoved, *events.TenantLimited, *events.BarrierRaised, *events.RowsRepaired:
 		return fmt.Errorf("%s outside of the plane's own tenant", e.Kind)
 	}
 	return fmt.Errorf("no fold for %s", e.Kind)

@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"mime"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/refold-dev/refold/internal/auth"
@@ -28,8 +26,8 @@ const (
 	eventStream = "text/event-stream"
 )
 
-// listening is a wish to hear of changes, as a request says it.
-type listening struct {
+// wanted is a wish to hear of changes, as a request says it.
+type wanted struct {
 	caller writer.Caller
 	route  string
 	after  reader.Position
@@ -60,7 +58,7 @@ func (s *server) listen(ctx context.Context, route string, p api.ListChangesPara
 	if err != nil {
 		return nil, err
 	}
-	streams, _ := ctx.Value(streamsKey{}).(bool)
+	streams := accepts(ctx, eventStream)
 	c, err := s.caller(ctx)
 	if errors.Is(err, directory.ErrNoTenant) && !streams {
 		return changePage{Items: []api.Change{}}, nil
@@ -72,7 +70,7 @@ func (s *server) listen(ctx context.Context, route string, p api.ListChangesPara
 	if err != nil {
 		return nil, err
 	}
-	l := listening{c, route, after, wish}
+	l := wanted{c, route, after, wish}
 	if streams {
 		return changeStream{ctx, s, l}, nil
 	}
@@ -118,7 +116,7 @@ func (s *server) startOf(ctx context.Context, c writer.Caller, route string, p a
 }
 
 // feedToken is the token to go on from behind a position; of use to this user, on this route.
-func (s *server) feedToken(l listening, at reader.Position) string {
+func (s *server) feedToken(l wanted, at reader.Position) string {
 	body, _ := json.Marshal(at) // strings and numbers only
 	return s.Sealer.Seal(changesKind, body, l.caller.Tenant.ID, l.caller.User.String(), l.route)
 }
@@ -134,14 +132,14 @@ func (s *server) openFeedToken(c writer.Caller, route, token string) (at reader.
 	return at, nil
 }
 
-func (s *server) changeOnWire(l listening, page changes.Page, c changes.Change) api.Change {
+func (s *server) changeOnWire(l wanted, page changes.Page, c changes.Change) api.Change {
 	return api.Change{
 		Kind: c.Kind, Entity: c.Entity, Id: c.ID, Version: int64(c.Version), Time: c.Time.UTC(),
 		Position: s.Sealer.SealPosition(l.caller.Tenant.ID, page.At(c)),
 	}
 }
 
-func (s *server) pageOnWire(l listening, page changes.Page) changePage {
+func (s *server) pageOnWire(l wanted, page changes.Page) changePage {
 	out := changePage{Items: make([]api.Change, 0, len(page.Changes)), Next: s.feedToken(l, page.Through)}
 	for _, c := range page.Changes {
 		out.Items = append(out.Items, s.changeOnWire(l, page, c))
@@ -164,7 +162,7 @@ func (p changePage) VisitListTenantChangesResponse(w http.ResponseWriter) error 
 type changeStream struct {
 	ctx    context.Context
 	server *server
-	listening
+	wanted
 }
 
 func (c changeStream) VisitListTenantChangesResponse(w http.ResponseWriter) error {
@@ -179,7 +177,7 @@ func (c changeStream) VisitListChangesResponse(w http.ResponseWriter) error {
 	_ = out.control.SetReadDeadline(time.Time{}) // the server's own would end the stream
 	w.Header().Set("Content-Type", eventStream)
 	w.WriteHeader(http.StatusOK)
-	out.send(fmt.Sprintf("retry: %d\n", streamRetry.Milliseconds()) + "id: " + c.server.feedToken(c.listening, c.after))
+	out.send(fmt.Sprintf("retry: %d\n", streamRetry.Milliseconds()) + "id: " + c.server.feedToken(c.wanted, c.after))
 	at := c.after
 	c.wish.Wait, c.wish.CountMax = c.server.Heartbeat, changes.CountMax
 	for out.err == nil {
@@ -200,10 +198,10 @@ func (c changeStream) VisitListChangesResponse(w http.ResponseWriter) error {
 // tell sends a page. An empty one shows that the connection lives.
 func (c changeStream) tell(out *events, page changes.Page) {
 	for _, change := range page.Changes {
-		body, _ := json.Marshal(c.server.changeOnWire(c.listening, page, change)) // plain data
-		out.send("id: " + c.server.feedToken(c.listening, page.At(change)) + "\nevent: change\ndata: " + string(body))
+		body, _ := json.Marshal(c.server.changeOnWire(c.wanted, page, change)) // plain data
+		out.send("id: " + c.server.feedToken(c.wanted, page.At(change)) + "\nevent: change\ndata: " + string(body))
 	}
-	out.send("id: " + c.server.feedToken(c.listening, page.Through))
+	out.send("id: " + c.server.feedToken(c.wanted, page.Through))
 	out.flush()
 }
 
@@ -247,18 +245,4 @@ func (s *server) whileServing(ctx context.Context) (context.Context, context.Can
 	}
 	ctx, expired := context.WithDeadline(ctx, principal.Expires)
 	return ctx, func() { expired(); stop() }
-}
-
-type streamsKey struct{}
-
-// acceptsStream reports whether a caller prefers a stream of events.
-func acceptsStream(h http.Header) bool {
-	for _, line := range h.Values("Accept") {
-		for one := range strings.SplitSeq(line, ",") {
-			if kind, _, err := mime.ParseMediaType(one); err == nil && kind == eventStream {
-				return true
-			}
-		}
-	}
-	return false
 }

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -14,6 +13,7 @@ import (
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/httpapi/api"
 	"github.com/refold-dev/refold/internal/problem"
+	"github.com/refold-dev/refold/internal/quota"
 )
 
 // BodyBytesMax bounds the body of a request.
@@ -21,41 +21,61 @@ const BodyBytesMax = 1 << 20
 
 // operations names the operation of each route, as openapi.yaml does; its scope stands in package auth.
 var operations = map[string]string{
-	"GET /v1/memories":                         "listMemories",
-	"POST /v1/memories":                        "createMemory",
-	"GET /v1/memories/{id}":                    "getMemory",
-	"PATCH /v1/memories/{id}":                  "changeMemory",
-	"DELETE /v1/memories/{id}":                 "deleteMemory",
-	"POST /v1/memories/{id}/archive":           "archiveMemory",
-	"POST /v1/memories/{id}/pause":             "pauseMemory",
-	"POST /v1/memories/{id}/activate":          "activateMemory",
-	"GET /v1/memories/{id}/history":            "getMemoryHistory",
-	"GET /v1/apps":                             "listApps",
-	"GET /v1/apps/{id}":                        "getApp",
+	"GET /v1/memories":                        "listMemories",
+	"POST /v1/memories":                       "createMemory",
+	"GET /v1/memories/{id}":                   "getMemory",
+	"PATCH /v1/memories/{id}":                 "changeMemory",
+	"DELETE /v1/memories/{id}":                "deleteMemory",
+	"POST /v1/memories/{id}/archive":          "archiveMemory",
+	"POST /v1/memories/{id}/pause":            "pauseMemory",
+	"POST /v1/memories/{id}/activate":         "activateMemory",
+	"GET /v1/memories/{id}/history":           "getMemoryHistory",
+	"GET /v1/apps":                            "listApps",
+	"GET /v1/apps/{id}":                       "getApp",
+	"GET /v1/changes":                         "listChanges",
+	"GET /v1/tenant/changes":                  "listTenantChanges",
+	"GET /v1/export":                          "exportMemories",
+	"POST /v1/import":                         "importMemories",
+	"GET /v1/admin/tenants":                   "listTenants",
+	"POST /v1/admin/tenants":                  "createTenant",
+	"GET /v1/admin/tenants/{tenant}":          "getTenant",
+	"POST /v1/admin/tenants/{tenant}/suspend": "suspendTenant",
+	"POST /v1/admin/tenants/{tenant}/resume":  "resumeTenant",
+	"POST /v1/admin/tenants/{tenant}/remove":  "removeTenant",
+	"PUT /v1/admin/tenants/{tenant}/limits":   "setTenantLimits",
+	"GET /v1/admin/status":                    "getStatus",
+	"GET /v1/admin/reports":                   "listReports",
+
 	"GET /v1/memories/{id}/access-log":         "listMemoryAccesses",
 	"GET /v1/apps/{id}/accessed":               "listAppAccessed",
 	"GET /v1/apps/{id}/access-rules":           "listAccessRules",
 	"GET /v1/apps/{id}/access-rules/{rule}":    "getAccessRule",
 	"PUT /v1/apps/{id}/access-rules/{rule}":    "putAccessRule",
 	"DELETE /v1/apps/{id}/access-rules/{rule}": "withdrawAccessRule",
-	"GET /v1/changes":                          "listChanges",
-	"GET /v1/tenant/changes":                   "listTenantChanges",
-	"GET /healthz":                             "getHealth",
-	"GET /readyz":                              "getReady",
-	"GET /problems":                            "listProblems",
-	"GET /problems/{code}":                     "getProblem",
-	"GET /openapi.yaml":                        "getOpenAPI",
+
+	"GET /healthz":         "getHealth",
+	"GET /readyz":          "getReady",
+	"GET /problems":        "listProblems",
+	"GET /problems/{code}": "getProblem",
+	"GET /openapi.yaml":    "getOpenAPI",
 }
 
 // bodies are the members that the body of an operation may have. The others take none.
 var bodies = map[string][]string{
-	"createMemory":  membersOf(api.CreateMemory{}),
-	"changeMemory":  membersOf(api.ChangeMemory{}),
-	"putAccessRule": membersOf(api.PutAccessRule{}),
+	"createTenant":    membersOf(api.CreateTenant{}),
+	"setTenantLimits": membersOf(api.TenantLimits{}),
+	"createMemory":    membersOf(api.CreateMemory{}),
+	"changeMemory":    membersOf(api.ChangeMemory{}),
+	"putAccessRule":   membersOf(api.PutAccessRule{}),
 }
 
-// feeds are the operations that are under way for long and cost little. They are limited apart from the others.
-var feeds = map[string]bool{"listChanges": true, "listTenantChanges": true}
+// classes are the operations that are under way for long. They are limited apart from the others.
+var classes = map[string]quota.Class{
+	"listChanges": quota.Listening, "listTenantChanges": quota.Listening, "exportMemories": quota.Transferring, "importMemories": quota.Transferring,
+}
+
+// uploads are the operations that take a form with a file.
+var uploads = map[string]bool{"importMemories": true}
 
 // membersOf lists the members that a request type declares.
 func membersOf(request any) []string {
@@ -112,12 +132,34 @@ func (s *statusOnly) Header() http.Header         { return s.header }
 func (s *statusOnly) WriteHeader(status int)      { s.status = status }
 func (s *statusOnly) Write(b []byte) (int, error) { return len(b), nil }
 
-type traceKey struct{}
+type (
+	traceKey  struct{}
+	acceptKey struct{}
+)
+
+// accepts reports whether the caller names a media type among those it takes.
+func accepts(ctx context.Context, media string) bool {
+	lines, _ := ctx.Value(acceptKey{}).([]string)
+	for _, line := range lines {
+		for one := range strings.SplitSeq(line, ",") {
+			if isMedia(one, media) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func isMedia(given, media string) bool {
+	kind, _, err := mime.ParseMediaType(given)
+	return err == nil && kind == media
+}
 
 // serve decides, in this order, by the token, by its scopes, by the limits of the tenant and by the form of the body,
 // and only then lets the generated code see the request.
 func (s *server) serve(w http.ResponseWriter, r *http.Request, operation string, handler http.HandlerFunc) {
 	ctx := context.WithValue(r.Context(), traceKey{}, traceParent(r.Header.Get("Traceparent")))
+	ctx = context.WithValue(ctx, acceptKey{}, r.Header.Values("Accept"))
 	if scope, _ := auth.ScopeOf(operation); scope != auth.Open {
 		principal, err := s.authenticate(ctx, r, operation)
 		if err != nil {
@@ -125,23 +167,34 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, operation string,
 			s.fail(w, r, err)
 			return
 		}
-		leave, err := s.Limits.Enter(principal.Tenant, feeds[operation])
+		leave, err := s.Limits.Enter(principal.Tenant, classes[operation])
 		if err != nil {
 			s.fail(w, r, err)
 			return
 		}
 		defer leave()
 		ctx = auth.WithPrincipal(ctx, principal)
-		ctx = context.WithValue(ctx, streamsKey{}, feeds[operation] && acceptsStream(r.Header))
+		if principal.Operator && s.Operator == nil {
+			s.fail(w, r, problem.NotFound())
+			return
+		}
 	}
 	r = r.WithContext(ctx)
 	unify(r.Header)
-	r.Body = http.MaxBytesReader(w, r.Body, BodyBytesMax)
+	bytesMax := int64(BodyBytesMax)
+	if classes[operation] == quota.Transferring {
+		w, bytesMax = patient(w, r), UploadBytesMax
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, bytesMax)
 	if members, takes := bodies[operation]; takes {
 		if err := checkBody(r, members); err != nil {
 			s.fail(w, r, err)
 			return
 		}
+	}
+	if uploads[operation] && !isMedia(r.Header.Get("Content-Type"), "multipart/form-data") {
+		s.fail(w, r, &problem.Problem{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Detail: "want Content-Type: multipart/form-data"})
+		return
 	}
 	w, finish := validated(s.settled(ctx, w, r), r)
 	handler(w, r)
@@ -162,19 +215,15 @@ func (s *server) authenticate(ctx context.Context, r *http.Request, operation st
 
 // checkBody reads the whole body, checks it strictly and puts it back for the generated decoder.
 func checkBody(r *http.Request, members []string) error {
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+	if !isMedia(r.Header.Get("Content-Type"), "application/json") {
 		return &problem.Problem{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Detail: "want Content-Type: application/json"}
 	}
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return &problem.Problem{Status: http.StatusUnsupportedMediaType, Code: "unsupported_encoding", Detail: "want a body without Content-Encoding"}
 	}
 	body, err := io.ReadAll(r.Body)
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return &problem.Problem{Status: http.StatusRequestEntityTooLarge, Code: "too_large", Detail: "the body is larger than 1 MiB"}
-	}
 	if err != nil {
-		return problem.BadRequest("unreadable", "the body could not be read to its end")
+		return unreadable(err)
 	}
 	if err := jsonb.CheckObject(body, members); err != nil {
 		return err

@@ -48,8 +48,8 @@ type Health interface {
 	Ready(ctx context.Context) error
 }
 
-// Config is what the edge stands on. All fields must be set, but for Limits (zero = none), Heartbeat and Logger (nil =
-// none).
+// Config is what the edge stands on. All fields must be set, but for Limits (zero = none), LimitsOf (nil = Limits for
+// every tenant), Heartbeat and Logger (nil = none).
 type Config struct {
 	Verifier Verifier
 	Writer   *writer.Writer
@@ -57,6 +57,7 @@ type Config struct {
 	Sealer   *reader.Sealer
 	Changes  *changes.Feed
 	Health   Health
+	Operator Operator       // nil = nothing for operators is here
 	Limits   *quota.Limiter // shared with the other edges of the process
 	// Heartbeat is how often a stream of changes shows that it lives when there are none, and how long a listener may take
 	// to read what is sent to it before it is cut off; 0 = 15 s.

@@ -32,6 +32,8 @@ var routes = []struct{ method, path, scope string }{
 	{"DELETE", "/v1/apps/{id}/access-rules/" + ruleID, auth.AppsWrite},
 	{"GET", "/v1/changes", auth.ChangesRead},
 	{"GET", "/v1/tenant/changes", auth.TenantRead},
+	{"GET", "/v1/export", auth.BackupRead},
+	{"POST", "/v1/import", auth.BackupWrite},
 }
 
 // ruleID is an access rule of every app of makeThings.

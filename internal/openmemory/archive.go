@@ -136,7 +136,7 @@ func (a *archive) openDocument(seen func(bytes int)) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, &FileError{Code: BrokenZip, Path: documentName, Reason: "cannot be opened", Err: err}
 	}
-	return reader{&bounded{name: documentName, from: raw, packed: a.document.CompressedSize64, seen: seen}, raw}, nil
+	return opened{&bounded{name: documentName, from: raw, packed: a.document.CompressedSize64, seen: seen}, raw}, nil
 }
 
 // openLines returns the lines of memories.jsonl.gz, unpacked twice and bounded both times.
@@ -150,10 +150,10 @@ func (a *archive) openLines(seen func(bytes int)) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, errors.Join(asFileError(linesName, err), raw.Close())
 	}
-	return reader{&bounded{name: linesName, from: twice, packed: a.lines.CompressedSize64, seen: seen}, raw}, nil
+	return opened{&bounded{name: linesName, from: twice, packed: a.lines.CompressedSize64, seen: seen}, raw}, nil
 }
 
-type reader struct {
+type opened struct {
 	io.Reader
 	io.Closer
 }

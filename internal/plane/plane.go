@@ -140,7 +140,7 @@ func (p *Plane) connect(ctx context.Context) (err error) {
 
 // equip makes the parts that work on shards.
 func (p *Plane) equip(shards []journal.Shard) {
-	p.Directory = &directory.Directory{DB: p.DB, Shards: shards, Fold: tenantOf, Logger: p.Logger}
+	p.Directory = &directory.Directory{DB: p.DB, Shards: shards, Fold: foldTenant, Logger: p.Logger}
 	p.Editions = &edition.Editions{
 		DB: p.DB, Shards: shards, Schema: fold.Tables, Fold: p.Fold, Shape: p.Shape, Logger: p.Logger,
 		MemoryBytes: p.MemoryBytes, LedgerEvents: p.LedgerEvents, FreeBytes: freeBytes, VerifyMigrations: !p.SkipVerifyMigrations,

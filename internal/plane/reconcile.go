@@ -90,7 +90,7 @@ func (p *Plane) ApplyReconciliation(ctx context.Context, o ReconcileOptions, has
 func (p *Plane) reconciliation(ctx context.Context, o ReconcileOptions) (reconcile.Config, error) {
 	heads, err := p.headsFor(ctx, o)
 	return reconcile.Config{
-		DB: p.DB, Journal: p.Journal, NoJournal: p.noJournal, Editions: p.Editions, TenantOf: tenantOf, CreateTenant: p.createTenantAgain,
+		DB: p.DB, Journal: p.Journal, NoJournal: p.noJournal, Editions: p.Editions, FoldTenant: foldTenant, CreateTenant: p.createTenantAgain,
 		Record: record, Heads: heads, Raise: o.Raise, Progress: o.Progress, Logger: p.Logger,
 	}, err
 }
@@ -141,24 +141,45 @@ func record(r reconcile.Record) (kind string, public, private []byte, err error)
 	return e.Kind(), public, private, err
 }
 
-// createTenantAgain appends the event of a tenant that the journal has lost, with the same name and key.
-func (p *Plane) createTenantAgain(ctx context.Context, t directory.Tenant) (directory.Tenant, uint64, error) {
+// createTenantAgain appends the events of a tenant that the journal has lost: same name and key, limits and standing.
+func (p *Plane) createTenantAgain(ctx context.Context, t directory.Tenant) (directory.Tenant, error) {
 	request, err := createRequest(t.ID, "reconcile")
 	if err != nil {
-		return t, 0, err
+		return t, err
 	}
-	out, err := command.Execute(ctx, p.Journal.Shard(t.Shard), request, tenant.Evolve, tenant.Decide, tenant.Create{Name: t.Name, Key: t.Key})
+	create := tenant.Create{Name: t.Name, Key: t.Key}
+	out, err := command.Execute(ctx, p.Journal.Shard(t.Shard), request, tenant.Evolve, tenant.Decide, tenant.Command(create))
 	if err != nil {
-		return t, 0, err
+		return t, err
 	}
 	if out.Event == nil {
-		return t, 0, fmt.Errorf("tenant %s is there already", t.ID)
+		return t, fmt.Errorf("tenant %s is there already", t.ID)
 	}
-	again, ok, err := tenantOf(out.Event)
-	if err == nil && !ok {
-		err = fmt.Errorf("event %d of shard %d creates no tenant", out.Seq, t.Shard)
+	again := []tenant.Command{tenant.Limit{Limits: tenant.Limits(t.Limits)}}
+	switch t.Standing {
+	case directory.Suspended:
+		again = append(again, tenant.Suspend{})
+	case directory.Removed:
+		again = append(again, tenant.Remove{})
+	case directory.Active:
 	}
-	return again, out.Seq, err
+	for _, cmd := range again {
+		if _, err := p.changeTenant(ctx, t.ID, "tenant.restore", "reconcile", cmd); err != nil {
+			return t, err
+		}
+	}
+	return p.foldedTenant(ctx, t.ID)
+}
+
+// foldedTenant is a tenant as the journal has it, whatever the control table says.
+func (p *Plane) foldedTenant(ctx context.Context, id string) (t directory.Tenant, err error) {
+	history, err := p.home(id).History(ctx, tenant.Key(id))
+	for i := range history {
+		if err == nil {
+			t, err = foldTenant(t, &history[i])
+		}
+	}
+	return t, err
 }
 
 // Rebuild brings every shard whose live edition was given up to a new one: it builds an edition from the journal, or

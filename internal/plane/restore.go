@@ -8,11 +8,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/refold-dev/refold/internal/backup"
+	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/failpoint"
 	"github.com/refold-dev/refold/internal/fold"
@@ -462,6 +464,7 @@ func (d *drill) verify(ctx context.Context, p *Plane, number int64) error {
 // open reads one tenant as a client would.
 func (d *drill) open(ctx context.Context, p *Plane) error {
 	tenants, err := p.Directory.List(ctx)
+	tenants = slices.DeleteFunc(tenants, func(t directory.Tenant) bool { return t.Standing == directory.Removed })
 	if err != nil || d.Open == nil || len(tenants) == 0 {
 		return err
 	}

@@ -145,12 +145,11 @@ func (t *tenantRestore) take(ctx context.Context, e *envelope.Event) error {
 	}
 	first := !t.known
 	if first {
-		created, ok, err := tenantOf(e)
-		if err != nil {
-			return err
-		}
-		if !ok || created.ID != t.out.Tenant {
+		if e.Key != tenant.Key(t.out.Tenant) {
 			return fmt.Errorf("event %d of shard %d is the tenant's first and does not create it", e.Seq, e.Shard)
+		}
+		if _, err := foldTenant(directory.Tenant{}, e); err != nil {
+			return fmt.Errorf("event %d of shard %d is the tenant's first and does not create it: %w", e.Seq, e.Shard, err)
 		}
 		t.known = true
 	}

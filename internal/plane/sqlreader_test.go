@@ -25,7 +25,7 @@ func sqlReader(t *testing.T, p *plane.Plane, tenant string) (address string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := p.DB.DropSQLReader(context.Background(), login); err != nil {
+		if err := p.DB.DropSQLReader(context.Background(), login); err != nil && !errors.Is(err, postgres.ErrNoLogin) {
 			t.Error(err)
 		}
 	})

@@ -2,6 +2,7 @@ package plane
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/postgres/db"
+	"github.com/refold-dev/refold/internal/report"
 	"github.com/refold-dev/refold/internal/verify"
 )
 
@@ -112,6 +114,20 @@ func (p *Plane) Status(ctx context.Context) (*Status, error) {
 	p.accessStatus(ctx, s)
 	s.Ready = len(s.Faults) == 0
 	return s, p.scrubStatus(ctx, s)
+}
+
+// StatusDocument is Status as JSON. It holds no secret.
+func (p *Plane) StatusDocument(ctx context.Context) (json.RawMessage, error) {
+	s, err := p.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(s)
+}
+
+// NewestReports lists the newest reports without their documents; an empty kind means all.
+func (p *Plane) NewestReports(ctx context.Context, kind string, countMax int) ([]report.Recorded, error) {
+	return p.Reports.Newest(ctx, kind, countMax)
 }
 
 // Damaged reports whether the scrubber has found rows that are not those that were written.

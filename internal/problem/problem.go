@@ -91,7 +91,9 @@ func Of(ctx context.Context, err error, logger *slog.Logger) *Problem {
 	var d *doubt
 	if p.InDoubt() && errors.As(err, &d) {
 		p.Header["Outcome"] = []string{"unknown"}
-		p.Header["Idempotency-Key"] = []string{d.key}
+		if d.key != "" {
+			p.Header["Idempotency-Key"] = []string{d.key}
+		}
 	}
 	return p
 }
@@ -107,7 +109,8 @@ type doubt struct {
 
 func (d *doubt) Unwrap() error { return d.error }
 
-// Doubtful lets the answer to a command whose outcome is not known hand out the key to repeat it by.
+// Doubtful lets the answer to a command whose outcome is not known hand out the key to repeat it by; without a key, what
+// may be repeated as it is.
 func Doubtful(err error, key string) error { return &doubt{err, key} }
 
 func classify(ctx context.Context, err error, logger *slog.Logger) *Problem {
@@ -162,6 +165,8 @@ func ofSentinel(err error) *Problem {
 		return BadRequest("sealed", "a cursor or position that was not handed out here for this, or has expired")
 	case errors.Is(err, journal.ErrUnknown):
 		return Unavailable(CodeUnknown, "the command may or may not be stored: repeat it with the same Idempotency-Key", "1")
+	case errors.Is(err, directory.ErrSuspended):
+		return &Problem{Status: http.StatusForbidden, Code: "tenant_suspended", Detail: "the tenant is suspended: questions are answered, commands are not taken; nothing was stored"}
 	case errors.Is(err, writer.ErrAppPaused):
 		return &Problem{Status: http.StatusForbidden, Code: "app_paused", Detail: "the app is paused"}
 	case errors.Is(err, command.ErrBusy):

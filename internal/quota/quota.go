@@ -18,7 +18,31 @@ type Limits struct {
 	PerSecond float64 // requests, over time
 	Burst     int     // requests at once after a quiet time; 0 = PerSecond
 	InFlight  int     // requests at any moment, but for
-	Listeners int     // those that listen for changes
+	Listeners int     // those that listen for changes, and
+	Transfers int     // exports and imports
+}
+
+// Class says against which limit of requests under way one counts.
+type Class int
+
+// The classes. Brief is any request that is not one of the others.
+const (
+	Brief Class = iota
+	Listening
+	Transferring
+	classCount
+)
+
+// underWay names the limit of a class, and says how high it is.
+func (l Limits) underWay(c Class) (name string, quota int) {
+	switch c {
+	case Listening:
+		return "listeners", l.Listeners
+	case Transferring:
+		return "transfers", l.Transfers
+	case Brief, classCount:
+	}
+	return "in-flight", l.InFlight
 }
 
 // allowancesMax bounds how many tenants are remembered; those at rest are forgotten first.
@@ -26,45 +50,50 @@ const allowancesMax = 10_000
 
 // Limiter keeps an allowance for each tenant.
 type Limiter struct {
-	Limits
+	limits  func(tenant string) Limits
 	mu      sync.Mutex
 	tenants map[string]*allowance // guarded by mu, together with what is in them
 }
 
 type allowance struct {
-	rate      *rate.Limiter // nil = unlimited
-	inFlight  int
-	listeners int
+	limits   Limits        // that rate was made for
+	rate     *rate.Limiter // nil = unlimited
+	underWay [classCount]int
 }
 
-// New returns a Limiter.
-func New(l Limits) *Limiter {
+// New returns a Limiter with the same limits for every tenant.
+func New(l Limits) *Limiter { return Each(func(string) Limits { return l }) }
+
+// Each returns a Limiter that asks at each request for the limits of the tenant, which may change at any time. What it
+// asks must not look anything up.
+func Each(limits func(tenant string) Limits) *Limiter {
+	return &Limiter{limits: limits, tenants: map[string]*allowance{}}
+}
+
+// filled has a burst where there is a rate.
+func (l Limits) filled() Limits {
 	if l.Burst == 0 {
 		l.Burst = max(1, int(l.PerSecond))
 	}
-	return &Limiter{Limits: l, tenants: map[string]*allowance{}}
+	return l
 }
 
-// Enter takes a request in; listens tells that it waits for changes. It returns a problem (429), or the function to call when the request is over.
-func (l *Limiter) Enter(tenant string, listens bool) (leave func(), err error) {
+// Enter takes a request in. It returns a problem (429), or the function to call when the request is over.
+func (l *Limiter) Enter(tenant string, c Class) (leave func(), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.of(tenant)
-	name, quota, taken := "in-flight", l.InFlight, &a.inFlight
-	if listens {
-		name, quota, taken = "listeners", l.Listeners, &a.listeners
-	}
-	if quota > 0 && *taken >= quota {
+	if name, quota := a.limits.underWay(c); quota > 0 && a.underWay[c] >= quota {
 		return nil, tooMany(name, quota, 0, time.Second) // nobody knows when one of them ends
 	}
 	if wait := a.take(); wait > 0 {
-		return nil, tooMany("requests", l.Burst, l.window(), wait)
+		return nil, tooMany("requests", a.limits.Burst, a.limits.window(), wait)
 	}
-	*taken++
+	a.underWay[c]++
 	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		*taken--
+		a.underWay[c]--
 	}, nil
 }
 
@@ -82,7 +111,7 @@ func (a *allowance) take() (wait time.Duration) {
 }
 
 // window is how long it takes until a used up allowance is full again.
-func (l *Limiter) window() time.Duration {
+func (l Limits) window() time.Duration {
 	return time.Duration(float64(l.Burst) / l.PerSecond * float64(time.Second))
 }
 
@@ -110,25 +139,28 @@ func seconds(d time.Duration) int64 {
 }
 
 func (l *Limiter) of(tenant string) *allowance {
+	limits := l.limits(tenant).filled()
 	a := l.tenants[tenant]
-	if a != nil {
-		return a
+	if a == nil {
+		if len(l.tenants) >= allowancesMax {
+			l.forget()
+		}
+		a = &allowance{}
+		l.tenants[tenant] = a
 	}
-	if len(l.tenants) >= allowancesMax {
-		l.forget()
+	if a.limits != limits {
+		a.limits, a.rate = limits, nil
+		if limits.PerSecond > 0 {
+			a.rate = rate.NewLimiter(rate.Limit(limits.PerSecond), limits.Burst)
+		}
 	}
-	a = &allowance{}
-	if l.PerSecond > 0 {
-		a.rate = rate.NewLimiter(rate.Limit(l.PerSecond), l.Burst)
-	}
-	l.tenants[tenant] = a
 	return a
 }
 
 // forget drops those whose absence changes nothing: no request under way, and a full allowance.
 func (l *Limiter) forget() {
 	for tenant, a := range l.tenants {
-		if a.inFlight+a.listeners == 0 && (a.rate == nil || a.rate.Tokens() >= float64(l.Burst)) {
+		if a.underWay == [classCount]int{} && (a.rate == nil || a.rate.Tokens() >= float64(a.limits.Burst)) {
 			delete(l.tenants, tenant)
 		}
 	}

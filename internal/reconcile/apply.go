@@ -48,7 +48,7 @@ func (a *apply) run(ctx context.Context, hash string) (*Applied, error) {
 		return nil, err
 	}
 	// Nothing moves any more: what is found now is what is acted on.
-	l := &look{Config: a.Config, tenants: map[string]seenTenant{}}
+	l := &look{Config: a.Config, tenants: map[string]directory.Tenant{}}
 	f, err := l.find(ctx)
 	if err != nil {
 		return nil, err
@@ -257,13 +257,13 @@ func (a *apply) tenants(ctx context.Context, l *look) error {
 		}
 		seen := l.known[t.Tenant]
 		if t.State == "lost" {
-			of := directory.Tenant{ID: row.TenantID, Name: row.Name, Shard: int(row.Shard), Key: row.IDKey, Created: row.CreatedAt}
-			if seen.Tenant, seen.seq, err = a.CreateTenant(ctx, of); err != nil {
+			if seen, err = a.CreateTenant(ctx, directory.OfRow(row)); err != nil {
 				return fmt.Errorf("create tenant %s again: %w", t.Tenant, err)
 			}
 		}
 		err = q.TenantReplace(ctx, db.TenantReplaceParams{
-			TenantID: t.Tenant, Shard: int32(seen.Shard), Name: seen.Name, IDKey: seen.Key, Seq: int64(seen.seq), CreatedAt: seen.Created,
+			TenantID: t.Tenant, Shard: int32(seen.Shard), Name: seen.Name, IDKey: seen.Key, Seq: int64(seen.Seq), CreatedAt: seen.Created,
+			Standing: string(seen.Standing), PerSecond: int32(seen.Limits.PerSecond), Burst: int32(seen.Limits.Burst), InFlight: int32(seen.Limits.InFlight),
 		})
 		if err != nil {
 			return fmt.Errorf("tenant %s: %w", t.Tenant, err)

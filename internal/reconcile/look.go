@@ -26,10 +26,10 @@ type Config struct {
 	Journal   *journal.Journal
 	NoJournal error
 	Editions  *edition.Editions
-	// TenantOf reads a tenant out of one of the plane's events. CreateTenant makes the event of a tenant anew that the
-	// journal has lost, with the same key.
-	TenantOf     directory.Fold
-	CreateTenant func(context.Context, directory.Tenant) (directory.Tenant, uint64, error)
+	// FoldTenant folds the events of tenants. CreateTenant makes those of a tenant anew that the journal has lost, with
+	// the same key.
+	FoldTenant   directory.Fold
+	CreateTenant func(context.Context, directory.Tenant) (directory.Tenant, error)
 	// Record is kind and payload of the event that an apply leaves in a shard.
 	Record func(Record) (kind string, public, private []byte, err error)
 	// Heads are what the end of the journal once was, kept elsewhere.
@@ -68,7 +68,7 @@ func (c Config) withDefaults() Config {
 // Look says what there is to reconcile. It writes nothing, and fails only when it could not finish. Beside writers or
 // projectors its finding may be out of date at once.
 func Look(ctx context.Context, c Config) (*Finding, error) {
-	l := &look{Config: c.withDefaults(), tenants: map[string]seenTenant{}}
+	l := &look{Config: c.withDefaults(), tenants: map[string]directory.Tenant{}}
 	f, err := l.find(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reconcile: %w", err)
@@ -79,15 +79,10 @@ func Look(ctx context.Context, c Config) (*Finding, error) {
 type look struct {
 	Config
 	finding  Finding
-	tenants  map[string]seenTenant // as the journal has them
-	known    map[string]seenTenant // those of them that the control tables have as well
+	tenants  map[string]directory.Tenant // as the journal has them
+	known    map[string]directory.Tenant // those of them that the control tables have as well
 	past     []db.ControlReconciliation
 	reported time.Time
-}
-
-type seenTenant struct {
-	directory.Tenant
-	seq uint64
 }
 
 const progressEvery = 200 * time.Millisecond
@@ -100,17 +95,15 @@ func (l *look) progress(shard int, done, total uint64) {
 }
 
 func (l *look) tenant(e *envelope.Event) error {
-	if e.Tenant != envelope.PlaneTenant {
+	if e.Tenant != envelope.PlaneTenant || e.Entity != directory.Entity {
 		return nil
 	}
-	t, ok, err := l.TenantOf(e)
+	t, err := l.FoldTenant(l.tenants[e.ID], e)
 	if err != nil {
 		l.note("event %d of shard %d cannot be read: %v", e.Seq, e.Shard, err)
 		return nil
 	}
-	if ok {
-		l.tenants[t.ID] = seenTenant{t, e.Seq}
-	}
+	l.tenants[t.ID] = t
 	return nil
 }
 
@@ -300,7 +293,7 @@ func (l *look) directory(ctx context.Context, q *db.Queries) error {
 		return fmt.Errorf("tenants: %w", err)
 	}
 	f := &l.finding
-	l.known = map[string]seenTenant{}
+	l.known = map[string]directory.Tenant{}
 	for _, row := range known {
 		seen, ok := l.tenants[row.TenantID]
 		one := TenantFinding{Tenant: row.TenantID, Shard: int(row.Shard), State: "lost"}
@@ -309,7 +302,7 @@ func (l *look) directory(ctx context.Context, q *db.Queries) error {
 		switch {
 		case !ok:
 			f.Tenants = append(f.Tenants, one)
-		case seen.seq != uint64(row.Seq) || seen.Shard != int(row.Shard) || !bytes.Equal(seen.Key, row.IDKey):
+		case seen.Seq != uint64(row.Seq) || seen.Shard != int(row.Shard) || !bytes.Equal(seen.Key, row.IDKey):
 			one.State, one.Shard = "moved", seen.Shard
 			f.Tenants = append(f.Tenants, one)
 		}

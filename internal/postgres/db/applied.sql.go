@@ -289,10 +289,11 @@ func (q *Queries) ReconciliationList(ctx context.Context, journalID string) ([]C
 }
 
 const tenantReplace = `-- name: TenantReplace :exec
-INSERT INTO control.tenant (tenant_id, shard, name, id_key, seq, created_at)
-VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO control.tenant (tenant_id, shard, name, id_key, seq, created_at, standing, per_second, burst, in_flight)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 ON CONFLICT (tenant_id) DO UPDATE SET shard = excluded.shard, name = excluded.name, id_key = excluded.id_key, seq = excluded.seq,
-    created_at = excluded.created_at
+    created_at = excluded.created_at, standing = excluded.standing,
+    per_second = excluded.per_second, burst = excluded.burst, in_flight = excluded.in_flight
 `
 
 type TenantReplaceParams struct {
@@ -302,6 +303,10 @@ type TenantReplaceParams struct {
 	IDKey     []byte
 	Seq       int64
 	CreatedAt time.Time
+	Standing  string
+	PerSecond int32
+	Burst     int32
+	InFlight  int32
 }
 
 // Puts a tenant to where the journal has it, whatever stood there.
@@ -313,6 +318,10 @@ func (q *Queries) TenantReplace(ctx context.Context, arg TenantReplaceParams) er
 		arg.IDKey,
 		arg.Seq,
 		arg.CreatedAt,
+		arg.Standing,
+		arg.PerSecond,
+		arg.Burst,
+		arg.InFlight,
 	)
 	return err
 }

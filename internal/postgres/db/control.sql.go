@@ -748,7 +748,7 @@ func (q *Queries) SettingSet(ctx context.Context, arg SettingSetParams) error {
 }
 
 const tenantGet = `-- name: TenantGet :one
-SELECT tenant_id, shard, name, id_key, seq, created_at FROM control.tenant WHERE tenant_id = $1
+SELECT tenant_id, shard, name, id_key, seq, created_at, standing, per_second, burst, in_flight FROM control.tenant WHERE tenant_id = $1
 `
 
 func (q *Queries) TenantGet(ctx context.Context, tenantID string) (ControlTenant, error) {
@@ -761,12 +761,16 @@ func (q *Queries) TenantGet(ctx context.Context, tenantID string) (ControlTenant
 		&i.IDKey,
 		&i.Seq,
 		&i.CreatedAt,
+		&i.Standing,
+		&i.PerSecond,
+		&i.Burst,
+		&i.InFlight,
 	)
 	return i, err
 }
 
 const tenantList = `-- name: TenantList :many
-SELECT tenant_id, shard, name, id_key, seq, created_at FROM control.tenant ORDER BY tenant_id
+SELECT tenant_id, shard, name, id_key, seq, created_at, standing, per_second, burst, in_flight FROM control.tenant ORDER BY tenant_id
 `
 
 func (q *Queries) TenantList(ctx context.Context) ([]ControlTenant, error) {
@@ -785,6 +789,55 @@ func (q *Queries) TenantList(ctx context.Context) ([]ControlTenant, error) {
 			&i.IDKey,
 			&i.Seq,
 			&i.CreatedAt,
+			&i.Standing,
+			&i.PerSecond,
+			&i.Burst,
+			&i.InFlight,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const tenantSizes = `-- name: TenantSizes :many
+SELECT t.tenant_id, coalesce(own.edition, home.edition)::bigint AS edition, coalesce(k.events, 0)::bigint AS events,
+    coalesce(k.tables, '')::bytea AS tables, coalesce(c.seq, 0)::bigint AS position
+FROM control.tenant t
+JOIN control.live home ON home.shard = t.shard AND home.tenant_id = ''
+LEFT JOIN control.live own ON own.shard = t.shard AND own.tenant_id = t.tenant_id
+LEFT JOIN control.kept_digest k ON k.edition = coalesce(own.edition, home.edition) AND k.shard = t.shard AND k.tenant_id = t.tenant_id
+LEFT JOIN control.checkpoint c ON c.edition = coalesce(own.edition, home.edition) AND c.shard = t.shard
+`
+
+type TenantSizesRow struct {
+	TenantID string
+	Edition  int64
+	Events   int64
+	Tables   []byte
+	Position int64
+}
+
+// What the live edition of each tenant holds: events that were applied, the packed counts of rows, and the position.
+func (q *Queries) TenantSizes(ctx context.Context) ([]TenantSizesRow, error) {
+	rows, err := q.db.Query(ctx, tenantSizes)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []TenantSizesRow{}
+	for rows.Next() {
+		var i TenantSizesRow
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.Edition,
+			&i.Events,
+			&i.Tables,
+			&i.Position,
 		); err != nil {
 			return nil, err
 		}
@@ -797,9 +850,10 @@ func (q *Queries) TenantList(ctx context.Context) ([]ControlTenant, error) {
 }
 
 const tenantUpsert = `-- name: TenantUpsert :exec
-INSERT INTO control.tenant (tenant_id, shard, name, id_key, seq, created_at)
-VALUES ($1, $2, $3, $4, $5, $6)
-ON CONFLICT (tenant_id) DO UPDATE SET name = excluded.name, seq = excluded.seq
+INSERT INTO control.tenant (tenant_id, shard, name, id_key, seq, created_at, standing, per_second, burst, in_flight)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+ON CONFLICT (tenant_id) DO UPDATE SET name = excluded.name, seq = excluded.seq, standing = excluded.standing,
+    per_second = excluded.per_second, burst = excluded.burst, in_flight = excluded.in_flight
 WHERE control.tenant.seq < excluded.seq
 `
 
@@ -810,6 +864,10 @@ type TenantUpsertParams struct {
 	IDKey     []byte
 	Seq       int64
 	CreatedAt time.Time
+	Standing  string
+	PerSecond int32
+	Burst     int32
+	InFlight  int32
 }
 
 // Folds a tenant event; an older event never overwrites a newer one.
@@ -821,6 +879,10 @@ func (q *Queries) TenantUpsert(ctx context.Context, arg TenantUpsertParams) erro
 		arg.IDKey,
 		arg.Seq,
 		arg.CreatedAt,
+		arg.Standing,
+		arg.PerSecond,
+		arg.Burst,
+		arg.InFlight,
 	)
 	return err
 }

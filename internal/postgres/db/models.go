@@ -295,6 +295,12 @@ type ControlTenant struct {
 	IDKey     []byte
 	Seq       int64
 	CreatedAt time.Time
+	// suspended: commands are refused. removed: absent to its principals, for ever.
+	Standing string
+	// Requests a second; 0, here and in the other limits, is what the plane gives every tenant.
+	PerSecond int32
+	Burst     int32
+	InFlight  int32
 }
 
 type ControlVerification struct {
