@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/localstack"
@@ -146,6 +147,16 @@ func env(name, otherwise string) string {
 func envInt(name string) int {
 	n, _ := strconv.Atoi(os.Getenv(name))
 	return n
+}
+
+// envDuration is the duration of a variable; a text that is none stops the start as a wrong flag does, by being zero.
+func envDuration(name string, otherwise time.Duration) time.Duration {
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	d, _ := time.ParseDuration(text)
+	return d
 }
 
 // group is a command that only has others: alone it shows them, and a command it does not have is an error.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/refold-dev/refold/internal/activity"
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/changes"
 	"github.com/refold-dev/refold/internal/directory"
@@ -71,10 +72,15 @@ func (c *cli) serve() *cobra.Command {
 	f.IntVar(&deployment.Replicas, "cutover-replicas", max(envInt("REFOLD_CUTOVER_REPLICAS"), 1), "processes of this version that must be ready before the cutover (REFOLD_CUTOVER_REPLICAS)")
 	f.IntVar(&c.config.ScrubRate, "scrub-rate", envInt("REFOLD_SCRUB_RATE"),
 		"rows a second of each edition that are held against their kept digests all the time; 0 = 20,000, negative = none (REFOLD_SCRUB_RATE)")
+	f.DurationVar(&c.config.AccessLogKeep, "access-log-keep", envDuration("REFOLD_ACCESS_LOG_KEEP", activity.KeepDefault),
+		"how long it is known who read what; the access log is no part of what is proven, nor of backups (REFOLD_ACCESS_LOG_KEEP)")
 	f.DurationVar(&drain, "drain", 2*time.Second, "how long to answer on after SIGTERM while /readyz says no")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if cutover != "auto" && cutover != "manual" {
 			return usageError{fmt.Errorf("cutover %q: use auto or manual", cutover)}
+		}
+		if c.config.AccessLogKeep <= 0 {
+			return usageError{errors.New("access-log-keep: want a duration such as 2160h")}
 		}
 		deployment.Auto = cutover == "auto"
 		var trusted []auth.Issuer
@@ -157,6 +163,7 @@ func edgeParts(p *plane.Plane, issuers ...auth.Issuer) (parts httpapi.Config, er
 		return parts, err
 	}
 	rows := reader.New(p.Live, p.DB)
+	rows.Activity = p.Activity
 	return httpapi.Config{
 		Verifier: verifier, Writer: writer.New(p.Directory, p.Shard, rows), Reader: rows, Changes: changes.New(p.Journal.Shard, rows),
 		Sealer: sealer, Health: p, Operator: p, Limits: quotas(p), Logger: p.Logger,

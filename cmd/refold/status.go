@@ -40,6 +40,9 @@ func statusTable(w *tabwriter.Writer, s *plane.Status) {
 	row(w, "postgres", s.Postgres)
 	row(w, "journal", fmt.Sprintf("%s, durability %s", s.JournalID, s.Durability))
 	row(w, "shape", s.Shape)
+	if a := s.Accesses; a != nil {
+		row(w, "access log", fmt.Sprintf("%d batches waiting, %d KiB on their way; not proven, not in backups", a.Waiting, a.Bytes>>10))
+	}
 	for _, note := range s.Notes {
 		row(w, "note", note)
 	}

@@ -59,7 +59,8 @@ func (e *InvalidError) Error() string {
 
 // Names returns the name of every command that Decode knows.
 func Names() []string {
-	return []string{nameAddMemory, nameChangeMemory, nameArchiveMemory, namePauseMemory, nameActivateMemory, nameDeleteMemory}
+	return []string{nameAddMemory, nameChangeMemory, nameArchiveMemory, namePauseMemory, nameActivateMemory, nameDeleteMemory,
+		nameRuleAccess, nameWithdrawAccess}
 }
 
 // EntityOf returns the entity that a command of this name is about: the part before the point.
@@ -100,6 +101,14 @@ func decode(name string, target uuid.UUID, body []byte) (Command, error) {
 		return ActivateMemory{target}, nothing(body)
 	case nameDeleteMemory:
 		return DeleteMemory{target}, nothing(body)
+	case nameRuleAccess:
+		c, err := read[RuleAccess](body, membersOfRuleAccess)
+		c.ID = target
+		return c, err
+	case nameWithdrawAccess:
+		c, err := read[WithdrawAccess](body, membersOfWithdrawAccess)
+		c.ID = target
+		return c, err
 	}
 	return nil, fmt.Errorf("%w: %q", ErrUnknown, name)
 }

@@ -33,6 +33,15 @@ var samples = []struct {
 	{commands.PauseMemory{ID: memoryID}, `{}`},
 	{commands.ActivateMemory{ID: memoryID}, `{}`},
 	{commands.DeleteMemory{ID: memoryID}, `{}`},
+	{
+		commands.RuleAccess{ID: memoryID, Rule: memoryID, ObjectType: "memory", ObjectID: &memoryID, Effect: "deny"},
+		`{"rule":"` + memoryID.String() + `","object_type":"memory","object_id":"` + memoryID.String() + `","effect":"deny"}`,
+	},
+	{
+		commands.RuleAccess{ID: memoryID, Rule: memoryID, ObjectType: "category", Effect: "allow"},
+		`{"rule":"` + memoryID.String() + `","object_type":"category","effect":"allow"}`,
+	},
+	{commands.WithdrawAccess{ID: memoryID, Rule: memoryID}, `{"rule":"` + memoryID.String() + `"}`},
 }
 
 func TestBodies(t *testing.T) {
@@ -112,6 +121,12 @@ func TestDecodeRefuses(t *testing.T) {
 		{"memory.change", `{"categories":[""]}`, "/categories/0"},
 		{"memory.archive", `{"content":"c"}`, "/content"},
 		{"memory.archive", `null`, ""},
+		{"app.rule-access", `{}`, "/rule"},
+		{"app.rule-access", `{"rule":"x"}`, ""},
+		{"app.rule-access", `{"rule":"` + memoryID.String() + `","object_type":"user","effect":"deny"}`, "/object_type"},
+		{"app.rule-access", `{"rule":"` + memoryID.String() + `","object_type":"memory","effect":"maybe"}`, "/effect"},
+		{"app.rule-access", `{"rule":"` + memoryID.String() + `","object_type":"memory","object_id":"` + uuid.Nil.String() + `","effect":"deny"}`, "/object_id"},
+		{"app.withdraw-access", `{}`, "/rule"},
 	} {
 		target := memoryID
 		if commands.Makes(c.name) {

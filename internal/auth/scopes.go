@@ -63,6 +63,13 @@ var operations = map[string]string{
 	"getMe":               MeRead,
 	"changeMe":            MeWrite,
 
+	"listMemoryAccesses": MemoriesRead,
+	"listAppAccessed":    AppsRead,
+	"listAccessRules":    AppsRead,
+	"getAccessRule":      AppsRead,
+	"putAccessRule":      AppsWrite,
+	"withdrawAccessRule": AppsWrite,
+
 	"listChanges":       ChangesRead,
 	"listTenantChanges": TenantRead,
 	"exportMemories":    BackupRead,

@@ -24,6 +24,7 @@ func (c *client) makeThings(marker string) things {
 	out.memory = c.add(`{"content":"` + marker + `","app":"` + marker + `","categories":["` + marker + `"],"metadata":{"marker":"` + marker + `"}}`)
 	page := c.do("GET", "/v1/apps", "").want(c.t, http.StatusOK)
 	out.app, _ = items(page)[0]["id"].(string)
+	c.do("PUT", "/v1/apps/"+out.app+"/access-rules/"+ruleID, `{"object_type":"memory","effect":"allow"}`).want(c.t, http.StatusOK)
 	return out
 }
 

@@ -61,6 +61,13 @@ var operations = map[string]string{
 	"GET /v1/admin/status":                    "getStatus",
 	"GET /v1/admin/reports":                   "listReports",
 
+	"GET /v1/memories/{id}/access-log":         "listMemoryAccesses",
+	"GET /v1/apps/{id}/accessed":               "listAppAccessed",
+	"GET /v1/apps/{id}/access-rules":           "listAccessRules",
+	"GET /v1/apps/{id}/access-rules/{rule}":    "getAccessRule",
+	"PUT /v1/apps/{id}/access-rules/{rule}":    "putAccessRule",
+	"DELETE /v1/apps/{id}/access-rules/{rule}": "withdrawAccessRule",
+
 	"GET /healthz":         "getHealth",
 	"GET /readyz":          "getReady",
 	"GET /problems":        "listProblems",
@@ -80,6 +87,7 @@ var bodies = map[string][]string{
 	"deleteMemories":   membersOf(api.WhichMemories{}),
 	"changeApp":        membersOf(api.ChangeApp{}),
 	"changeMe":         membersOf(api.ChangeMe{}),
+	"putAccessRule":    membersOf(api.PutAccessRule{}),
 }
 
 // classes are the operations that are under way for long. They are limited apart from the others.

@@ -161,7 +161,7 @@ func (s *server) malformed(w http.ResponseWriter, r *http.Request, err error) {
 	var absent *api.RequiredParamError
 	var wrong *json.UnmarshalTypeError
 	switch {
-	case errors.As(err, &format) && format.ParamName == "id":
+	case errors.As(err, &format) && (format.ParamName == "id" || format.ParamName == "rule"):
 		problem.NotFound().Write(w) // what is no id is as absent as any
 	case errors.As(err, &format):
 		problem.BadRequest("invalid_parameter", "malformed parameter: "+format.ParamName).Write(w)

@@ -38,11 +38,20 @@ var routes = []struct{ method, path, scope string }{
 	{"GET", "/v1/stats", auth.StatsRead},
 	{"GET", "/v1/me", auth.MeRead},
 	{"PATCH", "/v1/me", auth.MeWrite},
+	{"GET", "/v1/memories/{id}/access-log", auth.MemoriesRead},
+	{"GET", "/v1/apps/{id}/accessed", auth.AppsRead},
+	{"GET", "/v1/apps/{id}/access-rules", auth.AppsRead},
+	{"GET", "/v1/apps/{id}/access-rules/" + ruleID, auth.AppsRead},
+	{"PUT", "/v1/apps/{id}/access-rules/" + ruleID, auth.AppsWrite},
+	{"DELETE", "/v1/apps/{id}/access-rules/" + ruleID, auth.AppsWrite},
 	{"GET", "/v1/changes", auth.ChangesRead},
 	{"GET", "/v1/tenant/changes", auth.TenantRead},
 	{"GET", "/v1/export", auth.BackupRead},
 	{"POST", "/v1/import", auth.BackupWrite},
 }
+
+// ruleID is an access rule of every app of makeThings.
+const ruleID = "01935cae-bf00-8000-9000-00000000de40"
 
 func bodyOf(method, path string) string {
 	switch method + " " + path {
@@ -52,6 +61,8 @@ func bodyOf(method, path string) string {
 		return `{"description":"x"}`
 	case "PATCH /v1/me":
 		return `{"name":"x"}`
+	case "PUT /v1/apps/{id}/access-rules/" + ruleID:
+		return `{"object_type":"memory","effect":"allow"}`
 	}
 	if strings.Contains(path, "/bulk/") {
 		return `{"all":true}`

@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/refold-dev/refold/events/envelope"
+	"github.com/refold-dev/refold/internal/activity"
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/edition"
@@ -47,6 +48,8 @@ type Config struct {
 	// ScrubRate is how many rows a second of each edition are held against their digests all the time, by Run; 0 = 20,000,
 	// negative = none.
 	ScrubRate int
+	// AccessLogKeep is how long the access log is kept; 0 = 90 days.
+	AccessLogKeep time.Duration
 	// StableFor is how long the journal must end before a checkpoint until PROJECTION_AHEAD is latched; 0 = 30 s,
 	// enough for an election to end.
 	StableFor time.Duration
@@ -66,6 +69,8 @@ type Plane struct {
 	Live      *edition.Live
 	Reports   *report.Log
 	Witness   *witness.Witness
+	// Activity takes what this process reads; Run writes it into the access log.
+	Activity *activity.Recorder
 	// Fold and Shape are those of this binary.
 	Fold  rows.Fold
 	Shape string
@@ -87,7 +92,7 @@ func Open(ctx context.Context, c Config) (*Plane, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	p := &Plane{Config: c, Fold: fold.Apply}
+	p := &Plane{Config: c, Fold: fold.Apply, Activity: &activity.Recorder{}}
 	if err := p.open(ctx); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
@@ -242,6 +247,10 @@ func (p *Plane) Run(ctx context.Context) error {
 	group.Go(func() error { return p.Live.Run(ctx, p.DB, p.Logger) })
 	group.Go(func() error { return p.owedAudits(ctx) })
 	group.Go(func() error { return p.Witness.Run(ctx) })
+	accesses := &activity.Log{
+		NATS: p.Stack.NATS(), JournalID: p.Journal.ID, Replicas: p.Replicas, DB: p.DB, Recorder: p.Activity, Keep: p.AccessLogKeep, Logger: p.Logger,
+	}
+	group.Go(func() error { return accesses.Run(ctx) })
 	return group.Wait()
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/refold-dev/refold/internal/activity"
 	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/postgres/db"
@@ -29,7 +30,9 @@ type Status struct {
 	Replicas   []edition.Replica `json:"replicas"`
 	// Scrubbed says, for each serving edition of this binary's shape, when the rows of its tenants were last proven.
 	Scrubbed []verify.ScrubState `json:"scrubbed"`
-	Notes    []string            `json:"notes"`
+	// Accesses is the standing of the access log, which is not proven; nil when it cannot be asked.
+	Accesses *activity.Standing `json:"access_log,omitempty"`
+	Notes    []string           `json:"notes"`
 }
 
 // ShardStatus is a shard and how far the live edition has folded it.
@@ -108,6 +111,7 @@ func (p *Plane) Status(ctx context.Context) (*Status, error) {
 	if !backedUp {
 		s.Notes = append(s.Notes, "there is no backup of this plane: see `refold backup create`")
 	}
+	p.accessStatus(ctx, s)
 	s.Ready = len(s.Faults) == 0
 	return s, p.scrubStatus(ctx, s)
 }
@@ -152,6 +156,19 @@ func (p *Plane) scrubStatus(ctx context.Context, s *Status) error {
 		s.Scrubbed = append(s.Scrubbed, *state)
 	}
 	return nil
+}
+
+// accessStatus adds how the access log stands. Nothing rests on it, so that what is wrong with it is no fault.
+func (p *Plane) accessStatus(ctx context.Context, s *Status) {
+	var err error
+	if s.Accesses, err = activity.Stand(ctx, p.Stack.NATS(), p.Journal.ID, p.DB); err != nil {
+		s.Notes = append(s.Notes, "access log: "+err.Error())
+		return
+	}
+	if a := s.Accesses; a.LostAt != nil {
+		s.Notes = append(s.Notes, fmt.Sprintf("access log: %d accesses found no room and %d batches were dropped on their way, last at %s",
+			a.Lost, a.Batches, a.LostAt.UTC().Format(time.RFC3339)))
+	}
 }
 
 func standingBy(s ShardStatus) string {

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/refold-dev/refold/internal/postgres/db"
@@ -89,9 +90,63 @@ func (d *DB) Audit(ctx context.Context, edition int64) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("audit of edition %d: %w", edition, err)
 	}
+	accesses, err := accessFaults(ctx, pool)
+	if err != nil {
+		return nil, err
+	}
 	readers, err := readerFaults(ctx, pool)
-	return append(faults, readers...), err
+	return slices.Concat(faults, accesses, readers), err
 }
+
+// accessFaults returns what is wrong with the protection of the access log, the one table of tenants' data outside of the
+// editions.
+func accessFaults(ctx context.Context, q db.DBTX) ([]string, error) {
+	rows, err := q.Query(ctx, accessAuditSQL)
+	if err != nil {
+		return nil, fmt.Errorf("audit of the access log: %w", err)
+	}
+	faults, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("audit of the access log: %w", err)
+	}
+	return faults, nil
+}
+
+const accessAuditSQL = `
+WITH tables AS (
+	SELECT c.oid, c.relrowsecurity AND c.relforcerowsecurity AS fenced, c.relacl FROM pg_catalog.pg_class c
+	JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'control' AND c.relname = 'access'
+), wanted (name, role, command, admits, takes) AS (VALUES
+	('reader', 'refold_reader', 'r', $q$(tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text))$q$, NULL),
+	('operator', 'refold_operator', '*', 'true', 'true')
+), policies AS (
+	SELECT p.polname, EXISTS (
+		SELECT FROM wanted w JOIN pg_catalog.pg_roles o ON o.rolname = w.role
+		WHERE w.name = p.polname AND p.polroles = ARRAY[o.oid] AND w.command = p.polcmd AND p.polpermissive
+		  AND w.admits = pg_catalog.pg_get_expr(p.polqual, p.polrelid)
+		  AND w.takes IS NOT DISTINCT FROM pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid)
+	) AS ours
+	FROM pg_catalog.pg_policy p JOIN tables t ON t.oid = p.polrelid
+)
+SELECT 'table control.access is missing' WHERE NOT EXISTS (SELECT FROM tables)
+UNION ALL
+SELECT 'table control.access is not under forced row level security' FROM tables WHERE NOT fenced
+UNION ALL
+SELECT 'table control.access has no policy for ' || w.role FROM wanted w WHERE NOT EXISTS (SELECT FROM policies p WHERE p.polname = w.name AND p.ours)
+UNION ALL
+SELECT 'policy ' || p.polname || ' of table control.access is not one of refold' FROM policies p WHERE NOT p.ours
+UNION ALL
+SELECT 'unique index ' || i.indexrelid::regclass || ' does not begin with tenant_id' FROM tables t
+JOIN pg_catalog.pg_index i ON i.indrelid = t.oid AND i.indisunique
+JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = i.indkey[0] WHERE a.attname <> 'tenant_id'
+UNION ALL
+SELECT 'role ' || r.rolname || ' may ' || p.privilege || ' table control.access' FROM tables t
+CROSS JOIN pg_catalog.pg_roles r CROSS JOIN (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE'), ('TRUNCATE'), ('REFERENCES'), ('TRIGGER')) AS p (privilege)
+WHERE r.rolname LIKE 'refold\_%' AND pg_catalog.has_table_privilege(r.rolname, t.oid, p.privilege)
+  AND NOT (r.rolname = 'refold_reader' AND p.privilege = 'SELECT' OR r.rolname = 'refold_operator' AND p.privilege IN ('SELECT', 'INSERT', 'DELETE'))
+UNION ALL
+SELECT 'every role may ' || a.privilege_type || ' table control.access' FROM tables t CROSS JOIN LATERAL pg_catalog.aclexplode(t.relacl) a WHERE a.grantee = 0
+ORDER BY 1`
 
 // readerFaults returns what SQL readers could do that they must not, in the whole database.
 func readerFaults(ctx context.Context, q db.DBTX) ([]string, error) {

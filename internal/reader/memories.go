@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/refold-dev/refold/internal/activity"
 	"github.com/refold-dev/refold/internal/postgres/db"
 )
 
@@ -28,6 +29,9 @@ func (r *Reader) Memory(ctx context.Context, c Caller, f Freshness, id uuid.UUID
 		memory, err = memoryByID(ctx, q, c, id)
 		return err
 	})
+	if err == nil {
+		r.Noted(c, activity.Read, id)
+	}
 	return memory, stamp, err
 }
 
@@ -116,7 +120,18 @@ func (r *Reader) Memories(ctx context.Context, c Caller, f Freshness, list Memor
 		}
 		return addCategories(ctx, q, c, page.Items)
 	})
+	if err == nil {
+		r.Noted(c, list.Filter.kind(), memoryIDs(page.Items)...)
+	}
 	return page, stamp, err
+}
+
+// kind is what a list under the filter counts as.
+func (f MemoryFilter) kind() activity.Kind {
+	if f.Search != nil {
+		return activity.Search
+	}
+	return activity.List
 }
 
 func memoryOf(row db.MemoryPageRow) Memory {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/refold-dev/refold/internal/activity"
 	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/postgres/db"
 )
@@ -45,6 +46,9 @@ type Pools interface {
 
 // Reader answers questions. It is safe for concurrent use.
 type Reader struct {
+	// Activity takes what is read; nil = that is not noted. Set it before the first question.
+	Activity *activity.Recorder
+
 	editions Editions
 	pools    Pools
 	waits    waits

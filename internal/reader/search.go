@@ -6,6 +6,9 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/google/uuid"
+
+	"github.com/refold-dev/refold/internal/activity"
 	"github.com/refold-dev/refold/internal/postgres/db"
 )
 
@@ -60,6 +63,13 @@ func (r *Reader) Search(ctx context.Context, c Caller, f Freshness, s Search) (f
 		}
 		return nil
 	})
+	if err == nil {
+		ids := make([]uuid.UUID, 0, len(found))
+		for _, f := range found {
+			ids = append(ids, f.ID)
+		}
+		r.Noted(c, activity.Search, ids...)
+	}
 	return found, total, stamp, err
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/refold-dev/refold/internal/activity"
 	"github.com/refold-dev/refold/internal/postgres/db"
 )
 
@@ -47,6 +48,13 @@ func (r *Reader) Related(ctx context.Context, c Caller, f Freshness, id uuid.UUI
 		page.Total, err = q.MemoryRelatedCount(ctx, db.MemoryRelatedCountParams{TenantID: c.Tenant, UserID: c.User, AsApp: c.App, ID: id})
 		return err
 	})
+	if err == nil {
+		ids := make([]uuid.UUID, 0, len(page.Items))
+		for _, m := range page.Items {
+			ids = append(ids, m.ID)
+		}
+		r.Noted(c, activity.Related, ids...)
+	}
 	return page, stamp, err
 }
 

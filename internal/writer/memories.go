@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/refold-dev/refold/events/commands"
+	"github.com/refold-dev/refold/internal/activity"
 	"github.com/refold-dev/refold/internal/command"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/memory"
@@ -134,6 +135,9 @@ func (w *Writer) onMemory(ctx context.Context, c Caller, wish Wish, id uuid.UUID
 		return Done{}, err
 	}
 	outcome, err := command.Execute(ctx, shard, request, memory.Evolve, memory.Decide, cmd)
+	if err == nil && !outcome.Nothing && !outcome.Repeated {
+		w.reader.Noted(c.Reads(), accesses[name], id)
+	}
 	return done(id, outcome, position), err
 }
 
@@ -155,4 +159,10 @@ func (w *Writer) Do(ctx context.Context, c Caller, wish Wish, cmd commands.Comma
 		return w.DeleteMemory(ctx, c, wish, cmd.ID)
 	}
 	return Done{}, fmt.Errorf("nobody carries out the command %T", cmd)
+}
+
+// accesses says what the access log calls a command.
+var accesses = map[string]activity.Kind{
+	"memory.change": activity.Update, "memory.archive": activity.Archive, "memory.pause": activity.Pause,
+	"memory.activate": activity.Activate, "memory.delete": activity.Delete,
 }

@@ -50,3 +50,53 @@ func (q *Queries) AppAccessRuleOfEntities(ctx context.Context, arg AppAccessRule
 	}
 	return items, nil
 }
+
+const appAccessRules = `-- name: AppAccessRules :many
+SELECT r.tenant_id, r.app_id, r.id, r.version, r.object_type, r.object_id, r.effect, r.created_at FROM app_access_rule r
+JOIN app a ON a.tenant_id = r.tenant_id AND a.id = r.app_id
+WHERE r.tenant_id = $1 AND r.app_id = $2 AND a.owner_id = $3
+ORDER BY r.created_at, r.id
+LIMIT $4
+`
+
+type AppAccessRulesParams struct {
+	TenantID string
+	AppID    uuid.UUID
+	OwnerID  uuid.UUID
+	CountMax int32
+}
+
+// The access rules of an app of its owner, oldest first; for readers.
+func (q *Queries) AppAccessRules(ctx context.Context, arg AppAccessRulesParams) ([]AppAccessRule, error) {
+	rows, err := q.db.Query(ctx, appAccessRules,
+		arg.TenantID,
+		arg.AppID,
+		arg.OwnerID,
+		arg.CountMax,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []AppAccessRule{}
+	for rows.Next() {
+		var i AppAccessRule
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.AppID,
+			&i.ID,
+			&i.Version,
+			&i.ObjectType,
+			&i.ObjectID,
+			&i.Effect,
+			&i.CreatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}

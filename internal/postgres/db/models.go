@@ -44,6 +44,27 @@ type Category struct {
 	UpdatedAt   time.Time
 }
 
+// The access log. Unproven: no fold of the journal, and not in backups.
+type ControlAccess struct {
+	TenantID   string
+	MemoryID   uuid.UUID
+	AccessedAt time.Time
+	// The message that brought it, with its place there: what is delivered twice is stored once.
+	Batch   uuid.UUID
+	Ordinal int32
+	UserID  uuid.UUID
+	AppID   *uuid.UUID
+	Kind    string
+}
+
+// What never came into control.access: accesses that a process had no room for, and batches that expired on their way.
+type ControlAccessLoss struct {
+	ID       string
+	LostAt   time.Time
+	Accesses int64
+	Batches  int64
+}
+
 // One row per committed batch of a projector, written with its checkpoint. The oldest are removed.
 type ControlApplied struct {
 	Edition  int64
