@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -21,8 +22,8 @@ type belongings struct {
 	all      string // the token of the tenant's changes
 }
 
-// question is a request about somebody's belongings.
-type question struct {
+// inquiry is a request about somebody's belongings.
+type inquiry struct {
 	path    string
 	body    string
 	headers []string
@@ -31,7 +32,7 @@ type question struct {
 // example shows how an operation is asked about belongings: the isolation matrix asks all of them about one's own, those
 // of another user, those of another tenant, and those of nobody. Every route needs one.
 type example struct {
-	about func(o belongings) []question
+	about func(o belongings) []inquiry
 	// own is the status about one's own; 0 = 200.
 	own int
 	// varies tells that two answers of the same form differ by ids that are made or by times: then they are only searched
@@ -41,27 +42,38 @@ type example struct {
 	ofTenant bool
 }
 
-func one(path string) func(belongings) []question { return oneWith(path, "") }
+func one(path string) func(belongings) []inquiry { return oneWith(path, "") }
 
 // oneWith asks about a memory or an app by its id.
-func oneWith(path, body string, headers ...string) func(belongings) []question {
-	return func(o belongings) []question {
+func oneWith(path, body string, headers ...string) func(belongings) []inquiry {
+	return func(o belongings) []inquiry {
 		id := o.memory
 		if strings.HasPrefix(path, "/v1/apps") {
 			id = o.app
 		}
-		return []question{{strings.ReplaceAll(path, "{id}", id), body, append([]string{"Idempotency-Key", "same" + path}, headers...)}}
+		return []inquiry{{strings.ReplaceAll(path, "{id}", id), body, append([]string{"Idempotency-Key", "same" + path}, headers...)}}
+	}
+}
+
+// many asks about memories by their ids, their app and their category.
+func many(path string) func(belongings) []inquiry {
+	return func(o belongings) []inquiry {
+		var out []inquiry
+		for n, body := range []string{`{"ids":["` + o.memory + `"]}`, `{"app_ids":["` + o.app + `"],"states":["archived"]}`, `{"categories":["` + o.marker + `"],"states":["archived"]}`} {
+			out = append(out, inquiry{path, body, []string{"Idempotency-Key", path + strconv.Itoa(n)}})
+		}
+		return out
 	}
 }
 
 // always asks the same about everybody.
-func always(path string) func(belongings) []question {
-	return func(belongings) []question { return []question{{path: path}} }
+func always(path string) func(belongings) []inquiry {
+	return func(belongings) []inquiry { return []inquiry{{path: path}} }
 }
 
 var examples = map[string]example{
-	"listMemories": {about: func(o belongings) []question {
-		return []question{
+	"listMemories": {about: func(o belongings) []inquiry {
+		return []inquiry{
 			{path: "/v1/memories?app_id=" + o.app},
 			{path: "/v1/memories?search=" + url.QueryEscape(o.marker)},
 			{path: "/v1/memories?category=" + url.QueryEscape(o.marker)},
@@ -69,12 +81,12 @@ var examples = map[string]example{
 			{path: "/v1/memories?app_id=" + o.app, headers: []string{"Refold-Min-Position", o.position, "Prefer", "wait=0"}},
 		}
 	}},
-	"createMemory": {varies: true, own: http.StatusCreated, about: func(o belongings) []question {
+	"createMemory": {varies: true, own: http.StatusCreated, about: func(o belongings) []inquiry {
 		key := o.memory
 		if strings.HasPrefix(o.marker, "nobody") {
 			key = uuid.NewString() // asked about several times, and new each time
 		}
-		return []question{{path: "/v1/memories", body: `{"content":"x"}`, headers: []string{"Idempotency-Key", key}}}
+		return []inquiry{{path: "/v1/memories", body: `{"content":"x"}`, headers: []string{"Idempotency-Key", key}}}
 	}},
 	"getMemory":        {about: one("/v1/memories/{id}")},
 	"changeMemory":     {about: oneWith("/v1/memories/{id}", `{"content":"changed"}`, "If-Match", "*")},
@@ -83,21 +95,42 @@ var examples = map[string]example{
 	"activateMemory":   {about: one("/v1/memories/{id}/activate")},
 	"deleteMemory":     {about: one("/v1/memories/{id}")},
 	"getMemoryHistory": {about: one("/v1/memories/{id}/history")},
-	"listApps": {about: func(o belongings) []question {
-		return []question{
+	"listApps": {about: func(o belongings) []inquiry {
+		return []inquiry{
 			{path: "/v1/apps?search=" + url.QueryEscape(o.marker)},
 			{path: "/v1/apps?limit=1&cursor=" + url.QueryEscape(o.apps)},
 			{path: "/v1/apps?search=" + url.QueryEscape(o.marker), headers: []string{"Refold-Min-Position", o.position}},
 		}
 	}},
-	"getApp": {about: one("/v1/apps/{id}")},
-	"listChanges": {about: func(o belongings) []question {
-		return []question{{path: "/v1/changes?after=" + url.QueryEscape(o.changes)}, {path: "/v1/changes", headers: []string{"Last-Event-ID", o.changes}}}
+	"getApp":          {about: one("/v1/apps/{id}")},
+	"changeApp":       {about: oneWith("/v1/apps/{id}", `{"description":"changed"}`, "If-Match", "*")},
+	"pauseApp":        {about: one("/v1/apps/{id}/pause")},
+	"activateApp":     {about: one("/v1/apps/{id}/activate")},
+	"listAppMemories": {about: one("/v1/apps/{id}/memories")},
+	"searchMemories": {about: func(o belongings) []inquiry {
+		marker := url.QueryEscape(o.marker)
+		return []inquiry{
+			{path: "/v1/memories/search?q=" + marker}, {path: "/v1/memories/search?q=canary&app_id=" + o.app}, {path: "/v1/memories/search?q=canary&category=" + marker},
+		}
 	}},
-	"listTenantChanges": {ofTenant: true, about: func(o belongings) []question {
-		return []question{{path: "/v1/tenant/changes?after=" + url.QueryEscape(o.all)}}
+	"archiveMemories":     {about: many("/v1/memories/bulk/archive")},
+	"pauseMemories":       {about: many("/v1/memories/bulk/pause")},
+	"activateMemories":    {about: many("/v1/memories/bulk/activate")},
+	"deleteMemories":      {about: many("/v1/memories/bulk/delete")},
+	"listRelatedMemories": {about: one("/v1/memories/{id}/related")},
+	"listCategories":      {about: always("/v1/categories?search=canary")},
+	"getStats":            {about: always("/v1/stats")},
+	"getMe":               {about: always("/v1/me")},
+	"changeMe": {own: http.StatusPreconditionFailed, about: func(belongings) []inquiry {
+		return []inquiry{{"/v1/me", `{"name":"x"}`, []string{"If-Match", `"999"`}}}
 	}},
-	"exportMemories": {varies: true, about: func(o belongings) []question { return []question{{path: "/v1/export?app_id=" + o.app}} }},
+	"listChanges": {about: func(o belongings) []inquiry {
+		return []inquiry{{path: "/v1/changes?after=" + url.QueryEscape(o.changes)}, {path: "/v1/changes", headers: []string{"Last-Event-ID", o.changes}}}
+	}},
+	"listTenantChanges": {ofTenant: true, about: func(o belongings) []inquiry {
+		return []inquiry{{path: "/v1/tenant/changes?after=" + url.QueryEscape(o.all)}}
+	}},
+	"exportMemories": {varies: true, about: func(o belongings) []inquiry { return []inquiry{{path: "/v1/export?app_id=" + o.app}} }},
 	"importMemories": {own: http.StatusUnsupportedMediaType, about: always("/v1/import")},
 
 	"listTenants":     {about: always("/v1/admin/tenants")},

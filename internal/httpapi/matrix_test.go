@@ -65,7 +65,9 @@ type matrix struct {
 	faults []string
 }
 
-func (m *matrix) fault(format string, args ...any) { m.faults = append(m.faults, fmt.Sprintf(format, args...)) }
+func (m *matrix) fault(format string, args ...any) {
+	m.faults = append(m.faults, fmt.Sprintf(format, args...))
+}
 
 // over returns the matrix with a handler whose readers and writers stand on these connections.
 func (m *matrix) over(rewrite func(string) string) *matrix {
@@ -138,7 +140,7 @@ type asked struct {
 	Path   string
 }
 
-func (m *matrix) ask(c *client, r route, q question) asked {
+func (m *matrix) ask(c *client, r route, q inquiry) asked {
 	m.t.Helper()
 	c.position = ""
 	m.path.take()
@@ -170,6 +172,7 @@ func (m *matrix) foreign(others ...string) {
 			for i, q := range e.about(m.who[whose]) {
 				got, want := m.ask(alice, r, q), m.ask(alice, r, absent[i])
 				m.canaries(r, q, got)
+				got.Body, want.Body = m.who[whose].hidden(got.Body), m.who["of nobody"].hidden(want.Body)
 				if e.varies {
 					got, want = formOf(got), formOf(want)
 				}
@@ -181,7 +184,15 @@ func (m *matrix) foreign(others ...string) {
 	}
 }
 
-// form leaves out of an answer what two of the same form may differ in.
+// hidden takes out of an answer what the inquiry named: it may be told back.
+func (o belongings) hidden(body string) string {
+	for _, value := range []string{o.memory, o.app, o.marker} {
+		body = strings.ReplaceAll(body, value, "*")
+	}
+	return body
+}
+
+// formOf leaves out of an answer what two of the same form may differ in.
 func formOf(h asked) asked {
 	h.Body = ""
 	h.Header = maps.Clone(h.Header)
@@ -194,7 +205,7 @@ func formOf(h asked) asked {
 }
 
 // canaries searches an answer to alice for what others have.
-func (m *matrix) canaries(r route, q question, h asked) {
+func (m *matrix) canaries(r route, q inquiry, h asked) {
 	text := h.Body + fmt.Sprint(h.Header)
 	if archive, err := zip.NewReader(strings.NewReader(h.Body), int64(len(h.Body))); err == nil {
 		for _, f := range archive.File {
@@ -211,7 +222,7 @@ func (m *matrix) canaries(r route, q question, h asked) {
 		}
 		for _, canary := range []string{o.marker, o.memory, o.app} {
 			// What was asked may be told back.
-			if whose != "own" && whose != "of nobody" && strings.Contains(text, canary) && !strings.Contains(q.path, canary) {
+			if whose != "own" && whose != "of nobody" && strings.Contains(text, canary) && !strings.Contains(q.path+q.body, canary) {
 				m.fault("%s %s, %s: the answer holds %s, %s", r.method, q.path, r.operation, canary, whose)
 			}
 		}

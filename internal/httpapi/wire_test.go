@@ -79,8 +79,8 @@ func (r *rewritten) message(kind byte, body []byte) []byte {
 }
 
 var (
-	ofTenant = regexp.MustCompile(`(?:\w+\.)?tenant_id = (\$\d+)`)
-	ofUser   = regexp.MustCompile(`(?:\w+\.)?(?:user_id|owner_id) = (\$\d+)`)
+	ofTenant = regexp.MustCompile(`(?:\w+\.)?tenant_id = (\$\d+)(?:::\w+)?`)
+	ofUser   = regexp.MustCompile(`(?:\w+\.)?(?:user_id|owner_id) = (\$\d+)(?:::\w+)?`)
 )
 
 // withoutPredicates takes out of a statement that the rows are of the tenant and of the user who asks.

@@ -15,11 +15,13 @@ import (
 	"time"
 )
 
-// Identity is an attacker, and a victim to the others.
+// Identity is a user of a tenant: one who owns things, or one who attacks the owners of other tenants. An attacker's
+// commands may well be carried out, on what is his own.
 type Identity struct {
-	Tenant string
-	User   string
-	Token  string
+	Tenant  string
+	User    string
+	Token   string
+	Attacks bool
 }
 
 // Prober attacks over one protocol. It is used by one goroutine for each identity.
@@ -97,6 +99,9 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	defer stop(nil)
 	var workers sync.WaitGroup
 	for n, as := range a.Identities {
+		if !as.Attacks {
+			continue
+		}
 		workers.Go(func() {
 			if err := a.work(ctx, n, as); err != nil {
 				stop(err)
@@ -127,6 +132,9 @@ func (a *attack) prepare(ctx context.Context) error {
 	for _, prober := range a.Probers {
 		a.owned[prober.Name()] = map[Identity]*Belongings{}
 		for _, as := range a.Identities {
+			if as.Attacks {
+				continue
+			}
 			owned, err := prober.Own(ctx, as)
 			if err != nil {
 				return fmt.Errorf("things of %s/%s over %s: %w", as.Tenant, as.User, prober.Name(), err)
@@ -159,7 +167,7 @@ func (a *attack) work(ctx context.Context, n int, as Identity) error {
 	r := rand.New(rand.NewPCG(a.Seed, uint64(n)))
 	var victims []Identity
 	for _, other := range a.Identities {
-		if other.Tenant != as.Tenant {
+		if other.Tenant != as.Tenant && !other.Attacks {
 			victims = append(victims, other)
 		}
 	}
