@@ -48,3 +48,68 @@ OFFSET @skip::int LIMIT @count_max::int;
 SELECT count(*) FROM memory_matching(@tenant_id, @user_id, sqlc.narg('as_app'), @states::text[], sqlc.narg('app_ids')::uuid[], sqlc.narg('category_ids')::uuid[],
     sqlc.narg('categories')::text[], sqlc.narg('search'), sqlc.narg('created_from'), sqlc.narg('created_to')) m
 WHERE m.tenant_id = @tenant_id::text;
+
+-- name: MemoryRelatedPage :many
+-- The memories that a user may read and that share categories with one of them: those that share most first, then the
+-- newest; for readers. The page begins behind (after_shared, after_at, after_id), or without them with the first, and
+-- after as many as are skipped.
+SELECT m.*, a.name AS app_name, s.shared
+FROM memory_readable(@tenant_id, @user_id, sqlc.narg('as_app')) m
+JOIN (
+    SELECT l.memory_id, count(*) AS shared
+    FROM memory_category o JOIN memory_category l ON l.tenant_id = o.tenant_id AND l.category_id = o.category_id AND l.memory_id <> o.memory_id
+    WHERE o.tenant_id = @tenant_id AND o.memory_id = @id
+    GROUP BY l.memory_id
+) s ON s.memory_id = m.id
+LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
+WHERE m.tenant_id = @tenant_id::text AND (sqlc.narg('after_id')::uuid IS NULL OR (s.shared, m.created_at, m.id)
+    < (sqlc.narg('after_shared')::bigint, sqlc.narg('after_at')::timestamptz, sqlc.narg('after_id')::uuid))
+ORDER BY s.shared DESC, m.created_at DESC, m.id DESC
+OFFSET @skip::int LIMIT @count_max::int;
+
+-- name: MemoryRelatedCount :one
+-- How many memories a user may read share categories with one of them; for readers.
+SELECT count(*) FROM memory_readable(@tenant_id, @user_id, sqlc.narg('as_app')) m
+WHERE m.tenant_id = @tenant_id::text AND m.id <> @id::uuid AND EXISTS (
+    SELECT FROM memory_category o JOIN memory_category l ON l.tenant_id = o.tenant_id AND l.category_id = o.category_id
+    WHERE o.tenant_id = @tenant_id AND o.memory_id = @id::uuid AND l.memory_id = m.id);
+
+-- name: MemoryStats :one
+-- How many memories a user may read, by state, and in how many categories; for readers.
+SELECT count(*) FILTER (WHERE m.state = 'active') AS active, count(*) FILTER (WHERE m.state = 'paused') AS paused,
+    count(*) FILTER (WHERE m.state = 'archived') AS archived
+FROM memory_readable(@tenant_id, @user_id, sqlc.narg('as_app')) m
+WHERE m.tenant_id = @tenant_id::text;
+
+-- name: MemorySearch :many
+-- The memories that a user may read and a filter selects that a query finds, best first; for readers. A memory must have
+-- each of the words, in any form that has them as a part; that is quickly seen, and only then its text is parsed. The
+-- score is between 0 and 1: of the words, and with a weight of the age at a time.
+SELECT f.tenant_id, f.id, f.version, f.user_id, f.app_id, f.content, f.metadata, f.state, f.created_at, f.updated_at, f.archived_at,
+    f.deleted_at, f.app_name, f.score, count(*) OVER () AS total, CASE WHEN @highlight::boolean THEN ts_headline('simple', f.content, f.words,
+        'StartSel=«, StopSel=», MaxFragments=2, MinWords=5, MaxWords=20, FragmentDelimiter=" … "') ELSE '' END AS headline
+FROM (
+    SELECT m.*, a.name AS app_name, q.words, (
+        (1 - q.recency) * ts_rank_cd(to_tsvector('simple', m.content), q.words, 32)
+        + q.recency * power(0.5::float8, GREATEST(0, extract(epoch FROM q.at - m.created_at))::float8 / (86400 * q.half_life_days))
+    )::float8 AS score
+    FROM memory_matching(@tenant_id, @user_id, sqlc.narg('as_app'), @states::text[], sqlc.narg('app_ids')::uuid[], sqlc.narg('category_ids')::uuid[],
+        sqlc.narg('categories')::text[], sqlc.narg('search'), sqlc.narg('created_from'), sqlc.narg('created_to')) m
+    CROSS JOIN (SELECT websearch_to_tsquery('simple', @query::text) AS words, @recency::float8 AS recency,
+        @half_life_days::float8 AS half_life_days, @at::timestamptz AS at) q
+    LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
+    WHERE m.tenant_id = @tenant_id::text AND CASE
+        WHEN EXISTS (SELECT FROM unnest(@words::text[]) w WHERE strpos(lower(m.content), lower(w)) = 0) THEN false
+        ELSE to_tsvector('simple', m.content) @@ q.words
+    END
+) f
+ORDER BY f.score DESC, f.created_at DESC, f.id DESC
+LIMIT @count_max::int;
+
+-- name: MemoryIDs :many
+-- The ids of the memories that a user may read and a filter selects, in the order of the ids; for what is to be done to
+-- all of them.
+SELECT m.id FROM memory_matching(@tenant_id, @user_id, sqlc.narg('as_app'), @states::text[], sqlc.narg('app_ids')::uuid[], sqlc.narg('category_ids')::uuid[],
+    sqlc.narg('categories')::text[], sqlc.narg('search'), sqlc.narg('created_from'), sqlc.narg('created_to')) m
+WHERE m.tenant_id = @tenant_id::text
+ORDER BY m.id LIMIT @count_max::int;

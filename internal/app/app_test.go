@@ -113,7 +113,11 @@ func TestDecide(t *testing.T) {
 
 		"change": {there, app.Change{By: ada, Description: ref("d"), Metadata: json.RawMessage(`{"a":1}`)},
 			does(&events.AppChanged{Active: true, Private: events.AppPrivate{Name: "chat", Description: ref("d"), Metadata: json.RawMessage(`{"a": 1}`)}})},
-		"change to the same":   {there, app.Change{By: ada}, nothing},
+		"change to the same": {there, app.Change{By: ada}, nothing},
+		"change one of both": {given{registered(), &events.AppChanged{Active: true, Private: events.AppPrivate{Name: "chat", Description: ref("d"), Metadata: json.RawMessage(`{"a":1}`)}}},
+			app.Change{By: ada, Metadata: json.RawMessage(`{}`)}, does(&events.AppChanged{Active: true, Private: events.AppPrivate{Name: "chat", Description: ref("d"), Metadata: json.RawMessage(`{}`)}})},
+		"take a description away": {given{registered(), &events.AppChanged{Active: true, Private: events.AppPrivate{Name: "chat", Description: ref("d"), Metadata: json.RawMessage(`{"a":1}`)}}},
+			app.Change{By: ada, Description: ref("")}, does(&events.AppChanged{Active: true, Private: events.AppPrivate{Name: "chat", Metadata: json.RawMessage(`{"a": 1}`)}})},
 		"change another's":     {there, app.Change{By: bob, Description: ref("d")}, refuses(command.NotFound, "not found")},
 		"change what is not":   {nil, app.Change{By: ada, Description: ref("d")}, refuses(command.NotFound, "not found")},
 		"change to long":       {there, app.Change{By: ada, Description: ref(strings.Repeat("d", 65537))}, refuses(command.Invalid, "description")},

@@ -34,11 +34,11 @@ type Register struct {
 	CreatedAt, UpdatedAt *time.Time // of an older record; nil = now
 }
 
-// Change replaces description and metadata.
+// Change replaces what is not nil.
 type Change struct {
 	By          uuid.UUID
-	Description *string         // nil = none
-	Metadata    json.RawMessage // nil = {}
+	Description *string // empty = none from now on
+	Metadata    json.RawMessage
 }
 
 // Pause makes the app take no new memories, Resume ends that.
@@ -148,7 +148,9 @@ func (c Change) checked() (_ Change, err error) {
 	if err = storable.Description(c.Description); err != nil {
 		return c, err
 	}
-	c.Metadata, err = storable.Metadata(c.Metadata)
+	if c.Metadata != nil {
+		c.Metadata, err = storable.Metadata(c.Metadata)
+	}
 	return c, err
 }
 

@@ -70,13 +70,28 @@ func (s State) change(c Change) (Payload, error) {
 	if err := s.of(c.By); err != nil {
 		return nil, err
 	}
-	if equal(s.Description, c.Description) && bytes.Equal(s.Metadata, c.Metadata) {
+	description, metadata := s.Description, s.Metadata
+	if c.Description != nil {
+		description = stated(c.Description)
+	}
+	if c.Metadata != nil {
+		metadata = c.Metadata
+	}
+	if equal(s.Description, description) && bytes.Equal(s.Metadata, metadata) {
 		return nil, nil
 	}
 	return &events.AppChanged{
 		Active:  s.Active,
-		Private: events.AppPrivate{Name: s.Name, Description: c.Description, Metadata: c.Metadata},
+		Private: events.AppPrivate{Name: s.Name, Description: description, Metadata: metadata},
 	}, nil
+}
+
+// stated is nil for an empty text, by which something is taken away.
+func stated(text *string) *string {
+	if *text == "" {
+		return nil
+	}
+	return text
 }
 
 func (s State) activity(by uuid.UUID, active bool, moved Payload) (Payload, error) {

@@ -12,6 +12,9 @@ const (
 	MemoriesDelete = "memories:delete"
 	AppsRead       = "apps:read"
 	AppsWrite      = "apps:write"
+	StatsRead      = "stats:read"
+	MeRead         = "me:read"
+	MeWrite        = "me:write"
 	ChangesRead    = "changes:read"
 	TenantRead     = "tenant:read"
 	BackupRead     = "backup:read"
@@ -22,7 +25,7 @@ const (
 
 // AllScopes lists every scope, for tokens that may do all and for metadata documents.
 func AllScopes() []string {
-	return []string{MemoriesRead, MemoriesWrite, MemoriesDelete, AppsRead, AppsWrite, ChangesRead, TenantRead, AdminRead, AdminWrite, BackupRead, BackupWrite}
+	return []string{MemoriesRead, MemoriesWrite, MemoriesDelete, AppsRead, AppsWrite, StatsRead, MeRead, MeWrite, ChangesRead, TenantRead, AdminRead, AdminWrite, BackupRead, BackupWrite}
 }
 
 // Open stands in the table for an operation that needs no token.
@@ -43,6 +46,21 @@ var operations = map[string]string{
 	"getMemoryHistory": MemoriesRead,
 	"listApps":         AppsRead,
 	"getApp":           AppsRead,
+
+	"searchMemories":      MemoriesRead,
+	"listRelatedMemories": MemoriesRead,
+	"listCategories":      MemoriesRead,
+	"archiveMemories":     MemoriesWrite,
+	"pauseMemories":       MemoriesWrite,
+	"activateMemories":    MemoriesWrite,
+	"deleteMemories":      MemoriesDelete,
+	"listAppMemories":     AppsRead,
+	"changeApp":           AppsWrite,
+	"pauseApp":            AppsWrite,
+	"activateApp":         AppsWrite,
+	"getStats":            StatsRead,
+	"getMe":               MeRead,
+	"changeMe":            MeWrite,
 
 	"listChanges":       ChangesRead,
 	"listTenantChanges": TenantRead,

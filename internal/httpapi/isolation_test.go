@@ -139,7 +139,7 @@ func TestUnknownTenant(t *testing.T) {
 		if route.path == "/v1/import" {
 			continue // takes a form, see there
 		}
-		if route.method == http.MethodGet && !strings.Contains(route.path, "{id}") && route.path != "/v1/export" {
+		if route.method == http.MethodGet && !strings.Contains(route.path, "{id}") && route.path != "/v1/export" && route.path != "/v1/me" {
 			want = http.StatusOK
 		}
 		if page := a.want(t, want); want == http.StatusOK && len(items(page)) != 0 {
@@ -153,6 +153,7 @@ func TestEachFenceHoldsAlone(t *testing.T) {
 	s := newStack(t)
 	other := s.client(t, "b", "alice")
 	theirs := other.makeThings("canary-other")
+	other.add(`{"content":"canary-other, too","categories":["canary-other"]}`)
 	other.do("POST", "/v1/memories/"+theirs.memory+"/pause", "").want(t, http.StatusOK)
 	other.do("GET", "/v1/memories/"+theirs.memory, "").want(t, http.StatusOK) // waits for the rows
 	tenant, err := known.Tenant(t.Context(), "b")
@@ -230,6 +231,7 @@ func countAll(t *testing.T, q *db.Queries, tenant string, owner, memory, app uui
 		out["AppIsActive"] = 0
 	}
 	countExport(t, q, tenant, owner, memory, out)
+	countViews(t, q, tenant, owner, memory, out)
 	apps, err := q.AppPage(ctx, db.AppPageParams{TenantID: tenant, OwnerID: owner, CountMax: 10})
 	check(t, err)
 	out["MemoryPage"], out["MemoryCategoryNames"], out["MemoryStatusOf"], out["AppPage"] = len(page), len(names), len(history), len(apps)
@@ -256,4 +258,33 @@ func countExport(t *testing.T, q *db.Queries, tenant string, owner, memory uuid.
 	check(t, err)
 	out["ExportMemoryPage"], out["ExportAppPage"], out["ExportCategoryPage"] = len(memories), len(apps), len(categories)
 	out["ExportLinks"], out["ExportStatuses"] = len(links), len(statuses)
+}
+
+// countViews does so for what is asked beside lists.
+func countViews(t *testing.T, q *db.Queries, tenant string, owner, memory uuid.UUID, out map[string]int) {
+	t.Helper()
+	ctx := context.Background()
+	states := []string{"active", "paused"}
+	found, err := q.MemorySearch(ctx, db.MemorySearchParams{
+		TenantID: tenant, UserID: owner, States: states, Query: "canary", Words: []string{"canary"}, HalfLifeDays: 1, CountMax: 10,
+	})
+	check(t, err)
+	related, err := q.MemoryRelatedPage(ctx, db.MemoryRelatedPageParams{TenantID: tenant, UserID: owner, ID: memory, CountMax: 10})
+	check(t, err)
+	relatedCount, err := q.MemoryRelatedCount(ctx, db.MemoryRelatedCountParams{TenantID: tenant, UserID: owner, ID: memory})
+	check(t, err)
+	categories, err := q.CategoryPage(ctx, db.CategoryPageParams{TenantID: tenant, UserID: owner, CountMax: 10})
+	check(t, err)
+	categoryCount, err := q.CategoryCount(ctx, db.CategoryCountParams{TenantID: tenant, UserID: owner})
+	check(t, err)
+	stats, err := q.MemoryStats(ctx, db.MemoryStatsParams{TenantID: tenant, UserID: owner})
+	check(t, err)
+	ids, err := q.MemoryIDs(ctx, db.MemoryIDsParams{TenantID: tenant, UserID: owner, States: states, CountMax: 10})
+	check(t, err)
+	out["MemorySearch"], out["MemoryRelatedPage"], out["MemoryRelatedCount"] = len(found), len(related), int(relatedCount)
+	out["CategoryPage"], out["CategoryCount"], out["MemoryIDs"] = len(categories), int(categoryCount), len(ids)
+	out["MemoryStats"], out["UserAccountByID"] = int(stats.Active+stats.Paused), 1
+	if _, err := q.UserAccountByID(ctx, db.UserAccountByIDParams{TenantID: tenant, ID: owner}); err != nil {
+		out["UserAccountByID"] = 0
+	}
 }

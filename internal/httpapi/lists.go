@@ -24,26 +24,29 @@ type list struct {
 
 // ListMemories answers with a page of memories. To a tenant that does not exist, nothing is there.
 func (s *server) ListMemories(ctx context.Context, r api.ListMemoriesRequestObject) (api.ListMemoriesResponseObject, error) {
-	p := r.Params
+	return s.listMemories(ctx, "listMemories", r.Params)
+}
+
+func (s *server) listMemories(ctx context.Context, route string, p api.ListMemoriesParams) (answer api.ListMemories200JSONResponse, err error) {
 	filter, errFilter := selection{p.AppId, p.State, p.Search, p.Category, p.CategoryId, p.From, p.To}.filter()
 	sort, errSort := sortOf(p.Sort, p.Order, reader.ByCreated, reader.ByCreated, reader.ByUpdated)
 	count, errCount := checkLimit(p.Limit)
 	if err := errors.Join(errFilter, errSort, errCount); err != nil {
-		return nil, err
+		return answer, err
 	}
-	answer := api.ListMemories200JSONResponse{Body: api.MemoryPage{Items: []api.Memory{}}}
+	answer.Body.Items = []api.Memory{}
 	c, fresh, err := s.asker(ctx, p.Prefer, p.RefoldPosition)
 	if errors.Is(err, directory.ErrNoTenant) {
 		answer.Body.Total = totalOf(0, p.Count)
 		return answer, nil
 	}
 	if err != nil {
-		return nil, err
+		return answer, err
 	}
 	bound := list{filter, sort, p.AsApp}
-	began, behind, err := openCursor[reader.MemoryMark](s.Sealer, c, "listMemories", bound, p.Cursor)
+	began, behind, err := openCursor[reader.MemoryMark](s.Sealer, c, route, bound, p.Cursor)
 	if err != nil {
-		return nil, err
+		return answer, err
 	}
 	reads := readsAs(c, p.AsApp)
 	reads.Edition = began
@@ -51,13 +54,13 @@ func (s *server) ListMemories(ctx context.Context, r api.ListMemoriesRequestObje
 		Filter: filter, Sort: sort, Pages: reader.Pages[reader.MemoryMark]{Behind: behind, Count: count, Total: given(p.Count)},
 	})
 	if err != nil {
-		return nil, err
+		return answer, err
 	}
 	for _, m := range page.Items {
 		answer.Body.Items = append(answer.Body.Items, memoryOnWire(m))
 	}
 	answer.Body.Total = totalOf(page.Total, p.Count)
-	answer.Body.NextCursor = sealCursor(s.Sealer, c, "listMemories", bound, stamp.Edition, page.Next)
+	answer.Body.NextCursor = sealCursor(s.Sealer, c, route, bound, stamp.Edition, page.Next)
 	answer.Headers.RefoldEdition, answer.Headers.RefoldPosition, answer.Headers.RefoldAgeMs = s.stamps(c, stamp)
 	return answer, nil
 }

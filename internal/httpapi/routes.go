@@ -33,6 +33,20 @@ var operations = map[string]string{
 	"GET /v1/memories/{id}/history":           "getMemoryHistory",
 	"GET /v1/apps":                            "listApps",
 	"GET /v1/apps/{id}":                       "getApp",
+	"GET /v1/memories/search":                 "searchMemories",
+	"POST /v1/memories/bulk/archive":          "archiveMemories",
+	"POST /v1/memories/bulk/pause":            "pauseMemories",
+	"POST /v1/memories/bulk/activate":         "activateMemories",
+	"POST /v1/memories/bulk/delete":           "deleteMemories",
+	"GET /v1/memories/{id}/related":           "listRelatedMemories",
+	"GET /v1/categories":                      "listCategories",
+	"GET /v1/apps/{id}/memories":              "listAppMemories",
+	"PATCH /v1/apps/{id}":                     "changeApp",
+	"POST /v1/apps/{id}/pause":                "pauseApp",
+	"POST /v1/apps/{id}/activate":             "activateApp",
+	"GET /v1/stats":                           "getStats",
+	"GET /v1/me":                              "getMe",
+	"PATCH /v1/me":                            "changeMe",
 	"GET /v1/changes":                         "listChanges",
 	"GET /v1/tenant/changes":                  "listTenantChanges",
 	"GET /v1/export":                          "exportMemories",
@@ -56,10 +70,16 @@ var operations = map[string]string{
 
 // bodies are the members that the body of an operation may have. The others take none.
 var bodies = map[string][]string{
-	"createTenant":    membersOf(api.CreateTenant{}),
-	"setTenantLimits": membersOf(api.TenantLimits{}),
-	"createMemory":    membersOf(api.CreateMemory{}),
-	"changeMemory":    membersOf(api.ChangeMemory{}),
+	"createTenant":     membersOf(api.CreateTenant{}),
+	"setTenantLimits":  membersOf(api.TenantLimits{}),
+	"createMemory":     membersOf(api.CreateMemory{}),
+	"changeMemory":     membersOf(api.ChangeMemory{}),
+	"archiveMemories":  membersOf(api.WhichMemories{}),
+	"pauseMemories":    membersOf(api.WhichMemories{}),
+	"activateMemories": membersOf(api.WhichMemories{}),
+	"deleteMemories":   membersOf(api.WhichMemories{}),
+	"changeApp":        membersOf(api.ChangeApp{}),
+	"changeMe":         membersOf(api.ChangeMe{}),
 }
 
 // classes are the operations that are under way for long. They are limited apart from the others.

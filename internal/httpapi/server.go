@@ -158,6 +158,7 @@ func (s *server) malformed(w http.ResponseWriter, r *http.Request, err error) {
 	var format *api.InvalidParamFormatError
 	var tooMany *api.TooManyValuesForParamError
 	var missing *api.RequiredHeaderError
+	var absent *api.RequiredParamError
 	var wrong *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &format) && format.ParamName == "id":
@@ -169,6 +170,8 @@ func (s *server) malformed(w http.ResponseWriter, r *http.Request, err error) {
 			Status: http.StatusPreconditionRequired, Code: "precondition_required",
 			Detail: "this replaces content: want If-Match with the ETag that was read, or * to replace whatever is there",
 		}).Write(w)
+	case errors.As(err, &absent):
+		problem.BadRequest("invalid_parameter", "missing parameter: "+absent.ParamName).Write(w)
 	case errors.As(err, &tooMany):
 		problem.BadRequest("invalid_parameter", "repeated parameter: "+tooMany.ParamName).Write(w)
 	case errors.As(err, &wrong):

@@ -24,6 +24,20 @@ var routes = []struct{ method, path, scope string }{
 	{"GET", "/v1/memories/{id}/history", auth.MemoriesRead},
 	{"GET", "/v1/apps", auth.AppsRead},
 	{"GET", "/v1/apps/{id}", auth.AppsRead},
+	{"GET", "/v1/memories/search?q=x", auth.MemoriesRead},
+	{"POST", "/v1/memories/bulk/archive", auth.MemoriesWrite},
+	{"POST", "/v1/memories/bulk/pause", auth.MemoriesWrite},
+	{"POST", "/v1/memories/bulk/activate", auth.MemoriesWrite},
+	{"POST", "/v1/memories/bulk/delete", auth.MemoriesDelete},
+	{"GET", "/v1/memories/{id}/related", auth.MemoriesRead},
+	{"GET", "/v1/categories", auth.MemoriesRead},
+	{"GET", "/v1/apps/{id}/memories", auth.AppsRead},
+	{"PATCH", "/v1/apps/{id}", auth.AppsWrite},
+	{"POST", "/v1/apps/{id}/pause", auth.AppsWrite},
+	{"POST", "/v1/apps/{id}/activate", auth.AppsWrite},
+	{"GET", "/v1/stats", auth.StatsRead},
+	{"GET", "/v1/me", auth.MeRead},
+	{"PATCH", "/v1/me", auth.MeWrite},
 	{"GET", "/v1/changes", auth.ChangesRead},
 	{"GET", "/v1/tenant/changes", auth.TenantRead},
 	{"GET", "/v1/export", auth.BackupRead},
@@ -34,6 +48,13 @@ func bodyOf(method, path string) string {
 	switch method + " " + path {
 	case "POST /v1/memories", "PATCH /v1/memories/{id}":
 		return `{"content":"x"}`
+	case "PATCH /v1/apps/{id}":
+		return `{"description":"x"}`
+	case "PATCH /v1/me":
+		return `{"name":"x"}`
+	}
+	if strings.Contains(path, "/bulk/") {
+		return `{"all":true}`
 	}
 	return ""
 }

@@ -200,3 +200,17 @@ func (r *Reader) MemoryHistory(ctx context.Context, c Caller, f Freshness, id uu
 	})
 	return memory, history, stamp, err
 }
+
+// MemoryIDs returns the ids of at most count of the memories that the caller may read and a filter selects, in the order
+// of the ids.
+func (r *Reader) MemoryIDs(ctx context.Context, c Caller, f Freshness, filter MemoryFilter, count int) (ids []uuid.UUID, err error) {
+	_, err = r.list(ctx, c, f, func(q *db.Queries) error {
+		ids, err = q.MemoryIDs(ctx, db.MemoryIDsParams{
+			TenantID: c.Tenant, UserID: c.User, AsApp: c.App, States: filter.states(), AppIds: filter.AppIDs,
+			CategoryIds: filter.CategoryIDs, Categories: filter.Categories, Search: filter.Search,
+			CreatedFrom: filter.From, CreatedTo: filter.To, CountMax: int32(count),
+		})
+		return err
+	})
+	return ids, err
+}

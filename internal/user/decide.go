@@ -26,6 +26,13 @@ type Register struct {
 	Metadata    json.RawMessage // a JSON object; nil = {}
 }
 
+// Change replaces what is not nil. It makes the user, when the login has not been seen before.
+type Change struct {
+	Subject     string
+	Name, Email *string // empty = none from now on
+	Metadata    json.RawMessage
+}
+
 // Import brings the record of another system. A user who is unknown is made; one who exists is left as is, or with
 // Overwrite replaced.
 type Import struct {
@@ -37,6 +44,7 @@ type Import struct {
 }
 
 func (Register) command() {}
+func (Change) command()   {}
 func (Import) command()   {}
 
 // Validate refuses a command that no state would allow, because it could not be stored. Decide does so, too.
@@ -57,10 +65,36 @@ func storableForm(cmd Command) (Command, error) {
 		record, err := Import{Subject: c.Subject, Name: c.Name, Email: c.Email, Metadata: c.Metadata}.checked()
 		c.Metadata = record.Metadata
 		return c, err
+	case Change:
+		return c.checked()
 	case Import:
 		return c.checked()
 	}
 	return nil, fmt.Errorf("no rules for the command %T", cmd)
+}
+
+func (c Change) checked() (_ Change, err error) {
+	if err = storable.Name("subject", c.Subject); err != nil {
+		return c, err
+	}
+	if err = storable.OptionalName("name", stated(c.Name)); err != nil {
+		return c, err
+	}
+	if err = storable.OptionalName("email", stated(c.Email)); err != nil {
+		return c, err
+	}
+	if c.Metadata != nil {
+		c.Metadata, err = storable.Metadata(c.Metadata)
+	}
+	return c, err
+}
+
+// stated is nil for an empty text, by which something is taken away.
+func stated(text *string) *string {
+	if text == nil || *text == "" {
+		return nil
+	}
+	return text
 }
 
 func (c Import) checked() (_ Import, err error) {
@@ -95,10 +129,37 @@ func Decide(s State, cmd Command) (Payload, error) {
 			return nil, command.Refuse(command.Exists, "the user exists already")
 		}
 		return &events.UserRegistered{Private: events.UserPrivate{Subject: c.Subject, Name: c.Name, Email: c.Email, Metadata: c.Metadata}}, nil
+	case Change:
+		return s.change(c)
 	case Import:
 		return s.importRecord(c)
 	}
 	return nil, fmt.Errorf("no decision about the command %T", cmd)
+}
+
+func (s State) change(c Change) (Payload, error) {
+	if s.Exists && s.Subject != c.Subject {
+		return nil, command.Refuse(command.Invalid, "the id belongs to a user of another subject")
+	}
+	private := events.UserPrivate{Subject: c.Subject, Name: s.Name, Email: s.Email, Metadata: s.Metadata}
+	if c.Name != nil {
+		private.Name = stated(c.Name)
+	}
+	if c.Email != nil {
+		private.Email = stated(c.Email)
+	}
+	if c.Metadata != nil {
+		private.Metadata = c.Metadata
+	}
+	switch {
+	case !s.Exists:
+		return &events.UserRegistered{Private: private}, nil
+	case equal(s.Name, private.Name) && equal(s.Email, private.Email) && bytes.Equal(s.Metadata, private.Metadata):
+		return nil, nil
+	case s.Events >= EventsMax:
+		return nil, command.Refuse(command.StateForbids, "the user has %d events, which is the most", s.Events)
+	}
+	return &events.UserChanged{Private: private}, nil
 }
 
 func (s State) importRecord(c Import) (Payload, error) {

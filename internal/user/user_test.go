@@ -45,6 +45,7 @@ func TestDecide(t *testing.T) {
 	untimed := overwrite
 	untimed.CreatedAt, untimed.UpdatedAt = nil, nil
 	changed := &events.UserChanged{CreatedAt: ref(at(5)), UpdatedAt: ref(at(6)), Private: private}
+	ada := &events.UserRegistered{Private: private}
 	type given = []events.Payload
 	for name, c := range map[string]struct {
 		given   given
@@ -52,21 +53,27 @@ func TestDecide(t *testing.T) {
 		then    events.Payload
 		refused command.Code
 	}{
-		"register":                {nil, user.Register{Subject: "ada"}, registered, ""},
-		"register twice":          {given{registered}, user.Register{Subject: "ada"}, nil, command.Exists},
-		"register nobody":         {nil, user.Register{}, nil, command.Invalid},
-		"register long":           {nil, user.Register{Subject: strings.Repeat("s", 1001)}, nil, command.Invalid},
-		"register not UTF-8":      {nil, user.Register{Subject: "s", Name: ref("\xff")}, nil, command.Invalid},
-		"register with zero":      {nil, user.Register{Subject: "s", Email: ref("\x00")}, nil, command.Invalid},
-		"register metadata":       {nil, user.Register{Subject: "s", Metadata: json.RawMessage(`[]`)}, nil, command.Invalid},
-		"import":                  {nil, old, &events.UserRegistered{CreatedAt: ref(at(5)), UpdatedAt: ref(at(6)), Private: private}, ""},
-		"import, skip":            {given{registered}, old, nil, ""},
-		"import, overwrite":       {given{registered}, overwrite, changed, ""},
-		"import twice":            {given{registered, changed}, overwrite, nil, ""},
-		"import of another":       {given{registered}, user.Import{Subject: "bob"}, nil, command.Invalid},
-		"import of year 10000":    {nil, user.Import{Subject: "s", CreatedAt: ref(at(1).AddDate(8000, 0, 0))}, nil, command.Invalid},
-		"import without times":    {given{registered}, untimed, &events.UserChanged{UpdatedAt: ref(at(1)), Private: private}, ""},
-		"import untimed, no news": {given{registered, changed}, untimed, nil, ""},
+		"register":                  {nil, user.Register{Subject: "ada"}, registered, ""},
+		"register twice":            {given{registered}, user.Register{Subject: "ada"}, nil, command.Exists},
+		"register nobody":           {nil, user.Register{}, nil, command.Invalid},
+		"change, and so register":   {nil, user.Change{Subject: "ada", Name: ref("Ada")}, &events.UserRegistered{Private: events.UserPrivate{Subject: "ada", Name: ref("Ada")}}, ""},
+		"change":                    {given{ada}, user.Change{Subject: "ada", Email: ref("a@b"), Metadata: json.RawMessage(`{}`)}, &events.UserChanged{Private: events.UserPrivate{Subject: "ada", Name: ref("Ada"), Email: ref("a@b"), Metadata: json.RawMessage(`{}`)}}, ""},
+		"take a name away":          {given{ada}, user.Change{Subject: "ada", Name: ref("")}, &events.UserChanged{Private: events.UserPrivate{Subject: "ada", Email: ref("ada@example.org"), Metadata: json.RawMessage(`{"a": 1}`)}}, ""},
+		"change to the same":        {given{ada}, user.Change{Subject: "ada", Name: ref("Ada")}, nil, ""},
+		"change to what is no text": {given{ada}, user.Change{Subject: "ada", Name: ref("\xff")}, nil, command.Invalid},
+		"change another":            {given{ada}, user.Change{Subject: "bob"}, nil, command.Invalid},
+		"register long":             {nil, user.Register{Subject: strings.Repeat("s", 1001)}, nil, command.Invalid},
+		"register not UTF-8":        {nil, user.Register{Subject: "s", Name: ref("\xff")}, nil, command.Invalid},
+		"register with zero":        {nil, user.Register{Subject: "s", Email: ref("\x00")}, nil, command.Invalid},
+		"register metadata":         {nil, user.Register{Subject: "s", Metadata: json.RawMessage(`[]`)}, nil, command.Invalid},
+		"import":                    {nil, old, &events.UserRegistered{CreatedAt: ref(at(5)), UpdatedAt: ref(at(6)), Private: private}, ""},
+		"import, skip":              {given{registered}, old, nil, ""},
+		"import, overwrite":         {given{registered}, overwrite, changed, ""},
+		"import twice":              {given{registered, changed}, overwrite, nil, ""},
+		"import of another":         {given{registered}, user.Import{Subject: "bob"}, nil, command.Invalid},
+		"import of year 10000":      {nil, user.Import{Subject: "s", CreatedAt: ref(at(1).AddDate(8000, 0, 0))}, nil, command.Invalid},
+		"import without times":      {given{registered}, untimed, &events.UserChanged{UpdatedAt: ref(at(1)), Private: private}, ""},
+		"import untimed, no news":   {given{registered, changed}, untimed, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := user.Decide(evolve(t, c.given...), c.when)

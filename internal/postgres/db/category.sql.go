@@ -11,6 +11,28 @@ import (
 	"github.com/google/uuid"
 )
 
+const categoryCount = `-- name: CategoryCount :one
+SELECT count(DISTINCT l.category_id)
+FROM memory_readable($1, $2, $3) m
+JOIN memory_category l ON l.tenant_id = m.tenant_id AND l.memory_id = m.id
+JOIN category c ON c.tenant_id = l.tenant_id AND c.id = l.category_id
+WHERE c.tenant_id = $1::text AND m.state IN ('active', 'paused')
+`
+
+type CategoryCountParams struct {
+	TenantID string
+	UserID   uuid.UUID
+	AsApp    *uuid.UUID
+}
+
+// How many categories the active and paused memories have that a user may read; for readers.
+func (q *Queries) CategoryCount(ctx context.Context, arg CategoryCountParams) (int64, error) {
+	row := q.db.QueryRow(ctx, categoryCount, arg.TenantID, arg.UserID, arg.AsApp)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const categoryOfEntities = `-- name: CategoryOfEntities :many
 SELECT c.tenant_id, c.id, c.version, c.name, c.description, c.created_at, c.updated_at FROM category c
 JOIN (SELECT unnest($1::text[]) AS tenant_id, unnest($2::uuid[]) AS id) AS k ON c.tenant_id = k.tenant_id AND c.id = k.id
@@ -39,6 +61,71 @@ func (q *Queries) CategoryOfEntities(ctx context.Context, arg CategoryOfEntities
 			&i.Description,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const categoryPage = `-- name: CategoryPage :many
+SELECT c.id, c.name, c.description, count(*) AS memories
+FROM memory_readable($1, $2, $3) m
+JOIN memory_category l ON l.tenant_id = m.tenant_id AND l.memory_id = m.id
+JOIN category c ON c.tenant_id = l.tenant_id AND c.id = l.category_id
+WHERE c.tenant_id = $1::text AND m.state IN ('active', 'paused')
+  AND ($4::uuid IS NULL OR (c.name COLLATE "C", c.id) > ($5::text, $4::uuid))
+GROUP BY c.id, c.name, c.description
+ORDER BY c.name COLLATE "C", c.id
+OFFSET $6::int LIMIT $7::int
+`
+
+type CategoryPageParams struct {
+	TenantID  string
+	UserID    uuid.UUID
+	AsApp     *uuid.UUID
+	AfterID   *uuid.UUID
+	AfterName *string
+	Skip      int32
+	CountMax  int32
+}
+
+type CategoryPageRow struct {
+	ID          uuid.UUID
+	Name        string
+	Description *string
+	Memories    int64
+}
+
+// A page of the categories, by name, of the active and paused memories that a user may read, with their numbers; for
+// readers. The page begins behind (after_name, after_id), or without them with the first, and after as many as are
+// skipped.
+func (q *Queries) CategoryPage(ctx context.Context, arg CategoryPageParams) ([]CategoryPageRow, error) {
+	rows, err := q.db.Query(ctx, categoryPage,
+		arg.TenantID,
+		arg.UserID,
+		arg.AsApp,
+		arg.AfterID,
+		arg.AfterName,
+		arg.Skip,
+		arg.CountMax,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []CategoryPageRow{}
+	for rows.Next() {
+		var i CategoryPageRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Name,
+			&i.Description,
+			&i.Memories,
 		); err != nil {
 			return nil, err
 		}

@@ -107,6 +107,61 @@ func (q *Queries) MemoryCount(ctx context.Context, arg MemoryCountParams) (int64
 	return count, err
 }
 
+const memoryIDs = `-- name: MemoryIDs :many
+SELECT m.id FROM memory_matching($1, $2, $3, $4::text[], $5::uuid[], $6::uuid[],
+    $7::text[], $8, $9, $10) m
+WHERE m.tenant_id = $1::text
+ORDER BY m.id LIMIT $11::int
+`
+
+type MemoryIDsParams struct {
+	TenantID    string
+	UserID      uuid.UUID
+	AsApp       *uuid.UUID
+	States      []string
+	AppIds      []uuid.UUID
+	CategoryIds []uuid.UUID
+	Categories  []string
+	Search      *string
+	CreatedFrom *time.Time
+	CreatedTo   *time.Time
+	CountMax    int32
+}
+
+// The ids of the memories that a user may read and a filter selects, in the order of the ids; for what is to be done to
+// all of them.
+func (q *Queries) MemoryIDs(ctx context.Context, arg MemoryIDsParams) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, memoryIDs,
+		arg.TenantID,
+		arg.UserID,
+		arg.AsApp,
+		arg.States,
+		arg.AppIds,
+		arg.CategoryIds,
+		arg.Categories,
+		arg.Search,
+		arg.CreatedFrom,
+		arg.CreatedTo,
+		arg.CountMax,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []uuid.UUID{}
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const memoryOfEntities = `-- name: MemoryOfEntities :many
 SELECT m.tenant_id, m.id, m.version, m.user_id, m.app_id, m.content, m.metadata, m.state, m.created_at, m.updated_at, m.archived_at, m.deleted_at FROM memory m
 JOIN (SELECT unnest($1::text[]) AS tenant_id, unnest($2::uuid[]) AS id) AS k ON m.tenant_id = k.tenant_id AND m.id = k.id
@@ -271,4 +326,271 @@ func (q *Queries) MemoryPage(ctx context.Context, arg MemoryPageParams) ([]Memor
 		return nil, err
 	}
 	return items, nil
+}
+
+const memoryRelatedCount = `-- name: MemoryRelatedCount :one
+SELECT count(*) FROM memory_readable($1, $2, $3) m
+WHERE m.tenant_id = $1::text AND m.id <> $4::uuid AND EXISTS (
+    SELECT FROM memory_category o JOIN memory_category l ON l.tenant_id = o.tenant_id AND l.category_id = o.category_id
+    WHERE o.tenant_id = $1 AND o.memory_id = $4::uuid AND l.memory_id = m.id)
+`
+
+type MemoryRelatedCountParams struct {
+	TenantID string
+	UserID   uuid.UUID
+	AsApp    *uuid.UUID
+	ID       uuid.UUID
+}
+
+// How many memories a user may read share categories with one of them; for readers.
+func (q *Queries) MemoryRelatedCount(ctx context.Context, arg MemoryRelatedCountParams) (int64, error) {
+	row := q.db.QueryRow(ctx, memoryRelatedCount,
+		arg.TenantID,
+		arg.UserID,
+		arg.AsApp,
+		arg.ID,
+	)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
+const memoryRelatedPage = `-- name: MemoryRelatedPage :many
+SELECT m.tenant_id, m.id, m.version, m.user_id, m.app_id, m.content, m.metadata, m.state, m.created_at, m.updated_at, m.archived_at, m.deleted_at, a.name AS app_name, s.shared
+FROM memory_readable($1, $2, $3) m
+JOIN (
+    SELECT l.memory_id, count(*) AS shared
+    FROM memory_category o JOIN memory_category l ON l.tenant_id = o.tenant_id AND l.category_id = o.category_id AND l.memory_id <> o.memory_id
+    WHERE o.tenant_id = $1 AND o.memory_id = $4
+    GROUP BY l.memory_id
+) s ON s.memory_id = m.id
+LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
+WHERE m.tenant_id = $1::text AND ($5::uuid IS NULL OR (s.shared, m.created_at, m.id)
+    < ($6::bigint, $7::timestamptz, $5::uuid))
+ORDER BY s.shared DESC, m.created_at DESC, m.id DESC
+OFFSET $8::int LIMIT $9::int
+`
+
+type MemoryRelatedPageParams struct {
+	TenantID    string
+	UserID      uuid.UUID
+	AsApp       *uuid.UUID
+	ID          uuid.UUID
+	AfterID     *uuid.UUID
+	AfterShared *int64
+	AfterAt     *time.Time
+	Skip        int32
+	CountMax    int32
+}
+
+type MemoryRelatedPageRow struct {
+	TenantID   string
+	ID         uuid.UUID
+	Version    int64
+	UserID     uuid.UUID
+	AppID      *uuid.UUID
+	Content    string
+	Metadata   []byte
+	State      string
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+	ArchivedAt *time.Time
+	DeletedAt  *time.Time
+	AppName    *string
+	Shared     int64
+}
+
+// The memories that a user may read and that share categories with one of them: those that share most first, then the
+// newest; for readers. The page begins behind (after_shared, after_at, after_id), or without them with the first, and
+// after as many as are skipped.
+func (q *Queries) MemoryRelatedPage(ctx context.Context, arg MemoryRelatedPageParams) ([]MemoryRelatedPageRow, error) {
+	rows, err := q.db.Query(ctx, memoryRelatedPage,
+		arg.TenantID,
+		arg.UserID,
+		arg.AsApp,
+		arg.ID,
+		arg.AfterID,
+		arg.AfterShared,
+		arg.AfterAt,
+		arg.Skip,
+		arg.CountMax,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []MemoryRelatedPageRow{}
+	for rows.Next() {
+		var i MemoryRelatedPageRow
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.ID,
+			&i.Version,
+			&i.UserID,
+			&i.AppID,
+			&i.Content,
+			&i.Metadata,
+			&i.State,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.ArchivedAt,
+			&i.DeletedAt,
+			&i.AppName,
+			&i.Shared,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const memorySearch = `-- name: MemorySearch :many
+SELECT f.tenant_id, f.id, f.version, f.user_id, f.app_id, f.content, f.metadata, f.state, f.created_at, f.updated_at, f.archived_at,
+    f.deleted_at, f.app_name, f.score, count(*) OVER () AS total, CASE WHEN $1::boolean THEN ts_headline('simple', f.content, f.words,
+        'StartSel=«, StopSel=», MaxFragments=2, MinWords=5, MaxWords=20, FragmentDelimiter=" … "') ELSE '' END AS headline
+FROM (
+    SELECT m.tenant_id, m.id, m.version, m.user_id, m.app_id, m.content, m.metadata, m.state, m.created_at, m.updated_at, m.archived_at, m.deleted_at, a.name AS app_name, q.words, (
+        (1 - q.recency) * ts_rank_cd(to_tsvector('simple', m.content), q.words, 32)
+        + q.recency * power(0.5::float8, GREATEST(0, extract(epoch FROM q.at - m.created_at))::float8 / (86400 * q.half_life_days))
+    )::float8 AS score
+    FROM memory_matching($2, $3, $4, $5::text[], $6::uuid[], $7::uuid[],
+        $8::text[], $9, $10, $11) m
+    CROSS JOIN (SELECT websearch_to_tsquery('simple', $12::text) AS words, $13::float8 AS recency,
+        $14::float8 AS half_life_days, $15::timestamptz AS at) q
+    LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
+    WHERE m.tenant_id = $2::text AND CASE
+        WHEN EXISTS (SELECT FROM unnest($16::text[]) w WHERE strpos(lower(m.content), lower(w)) = 0) THEN false
+        ELSE to_tsvector('simple', m.content) @@ q.words
+    END
+) f
+ORDER BY f.score DESC, f.created_at DESC, f.id DESC
+LIMIT $17::int
+`
+
+type MemorySearchParams struct {
+	Highlight    bool
+	TenantID     string
+	UserID       uuid.UUID
+	AsApp        *uuid.UUID
+	States       []string
+	AppIds       []uuid.UUID
+	CategoryIds  []uuid.UUID
+	Categories   []string
+	Search       *string
+	CreatedFrom  *time.Time
+	CreatedTo    *time.Time
+	Query        string
+	Recency      float64
+	HalfLifeDays float64
+	At           time.Time
+	Words        []string
+	CountMax     int32
+}
+
+type MemorySearchRow struct {
+	TenantID   string
+	ID         uuid.UUID
+	Version    int64
+	UserID     uuid.UUID
+	AppID      *uuid.UUID
+	Content    string
+	Metadata   []byte
+	State      string
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+	ArchivedAt *time.Time
+	DeletedAt  *time.Time
+	AppName    *string
+	Score      float64
+	Total      int64
+	Headline   string
+}
+
+// The memories that a user may read and a filter selects that a query finds, best first; for readers. A memory must have
+// each of the words, in any form that has them as a part; that is quickly seen, and only then its text is parsed. The
+// score is between 0 and 1: of the words, and with a weight of the age at a time.
+func (q *Queries) MemorySearch(ctx context.Context, arg MemorySearchParams) ([]MemorySearchRow, error) {
+	rows, err := q.db.Query(ctx, memorySearch,
+		arg.Highlight,
+		arg.TenantID,
+		arg.UserID,
+		arg.AsApp,
+		arg.States,
+		arg.AppIds,
+		arg.CategoryIds,
+		arg.Categories,
+		arg.Search,
+		arg.CreatedFrom,
+		arg.CreatedTo,
+		arg.Query,
+		arg.Recency,
+		arg.HalfLifeDays,
+		arg.At,
+		arg.Words,
+		arg.CountMax,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []MemorySearchRow{}
+	for rows.Next() {
+		var i MemorySearchRow
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.ID,
+			&i.Version,
+			&i.UserID,
+			&i.AppID,
+			&i.Content,
+			&i.Metadata,
+			&i.State,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.ArchivedAt,
+			&i.DeletedAt,
+			&i.AppName,
+			&i.Score,
+			&i.Total,
+			&i.Headline,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const memoryStats = `-- name: MemoryStats :one
+SELECT count(*) FILTER (WHERE m.state = 'active') AS active, count(*) FILTER (WHERE m.state = 'paused') AS paused,
+    count(*) FILTER (WHERE m.state = 'archived') AS archived
+FROM memory_readable($1, $2, $3) m
+WHERE m.tenant_id = $1::text
+`
+
+type MemoryStatsParams struct {
+	TenantID string
+	UserID   uuid.UUID
+	AsApp    *uuid.UUID
+}
+
+type MemoryStatsRow struct {
+	Active   int64
+	Paused   int64
+	Archived int64
+}
+
+// How many memories a user may read, by state, and in how many categories; for readers.
+func (q *Queries) MemoryStats(ctx context.Context, arg MemoryStatsParams) (MemoryStatsRow, error) {
+	row := q.db.QueryRow(ctx, memoryStats, arg.TenantID, arg.UserID, arg.AsApp)
+	var i MemoryStatsRow
+	err := row.Scan(&i.Active, &i.Paused, &i.Archived)
+	return i, err
 }

@@ -11,6 +11,33 @@ import (
 	"github.com/google/uuid"
 )
 
+const userAccountByID = `-- name: UserAccountByID :one
+SELECT tenant_id, id, version, subject, name, email, metadata, created_at, updated_at FROM user_account WHERE tenant_id = $1 AND id = $2
+`
+
+type UserAccountByIDParams struct {
+	TenantID string
+	ID       uuid.UUID
+}
+
+// One user; for readers.
+func (q *Queries) UserAccountByID(ctx context.Context, arg UserAccountByIDParams) (UserAccount, error) {
+	row := q.db.QueryRow(ctx, userAccountByID, arg.TenantID, arg.ID)
+	var i UserAccount
+	err := row.Scan(
+		&i.TenantID,
+		&i.ID,
+		&i.Version,
+		&i.Subject,
+		&i.Name,
+		&i.Email,
+		&i.Metadata,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+	)
+	return i, err
+}
+
 const userAccountOfEntities = `-- name: UserAccountOfEntities :many
 SELECT u.tenant_id, u.id, u.version, u.subject, u.name, u.email, u.metadata, u.created_at, u.updated_at FROM user_account u
 JOIN (SELECT unnest($1::text[]) AS tenant_id, unnest($2::uuid[]) AS id) AS k ON u.tenant_id = k.tenant_id AND u.id = k.id
