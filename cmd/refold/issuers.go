@@ -11,7 +11,7 @@ const issuersHelp = `Whose tokens are believed: serve --issuers issuers.json, be
 ]}
 
 issuer    must equal the claim iss
-audience  must be one of the claim aud
+audience  must be one of the claim aud; for agents that is --mcp-url, whatever stands here
 jwks      where its public keys are: https, or http on this machine. They are read again every 15 minutes, and for a key
           that is not known, at most once in 30 s. While the issuer cannot be reached, the keys of before are believed for a day
 keys      a file with a key set instead, or as well; relative to this file. Only here a secret may stand (kty oct, alg HS256,

@@ -8,12 +8,14 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/changes"
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/httpapi"
+	"github.com/refold-dev/refold/internal/mcpapi"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/quota"
 	"github.com/refold-dev/refold/internal/reader"
@@ -50,6 +52,7 @@ func (c *cli) serve() *cobra.Command {
 	deployment := plane.Deployment{}
 	var gate gateFlags
 	var producers producerFlags
+	var agents mcpFlags
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Run the plane: stores, projectors and HTTP, until interrupted", Args: exactly(0),
 		Long: "Run the plane: stores, projectors and HTTP, until interrupted.\n\n" +
@@ -60,6 +63,7 @@ func (c *cli) serve() *cobra.Command {
 	}
 	f := cmd.Flags()
 	gate.add(f)
+	agents.add(f)
 	producers.add(f, &c.config.NATSListen)
 	f.StringVar(&listen, "listen", env("REFOLD_LISTEN", "127.0.0.1:8080"), "address of the HTTP edge (REFOLD_LISTEN)")
 	f.StringVar(&issuers, "issuers", env("REFOLD_ISSUERS", ""), "file that says whose tokens are believed, beside the plane's own; see `refold help issuers` (REFOLD_ISSUERS)")
@@ -80,7 +84,7 @@ func (c *cli) serve() *cobra.Command {
 				return usageError{err}
 			}
 		}
-		return c.runServe(cmd.Context(), listen, drain, deployment, gate, trusted, producers)
+		return c.runServe(cmd.Context(), listen, drain, deployment, gate, trusted, producers, agents)
 	}
 	return cmd
 }
@@ -90,7 +94,7 @@ func (c *cli) serve() *cobra.Command {
 const gcPercent = 400
 
 // runServe serves until ctx ends. Projectors go on until the last answer is given: readers may be waiting for them.
-func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, deployment plane.Deployment, gate gateFlags, issuers []auth.Issuer, producers producerFlags) error {
+func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, deployment plane.Deployment, gate gateFlags, issuers []auth.Issuer, producers producerFlags, agents mcpFlags) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
@@ -111,6 +115,10 @@ func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, 
 	if err != nil {
 		return errors.Join(err, p.Close())
 	}
+	forAgents, err := agents.edge(p, parts, issuers)
+	if err != nil {
+		return errors.Join(err, p.Close())
+	}
 	bar := c.progress()
 	defer bar.end()
 	deployment.Progress = bar.build
@@ -123,8 +131,8 @@ func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, 
 	group.Go(func() error { return c.serveProducers(ctx, running, edge) })
 	group.Go(func() error {
 		defer stop()
-		return serveHTTP(ctx, running, p, parts, listen, drain, func(url string) {
-			fmt.Fprintf(c.stderr, "refold serves %s\n  %s\n  data %s\n  health %s/readyz, contract %s/openapi.yaml\n", url, p.Stack.Describe(), p.DataDir, url, url)
+		return serveHTTP(ctx, running, p, parts, forAgents, listen, drain, func(url string) {
+			fmt.Fprintf(c.stderr, "refold serves %s\n  %s\n  data %s\n  health %s/readyz, contract %s/openapi.yaml, agents %s/mcp\n", url, p.Stack.Describe(), p.DataDir, url, url, url)
 		})
 	})
 	return errors.Join(group.Wait(), p.Close())
@@ -136,7 +144,7 @@ func edgeParts(p *plane.Plane, issuers ...auth.Issuer) (parts httpapi.Config, er
 	if err != nil {
 		return parts, err
 	}
-	verifier, err := auth.NewVerifier(auth.Config{Issuers: append(issuers, key.Issuer())})
+	verifier, err := auth.NewVerifier(auth.Config{Issuers: append(slices.Clone(issuers), key.Issuer())})
 	if err != nil {
 		return parts, err
 	}
@@ -157,9 +165,10 @@ func edgeParts(p *plane.Plane, issuers ...auth.Issuer) (parts httpapi.Config, er
 
 // serveHTTP answers until ctx ends, goes on for as long as drain says while Ready says no, and then lets requests under
 // way finish. It gives up at once when the rest of the process (running) has ended. ready is called with the URL once
-// it listens.
-func serveHTTP(ctx, running context.Context, p *plane.Plane, parts httpapi.Config, address string, drain time.Duration, ready func(url string)) error {
+// it listens. forAgents may be nil: then there is no edge for them.
+func serveHTTP(ctx, running context.Context, p *plane.Plane, parts httpapi.Config, forAgents *mcpapi.Edge, address string, drain time.Duration, ready func(url string)) error {
 	server := httpapi.Server(parts)
+	beside(server, forAgents)
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("listen: %w (another address: --listen)", err)

@@ -51,6 +51,7 @@ func (c *cli) tenant() *cobra.Command {
 func (c *cli) token() *cobra.Command {
 	cmd := &cobra.Command{Use: "token", Short: "Mint tokens with the plane's own key"}
 	var request auth.TokenRequest
+	var edge string
 	mint := &cobra.Command{
 		Use: "mint", Short: "Mint a token for a user of a tenant, or for an operator of the plane", Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -71,6 +72,9 @@ func (c *cli) token() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if request.Audience, err = audienceOf(edge); err != nil {
+				return err
+			}
 			token, err := key.Mint(request)
 			if err != nil {
 				return err
@@ -84,6 +88,17 @@ func (c *cli) token() *cobra.Command {
 	f.StringVar(&request.Subject, "subject", "", "login of the user")
 	f.StringSliceVar(&request.Scopes, "scope", []string{auth.MemoriesRead, auth.MemoriesWrite, auth.MemoriesDelete, auth.AppsRead}, "scopes")
 	f.DurationVar(&request.TTL, "ttl", time.Hour, "how long the token is valid")
+	f.StringVar(&edge, "audience", "api", "api or mcp: what the token is for; each refuses the tokens of the other")
 	cmd.AddCommand(mint)
 	return group(cmd)
+}
+
+func audienceOf(edge string) (string, error) {
+	switch edge {
+	case "api":
+		return auth.LocalAudience, nil
+	case "mcp":
+		return auth.LocalMCPAudience, nil
+	}
+	return "", usageError{fmt.Errorf("audience %q: use api or mcp", edge)}
 }

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
@@ -20,10 +21,11 @@ import (
 	"github.com/refold-dev/refold/events/envelope"
 )
 
-// Issuer and audience of tokens that a plane mints for itself.
+// Issuer and audiences of tokens that a plane mints for itself. A token for one edge is refused by the other.
 const (
-	LocalIssuer   = "refold-local"
-	LocalAudience = "refold"
+	LocalIssuer      = "refold-local"
+	LocalAudience    = "refold"
+	LocalMCPAudience = "refold-mcp"
 
 	localKeyFile = "token.key"
 	ttlDefault   = time.Hour
@@ -106,9 +108,12 @@ func writeSecret(dir, path string) error {
 }
 
 // Issuer is what a Verifier needs to believe the tokens of this key.
-func (l *Local) Issuer() Issuer {
+func (l *Local) Issuer() Issuer { return l.IssuerFor(LocalAudience) }
+
+// IssuerFor is Issuer for the tokens of another audience.
+func (l *Local) IssuerFor(audience string) Issuer {
 	return Issuer{
-		Issuer: LocalIssuer, Audience: LocalAudience, Operator: true,
+		Issuer: LocalIssuer, Audience: audience, Operator: audience == LocalAudience, // agents are never operators
 		Keys: []Key{{ID: l.id, Algorithm: "EdDSA", Public: l.private.Public()}},
 	}
 }
@@ -120,6 +125,8 @@ type TokenRequest struct {
 	Subject  string
 	Scopes   []string
 	TTL      time.Duration // 0 = one hour
+	// Audience is the edge that the token is for; empty = LocalAudience.
+	Audience string
 }
 
 // Mint returns a signed token.
@@ -143,7 +150,7 @@ func (l *Local) Mint(r TokenRequest) (string, error) {
 	}
 	now := time.Now()
 	claims, err := json.Marshal(map[string]any{
-		"iss": LocalIssuer, "aud": LocalAudience, "sub": r.Subject, "org_id": r.Tenant,
+		"iss": LocalIssuer, "aud": cmp.Or(r.Audience, LocalAudience), "sub": r.Subject, "org_id": r.Tenant,
 		"scope": strings.Join(r.Scopes, " "), "jti": rand.Text(),
 		"iat": now.Unix(), "exp": now.Add(r.TTL).Unix(),
 	})

@@ -46,6 +46,7 @@ var operations = map[string]string{
 	"getMemoryHistory": MemoriesRead,
 	"listApps":         AppsRead,
 	"getApp":           AppsRead,
+	"mcp:whoami":       MemoriesRead,
 
 	"searchMemories":      MemoriesRead,
 	"listRelatedMemories": MemoriesRead,

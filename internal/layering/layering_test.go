@@ -53,6 +53,8 @@ var owners = map[string][]string{
 	"github.com/google/go-cmp":                    {"internal/journal/journaltest"},
 	"github.com/testcontainers/testcontainers-go": {"internal/testenv/container"},
 	"github.com/gowebpki/jcs":                     {"internal/report"},
+	"github.com/modelcontextprotocol/go-sdk":      {"internal/mcpapi"},
+	"github.com/google/jsonschema-go":             {"internal/mcpapi"}, // the schemas of tools
 	"github.com/jackc/pgx/v5": {
 		"internal/postgres", "internal/postgres/db", "internal/rows", "internal/ledger", "internal/projector", "internal/edition", "internal/reconcile", "internal/verify",
 		"internal/directory", "internal/reader", "internal/localstack", "internal/testenv", "internal/bench", "internal/plane", "internal/upgrade", "internal/report", "internal/backup",

@@ -34,6 +34,7 @@ var Meanings = map[string]Meaning{
 	"import_refused":         {422, false, "The file is no export that can be imported. Nothing was stored.", "Correct what pointer and detail name; partial=true imports the good records of a file with bad ones."},
 	"key_reused":             {422, false, "The Idempotency-Key was used for another command. This one was not stored.", "Use a new key for a new command."},
 	"precondition_required":  {428, false, "The command replaces content and says nothing about what it replaces. Nothing was stored.", "Send If-Match with the ETag that was read, or * to replace whatever is there."},
+	"confirmation_required":  {428, false, "The tool does something that only the user may decide. Nothing was done.", "Ask the user, and call it again with confirm = true if the answer is yes."},
 	"too_many_requests":      {429, true, "The tenant's limit is used up. Nothing was stored.", "Wait for as long as Retry-After says."},
 	"invalid_header":         {400, false, "A header is malformed. Nothing was stored.", "Correct the header that detail names."},
 	"invalid_parameter":      {400, false, "A parameter is malformed. Nothing was stored.", "Correct the parameter that detail names."},

@@ -80,7 +80,7 @@ func lastName(e ast.Expr) string {
 }
 
 func TestEveryProblemIsExplained(t *testing.T) {
-	used := codesOf(t, ".", "../httpapi", "../natsapi", "../quota", "../command", "../auth")
+	used := codesOf(t, ".", "../httpapi", "../mcpapi", "../natsapi", "../quota", "../command", "../auth")
 	if len(used) < 20 || !used["sealed"] || !used["not_found"] || !used[CodeUnknown] {
 		t.Fatalf("found only %v: the test looks in the wrong place", used)
 	}

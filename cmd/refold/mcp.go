@@ -1,0 +1,98 @@
+package main
+
+import (
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/refold-dev/refold/internal/auth"
+	"github.com/refold-dev/refold/internal/httpapi"
+	"github.com/refold-dev/refold/internal/mcpapi"
+	"github.com/refold-dev/refold/internal/plane"
+)
+
+// mcpFlags say how agents reach the plane.
+type mcpFlags struct {
+	url     string
+	servers []string
+	origins []string
+}
+
+func (m *mcpFlags) add(f *pflag.FlagSet) {
+	f.StringVar(&m.url, "mcp-url", env("REFOLD_MCP_URL", ""),
+		"address of the MCP edge as agents know it, such as https://memories.example/mcp, and the audience of their tokens;\n"+
+			"empty = loopback addresses and the plane's own tokens only (REFOLD_MCP_URL)")
+	f.StringSliceVar(&m.servers, "mcp-authorization-server", envList("REFOLD_MCP_AUTHORIZATION_SERVERS"),
+		"URLs of the issuers that agents may get tokens from; none = those of --issuers that are URLs (REFOLD_MCP_AUTHORIZATION_SERVERS)")
+	f.StringSliceVar(&m.origins, "mcp-origin", envList("REFOLD_MCP_ORIGINS"), "origins of web pages that may call the MCP edge (REFOLD_MCP_ORIGINS)")
+}
+
+// issuers are those whose tokens agents may show: for the address of this edge, and never as operators.
+func (m mcpFlags) issuers(trusted []auth.Issuer) []auth.Issuer {
+	if m.url == "" {
+		return nil
+	}
+	issuers := slices.Clone(trusted)
+	for i := range issuers {
+		issuers[i].Audience, issuers[i].Operator = m.url, false
+	}
+	return issuers
+}
+
+func (m mcpFlags) authorizationServers(trusted []auth.Issuer) []string {
+	if len(m.servers) > 0 || m.url == "" {
+		return m.servers
+	}
+	var servers []string
+	for _, issuer := range trusted {
+		if strings.HasPrefix(issuer.Issuer, "https://") {
+			servers = append(servers, issuer.Issuer)
+		}
+	}
+	return servers
+}
+
+// edge is the edge for agents; it stands on the same parts as the others.
+func (m mcpFlags) edge(p *plane.Plane, parts httpapi.Config, trusted []auth.Issuer) (*mcpapi.Edge, error) {
+	key, err := auth.LocalKey(p.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	verifier, err := auth.NewVerifier(auth.Config{Issuers: append(m.issuers(trusted), key.IssuerFor(auth.LocalMCPAudience))})
+	if err != nil {
+		return nil, err
+	}
+	edge, err := mcpapi.New(mcpapi.Config{
+		Verifier: verifier, Writer: parts.Writer, Reader: parts.Reader, Sealer: parts.Sealer, Limits: parts.Limits, Logger: parts.Logger,
+		Version: plane.ToolVersion(), URL: m.url, AuthorizationServers: m.authorizationServers(trusted), Origins: m.origins,
+	})
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return edge, nil
+}
+
+// beside puts the edge for agents beside the routes of a server.
+func beside(server *http.Server, edge *mcpapi.Edge) {
+	if edge == nil {
+		return
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", server.Handler)
+	for _, route := range mcpapi.Routes() {
+		mux.Handle(route, edge)
+	}
+	server.Handler = mux
+	server.RegisterOnShutdown(edge.Close)
+}
+
+// envList reads a list, separated by commas; nothing is none.
+func envList(name string) []string {
+	if v := os.Getenv(name); v != "" {
+		return strings.Split(v, ",")
+	}
+	return nil
+}
