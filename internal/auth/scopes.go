@@ -94,6 +94,10 @@ var operations = map[string]string{
 	"old:listApps":        AppsRead,
 	"old:getApp":          AppsRead,
 	"old:listAppMemories": AppsRead,
+	"old:listCategories":  MemoriesRead,
+	"old:listRelated":     MemoriesRead,
+	"old:setApp":          AppsWrite,
+	"old:getStats":        StatsRead,
 	"old:export":          BackupRead,
 	"old:import":          BackupWrite,
 

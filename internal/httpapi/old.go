@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -48,11 +47,15 @@ var oldRoutes = map[string]struct {
 	"POST /api/v1/memories/filter":          {"old:filterMemories", oldFilterMemories},
 	"POST /api/v1/memories/actions/archive": {"old:archiveMemories", oldArchiveMemories},
 	"POST /api/v1/memories/actions/pause":   {"old:pauseMemories", oldPauseMemories},
+	"GET /api/v1/memories/categories":       {"old:listCategories", oldListCategories},
 	"GET /api/v1/memories/{id}":             {"old:getMemory", oldGetMemory},
+	"GET /api/v1/memories/{id}/related":     {"old:listRelated", oldListRelated},
 	"PUT /api/v1/memories/{id}":             {"old:changeMemory", oldChangeMemory},
 	"GET /api/v1/apps":                      {"old:listApps", oldListApps},
 	"GET /api/v1/apps/{id}":                 {"old:getApp", oldGetApp},
 	"GET /api/v1/apps/{id}/memories":        {"old:listAppMemories", oldListAppMemories},
+	"PUT /api/v1/apps/{id}":                 {"old:setApp", oldSetApp},
+	"GET /api/v1/stats":                     {"old:getStats", oldGetStats},
 	"POST /api/v1/backup/export":            {"old:export", oldExport},
 	"POST /api/v1/backup/import":            {"old:import", oldImport},
 }
@@ -177,17 +180,13 @@ func (q *oldRequest) pages(sizeName string, sizeAbsent int) (number, size int, e
 	return number, size, errors.Join(errNumber, errSize)
 }
 
-// wish surrounds one of the commands that a request makes; with an Idempotency-Key the request may be repeated.
-func (q *oldRequest) wish(part string) (writer.Wish, error) {
+// wish surrounds the commands that a request makes; with an Idempotency-Key the request may be repeated.
+func (q *oldRequest) wish() (writer.Wish, error) {
 	var given *string
 	if key := q.Header.Get("Idempotency-Key"); key != "" {
 		given = &key
 	}
-	w, err := wish(q.Context(), given, nil)
-	if part != "" {
-		w.ID += ":" + part
-	}
-	return w, err
+	return wish(q.Context(), given, nil)
 }
 
 // refused makes the failure of a command one of the request, whose member for the content has a name of its own.
@@ -200,9 +199,9 @@ func refused(err error, wish writer.Wish, content string) error {
 }
 
 // shown waits until the rows have a command, and hands out where that is.
-func (s *server) shown(q *oldRequest, done writer.Done) {
-	q.w.Header().Set("Refold-Position", *s.position(q.c, done))
-	_ = s.Reader.Await(q.Context(), q.c.Reads(), reader.Freshness{Least: &done.Position, Wait: oldWait}) // stored it is, whatever becomes of the wait
+func (s *server) shown(q *oldRequest, at reader.Position) {
+	q.w.Header().Set("Refold-Position", s.Sealer.SealPosition(q.c.Tenant.ID, at))
+	_ = s.Reader.Await(q.Context(), q.c.Reads(), reader.Freshness{Least: &at, Wait: oldWait}) // stored it is, whatever becomes of the wait
 }
 
 // oldProblem is a problem in the form in which the old system tells it.
@@ -256,39 +255,4 @@ func oldAbsent(path string) string {
 		return "User not found"
 	}
 	return "Not Found"
-}
-
-// sortedOut keeps the order of ids and drops those that come again.
-func sortedOut(ids []uuid.UUID) []uuid.UUID {
-	seen := map[uuid.UUID]bool{}
-	return slices.DeleteFunc(slices.Clone(ids), func(id uuid.UUID) bool {
-		again := seen[id]
-		seen[id] = true
-		return again
-	})
-}
-
-// each runs a command on each of some memories, a few at a time, and tells how the last one ended.
-func (s *server) each(q *oldRequest, ids []uuid.UUID, run func(context.Context, writer.Caller, writer.Wish, uuid.UUID) (writer.Done, error)) error {
-	var newest writer.Done
-	for _, id := range ids {
-		wish, err := q.wish(id.String())
-		if err != nil {
-			return err
-		}
-		done, err := run(q.Context(), q.c, wish, id)
-		if errors.Is(err, reader.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return problem.Doubtful(err, q.Header.Get("Idempotency-Key"))
-		}
-		if done.Position.Seq > newest.Position.Seq {
-			newest = done
-		}
-	}
-	if newest.Position.Seq > 0 {
-		s.shown(q, newest)
-	}
-	return nil
 }

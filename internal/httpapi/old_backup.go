@@ -65,6 +65,6 @@ func oldImport(s *server, q *oldRequest) (_ any, err error) {
 	if err != nil {
 		return nil, importFailed(err)
 	}
-	s.shown(q, writer.Done{Position: position})
+	s.shown(q, position)
 	return oldMessage{fmt.Sprintf("Imported %d memories", report.Counts[openmemory.KindMemory].Read)}, nil
 }

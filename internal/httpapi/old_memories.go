@@ -1,21 +1,17 @@
 package httpapi
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/refold-dev/refold/events/commands"
-	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/problem"
 	"github.com/refold-dev/refold/internal/reader"
-	"github.com/refold-dev/refold/internal/writer"
 )
 
 // oldAppName is the app of a memory that names none.
@@ -186,7 +182,7 @@ func oldCreateMemory(s *server, q *oldRequest) (any, error) {
 	if string(body.Metadata) != "null" {
 		add.Metadata = body.Metadata
 	}
-	wish, err := q.wish("")
+	wish, err := q.wish()
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +190,7 @@ func oldCreateMemory(s *server, q *oldRequest) (any, error) {
 	if err != nil {
 		return nil, refused(err, wish, "/text")
 	}
-	s.shown(q, done)
+	s.shown(q, done.Position)
 	row := oldRow{
 		ID: done.ID, UserID: q.c.User, AppID: appID, Content: body.Text, Metadata: json.RawMessage("{}"), State: "active",
 		CreatedAt: done.Event.Time.UTC(), UpdatedAt: done.Event.Time.UTC(),
@@ -220,7 +216,7 @@ func oldChangeMemory(s *server, q *oldRequest) (any, error) {
 	if body.Content == nil {
 		return nil, problem.Invalid("/memory_content", "is missing")
 	}
-	wish, err := q.wish("")
+	wish, err := q.wish()
 	if err != nil {
 		return nil, err
 	}
@@ -228,140 +224,6 @@ func oldChangeMemory(s *server, q *oldRequest) (any, error) {
 	if err != nil {
 		return nil, refused(err, wish, "/memory_content")
 	}
-	s.shown(q, done)
+	s.shown(q, done.Position)
 	return oldChanged{Message: "Memory updated successfully", ID: id, Sync: map[string]any{}, Warnings: []string{}}, nil
-}
-
-// idsMost bounds the memories of one request.
-const idsMost = 1000
-
-// owned returns the ids once each, or fails with reader.ErrNotFound when one of them is not there: then nothing is
-// touched at all.
-func (s *server) owned(q *oldRequest, ids []uuid.UUID) ([]uuid.UUID, error) {
-	if len(ids) > idsMost {
-		return nil, problem.Invalid("/memory_ids", fmt.Sprintf("at most %d", idsMost))
-	}
-	ids = sortedOut(ids)
-	for _, id := range ids {
-		if _, _, err := s.Reader.Memory(q.Context(), q.c.Reads(), reader.Freshness{}, id); err != nil {
-			return nil, err
-		}
-	}
-	return ids, nil
-}
-
-func oldDeleteMemories(s *server, q *oldRequest) (any, error) {
-	var body struct {
-		UserID string      `json:"user_id"`
-		IDs    []uuid.UUID `json:"memory_ids"`
-	}
-	if err := q.decode(&body, &body.UserID); err != nil {
-		return nil, err
-	}
-	ids, err := s.owned(q, body.IDs)
-	if err != nil {
-		return nil, err
-	}
-	return oldMessage{fmt.Sprintf("Successfully deleted %d memories", len(ids))}, s.each(q, ids, s.Writer.DeleteMemory)
-}
-
-func oldArchiveMemories(s *server, q *oldRequest) (any, error) {
-	var given []uuid.UUID
-	if err := q.decode(&given, nil); err != nil {
-		return nil, err
-	}
-	ids, err := s.owned(q, given)
-	if err != nil {
-		return nil, err
-	}
-	return oldMessage{fmt.Sprintf("Successfully archived %d memories", len(ids))}, s.each(q, ids, s.Writer.ArchiveMemory)
-}
-
-// oldPause moves memories to a state, whichever: it resumes as well.
-type oldPause struct {
-	UserID      string      `json:"user_id"`
-	IDs         []uuid.UUID `json:"memory_ids"`
-	CategoryIDs []uuid.UUID `json:"category_ids"`
-	AppID       *uuid.UUID  `json:"app_id"`
-	AllForApp   bool        `json:"all_for_app"`
-	Global      bool        `json:"global_pause"`
-	State       *string     `json:"state"`
-}
-
-func oldPauseMemories(s *server, q *oldRequest) (any, error) {
-	var body oldPause
-	if err := q.decode(&body, &body.UserID); err != nil {
-		return nil, err
-	}
-	state := "paused"
-	if body.State != nil {
-		state = *body.State
-	}
-	move, err := s.moveTo(q, state)
-	if err != nil {
-		return nil, err
-	}
-	ids, message, err := s.toPause(q, body)
-	if err != nil {
-		return nil, err
-	}
-	return oldMessage{message}, s.each(q, ids, move)
-}
-
-// oldMove is a command on one memory.
-type oldMove = func(context.Context, writer.Caller, writer.Wish, uuid.UUID) (writer.Done, error)
-
-// moveTo is the command that leads to a state. To delete takes the scope for it, whatever the path is called.
-func (s *server) moveTo(q *oldRequest, state string) (oldMove, error) {
-	moves := map[string]oldMove{
-		"paused": s.Writer.PauseMemory, "active": s.Writer.ActivateMemory, "archived": s.Writer.ArchiveMemory, "deleted": s.Writer.DeleteMemory,
-	}
-	move, ok := moves[state]
-	if !ok {
-		return nil, problem.Invalid("/state", "want active, paused, archived or deleted")
-	}
-	principal, _ := auth.FromContext(q.Context())
-	if state == "deleted" {
-		return move, auth.Authorize(principal, "old:deleteMemories")
-	}
-	return move, nil
-}
-
-// toPause finds the memories of the first selector that there is.
-func (s *server) toPause(q *oldRequest, body oldPause) (ids []uuid.UUID, message string, err error) {
-	switch {
-	case body.Global:
-		ids, err = s.allOf(q, reader.MemoryFilter{})
-		return ids, "Successfully paused all memories", err
-	case body.AppID != nil:
-		ids, err = s.allOf(q, reader.MemoryFilter{AppIDs: []uuid.UUID{*body.AppID}})
-		return ids, fmt.Sprintf("Successfully paused all memories for app %s", *body.AppID), err
-	case len(body.IDs) > 0:
-		ids, err = s.owned(q, body.IDs)
-		return ids, fmt.Sprintf("Successfully paused %d memories", len(ids)), err
-	case len(body.CategoryIDs) > 0:
-		ids, err = s.allOf(q, reader.MemoryFilter{CategoryIDs: body.CategoryIDs})
-		return ids, fmt.Sprintf("Successfully paused memories in %d categories", len(body.CategoryIDs)), err
-	}
-	return nil, "", &problem.Problem{Status: http.StatusBadRequest, Code: "invalid_parameter", Detail: "Invalid pause request parameters"}
-}
-
-// allOf lists the memories that a filter selects, of the one edition.
-func (s *server) allOf(q *oldRequest, filter reader.MemoryFilter) ([]uuid.UUID, error) {
-	var ids []uuid.UUID
-	caller := q.c.Reads()
-	list := reader.MemoryList{Filter: filter, Pages: reader.Pages[reader.MemoryMark]{Count: reader.PageCountMax}}
-	for {
-		page, stamp, err := s.Reader.Memories(q.Context(), caller, reader.Freshness{}, list)
-		if err != nil {
-			return nil, err
-		}
-		for _, m := range page.Items {
-			ids = append(ids, m.ID)
-		}
-		if page.Next == nil {
-			return ids, nil
-		}
-		caller.Edition, list.Behind = stamp.Edition, page.Next
-	}
 }

@@ -6,7 +6,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/refold-dev/refold/internal/postgres/db"
 	"github.com/refold-dev/refold/internal/reader"
 )
 
@@ -111,17 +110,11 @@ type oldAppAlone struct {
 	LastAccessed  *time.Time `json:"last_accessed"`
 }
 
-// oldCategory is a category as it stands in the table.
+// oldCategory is a category.
 type oldCategory struct {
 	ID          uuid.UUID `json:"id"`
 	Name        string    `json:"name"`
 	Description *string   `json:"description"`
-	CreatedAt   time.Time `json:"created_at"`
-	UpdatedAt   time.Time `json:"updated_at"`
-}
-
-func oldCategoryOf(c db.Category) oldCategory {
-	return oldCategory{c.ID, c.Name, c.Description, c.CreatedAt.UTC(), c.UpdatedAt.UTC()}
 }
 
 // oldCategories is its list of categories.

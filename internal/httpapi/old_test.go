@@ -15,7 +15,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
+	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/auth"
+	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/openmemory/sample"
 )
 
@@ -102,6 +104,16 @@ func TestOldShapes(t *testing.T) {
 	app, _ := do("GET", "memories/"+id, "").want(t, 200)["app_id"].(string)
 	do("GET", "apps/"+app, "").like(t, 200, "app")
 	do("GET", "apps/"+app+"/memories?page=1&page_size=5", "").like(t, 200, "app_memories")
+	do("GET", "memories/categories", "").like(t, 200, "categories_none")
+	do("GET", "memories/"+id+"/related", "").like(t, 200, "related_none")
+	do("GET", "stats/", "").like(t, 200, "stats")
+	do("PUT", "apps/"+app+"?is_active=false", "").like(t, 200, "app_set")
+	if a := do("GET", "apps/"+app, "").want(t, 200); a["is_active"] != false {
+		t.Errorf("a paused app: %v", a)
+	}
+	do("POST", "memories/", `{"text":"x","app":"notes"}`).like(t, 403, "app_paused")
+	do("PUT", "apps/"+app+"?is_active=true", "").like(t, 200, "app_set")
+	do("PUT", "apps/"+uuid.NewString()+"?is_active=true", "").like(t, 404, "app_absent")
 	do("POST", "memories/actions/pause", `{"memory_ids":["`+id+`"],"user_id":"alice"}`).like(t, 200, "paused")
 	do("POST", "memories/actions/archive", `["`+id+`"]`).like(t, 200, "archived")
 	do("GET", "memories/", "").like(t, 200, "memories_none") // archived ones are not listed
@@ -119,6 +131,25 @@ func TestOldShapes(t *testing.T) {
 	do("POST", "memories/actions/pause", `{}`).like(t, 400, "pause_wrong")
 	(&client{t: t, handler: s.handler}).do("GET", "/api/v1/memories/", "").like(t, 401, "unauthorized")
 	s.client(t, "a", "alice", auth.AppsRead).do("GET", "/api/v1/memories/", "").like(t, 403, "scope_missing")
+}
+
+// What shares categories is related, and the categories are listed.
+func TestOldCategories(t *testing.T) {
+	s := newStack(t)
+	c := s.client(t, "a", "alice")
+	one := c.add(`{"content":"one","categories":["tea","taste"]}`)
+	c.add(`{"content":"two","categories":["tea"]}`)
+	c.add(`{"content":"three","categories":["taste","tea"]}`)
+	c.do("GET", "/v1/memories", "").want(t, 200) // waits for the rows
+	c.do("GET", "/api/v1/memories/categories", "").like(t, 200, "categories")
+	related := c.do("GET", "/api/v1/memories/"+one+"/related", "")
+	if got := items(related.want(t, 200)); len(got) != 2 || got[0]["content"] != "three" || got[1]["content"] != "two" {
+		t.Errorf("related: %s", related.body)
+	}
+	if got := items(c.do("GET", "/api/v1/memories/?categories=taste,none", "").want(t, 200)); len(got) != 2 {
+		t.Errorf("of a category: %v", got)
+	}
+	s.client(t, "a", "bob").do("GET", "/api/v1/memories/"+one+"/related", "").like(t, 404, "memory_absent")
 }
 
 // Totals count what all pages together hold, whatever is filtered and sorted (4, 18).
@@ -228,6 +259,15 @@ func TestOldPauseDoesNotDelete(t *testing.T) {
 func TestOldRoutesAreGuarded(t *testing.T) {
 	s := newStack(t)
 	nobody := &client{t: t, handler: s.handler}
+	known := 0
+	for _, operation := range auth.Operations() {
+		if strings.HasPrefix(operation, "old:") {
+			known++
+		}
+	}
+	if known != len(oldRouteTable) {
+		t.Errorf("%d old operations have a scope, %d are tried here", known, len(oldRouteTable))
+	}
 	for _, route := range oldRouteTable {
 		path := at("/api/v1/"+route.path, uuid.NewString())
 		nobody.do(route.method, path, route.body).want(t, 401)
@@ -256,11 +296,35 @@ var oldRouteTable = []struct {
 	{"POST", "memories/actions/pause", auth.MemoriesWrite, `{"memory_ids":["857b6302-9179-531d-8c93-c1b379816563"]}`, false},
 	{"GET", "memories/{id}", auth.MemoriesRead, "", false},
 	{"PUT", "memories/{id}", auth.MemoriesWrite, `{"memory_content":"x"}`, false},
+	{"GET", "memories/categories", auth.MemoriesRead, "", true},
+	{"GET", "memories/{id}/related", auth.MemoriesRead, "", false},
+	{"PUT", "apps/{id}?is_active=true", auth.AppsWrite, "", false},
+	{"GET", "stats/", auth.StatsRead, "", true},
 	{"GET", "apps/", auth.AppsRead, "", true},
 	{"GET", "apps/{id}", auth.AppsRead, "", false},
 	{"GET", "apps/{id}/memories", auth.AppsRead, "", false},
 	{"POST", "backup/export", auth.BackupRead, `{}`, false},
 	{"POST", "backup/import", auth.BackupWrite, "", false},
+}
+
+// A failure is never told as a success (16), and what may be stored can be repeated.
+func TestOldFailuresAreFailures(t *testing.T) {
+	s := newStack(t)
+	c := s.client(t, "a", "alice")
+	c.do("POST", "/api/v1/memories/", `{"text":"first, so that user and app are there"}`).want(t, 200)
+	before := s.lastSeq(t)
+	hidden := func(*envelope.Event) error { return journal.ErrUnknown }
+	s.after.Store(&hidden)
+	a := c.do("POST", "/api/v1/memories/", `{"text":"in doubt"}`)
+	s.after.Store(nil)
+	key := a.header.Get("Idempotency-Key")
+	if detail := a.want(t, 503)["detail"]; detail == nil || a.header.Get("Outcome") != "unknown" || key == "" {
+		t.Fatalf("%v %s", a.header, a.body)
+	}
+	c.do("POST", "/api/v1/memories/", `{"text":"in doubt"}`, "Idempotency-Key", key).want(t, 200)
+	if after := s.lastSeq(t); after != before+1 {
+		t.Errorf("%d events, want one", after-before)
+	}
 }
 
 // The old paths take exports in and out (11 to 14 by way of the same code as the new ones).

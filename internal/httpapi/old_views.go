@@ -1,0 +1,132 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/refold-dev/refold/internal/problem"
+	"github.com/refold-dev/refold/internal/reader"
+)
+
+// oldListMost bounds a list that the old system gives without pages.
+const oldListMost = 10_000
+
+func oldListCategories(s *server, q *oldRequest) (any, error) {
+	out := oldCategories{Categories: []oldCategory{}}
+	if q.nobody() {
+		return out, nil
+	}
+	caller := q.c.Reads()
+	pages := reader.Pages[reader.CategoryMark]{Count: reader.PageCountMax}
+	for len(out.Categories) < oldListMost {
+		page, stamp, err := s.Reader.Categories(q.Context(), caller, reader.Freshness{}, pages)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range page.Items {
+			out.Categories = append(out.Categories, oldCategory{c.ID, c.Name, c.Description})
+		}
+		if pages.Behind = page.Next; page.Next == nil {
+			break
+		}
+		caller.Edition = stamp.Edition
+	}
+	out.Total = len(out.Categories)
+	return out, nil
+}
+
+// oldRelatedSize is how many related memories a page has, always.
+const oldRelatedSize = 5
+
+func oldListRelated(s *server, q *oldRequest) (any, error) {
+	id, err := q.id()
+	if err != nil {
+		return nil, err
+	}
+	page, err := q.number("page", 1, 1, pageMost)
+	if err != nil {
+		return nil, err
+	}
+	found, _, err := s.Reader.Related(q.Context(), q.c.Reads(), reader.Freshness{}, id, reader.Pages[reader.RelatedMark]{
+		Skip: (page - 1) * oldRelatedSize, Count: oldRelatedSize, Total: true,
+	})
+	items := []oldListed{}
+	for _, m := range found.Items {
+		items = append(items, oldListedOf(m.Memory))
+	}
+	return oldPageOf(items, found.Total, page, oldRelatedSize), err
+}
+
+func oldSetApp(s *server, q *oldRequest) (any, error) {
+	id, err := q.id()
+	if err != nil {
+		return nil, err
+	}
+	var active bool
+	if json.Unmarshal([]byte(q.URL.Query().Get("is_active")), &active) != nil {
+		return nil, problem.Invalid("/is_active", "want true or false")
+	}
+	wish, err := q.wish()
+	if err != nil {
+		return nil, err
+	}
+	run := s.Writer.PauseApp
+	if active {
+		run = s.Writer.ActivateApp
+	}
+	done, err := run(q.Context(), q.c, wish, id)
+	if err != nil {
+		return nil, refused(err, wish, "")
+	}
+	s.shown(q, done.Position)
+	return map[string]string{"status": "success", "message": "Updated app details successfully"}, nil
+}
+
+// oldStats counts what the caller has.
+type oldStats struct {
+	Memories int64       `json:"total_memories"`
+	Apps     int64       `json:"total_apps"`
+	List     []oldAppRow `json:"apps"`
+}
+
+// oldAppRow is an app as it stands in the table.
+type oldAppRow struct {
+	ID          uuid.UUID       `json:"id"`
+	OwnerID     uuid.UUID       `json:"owner_id"`
+	Name        string          `json:"name"`
+	Description *string         `json:"description"`
+	Metadata    json.RawMessage `json:"metadata_"`
+	IsActive    bool            `json:"is_active"`
+	CreatedAt   time.Time       `json:"created_at"`
+	UpdatedAt   time.Time       `json:"updated_at"`
+}
+
+func oldGetStats(s *server, q *oldRequest) (any, error) {
+	out := oldStats{List: []oldAppRow{}}
+	if q.nobody() {
+		return out, nil
+	}
+	stats, stamp, err := s.Reader.Stats(q.Context(), q.c.Reads(), reader.Freshness{})
+	if err != nil {
+		return nil, err
+	}
+	out.Memories, out.Apps = stats.Active+stats.Paused+stats.Archived, stats.Apps
+	caller := q.c.Reads()
+	caller.Edition = stamp.Edition
+	list := reader.AppList{Pages: reader.Pages[reader.AppMark]{Count: reader.PageCountMax}}
+	for len(out.List) < oldListMost {
+		page, _, err := s.Reader.Apps(q.Context(), caller, reader.Freshness{Least: &stamp.Position}, list)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range page.Items {
+			out.List = append(out.List, oldAppRow{a.ID, a.OwnerID, a.Name, a.Description, a.Metadata, a.IsActive, a.CreatedAt.UTC(), a.UpdatedAt.UTC()})
+		}
+		if list.Behind = page.Next; page.Next == nil {
+			break
+		}
+	}
+	return out, nil
+}
