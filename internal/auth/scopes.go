@@ -75,6 +75,21 @@ var operations = map[string]string{
 	"nats:memory.activate": MemoriesWrite,
 	"nats:memory.delete":   MemoriesDelete,
 
+	// The paths of the replaced system.
+	"old:listMemories":    MemoriesRead,
+	"old:createMemory":    MemoriesWrite,
+	"old:deleteMemories":  MemoriesDelete,
+	"old:filterMemories":  MemoriesRead,
+	"old:archiveMemories": MemoriesWrite,
+	"old:pauseMemories":   MemoriesWrite,
+	"old:getMemory":       MemoriesRead,
+	"old:changeMemory":    MemoriesWrite,
+	"old:listApps":        AppsRead,
+	"old:getApp":          AppsRead,
+	"old:listAppMemories": AppsRead,
+	"old:export":          BackupRead,
+	"old:import":          BackupWrite,
+
 	"getHealth":    Open,
 	"getReady":     Open,
 	"getOpenAPI":   Open,

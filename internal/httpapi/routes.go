@@ -85,10 +85,11 @@ var bodies = map[string][]string{
 // classes are the operations that are under way for long. They are limited apart from the others.
 var classes = map[string]quota.Class{
 	"listChanges": quota.Listening, "listTenantChanges": quota.Listening, "exportMemories": quota.Transferring, "importMemories": quota.Transferring,
+	"old:export": quota.Transferring, "old:import": quota.Transferring,
 }
 
 // uploads are the operations that take a form with a file.
-var uploads = map[string]bool{"importMemories": true}
+var uploads = map[string]bool{"importMemories": true, "old:import": true}
 
 // membersOf lists the members that a request type declares.
 func membersOf(request any) []string {
@@ -128,11 +129,11 @@ func (r router) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	}
 	probe := &statusOnly{header: http.Header{}}
 	handler.ServeHTTP(probe, request)
+	p := problem.NotFound()
 	if probe.status == http.StatusMethodNotAllowed {
-		(&problem.Problem{Status: probe.status, Code: "method_not_allowed", Detail: "this path has other methods", Header: http.Header{"Allow": probe.header["Allow"]}}).Write(w)
-		return
+		p = &problem.Problem{Status: probe.status, Code: "method_not_allowed", Detail: "this path has other methods", Header: http.Header{"Allow": probe.header["Allow"]}}
 	}
-	problem.NotFound().Write(w)
+	tell(w, request, p)
 }
 
 // statusOnly asks the standard library's own answer to an unknown route whether only the method was wrong.

@@ -98,6 +98,7 @@ func (s *server) handler() http.Handler {
 		RequestErrorHandlerFunc: s.malformed, ResponseErrorHandlerFunc: s.fail,
 	})
 	api.HandlerWithOptions(strict, api.StdHTTPServerOptions{BaseRouter: routes, ErrorHandlerFunc: s.malformed})
+	s.handleOld(routes.ServeMux)
 	return s.harden(routes)
 }
 
@@ -140,7 +141,16 @@ func (s *server) harden(next http.Handler) http.Handler {
 
 // fail answers with a problem.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	problem.Of(r.Context(), err, s.Logger).Write(w)
+	tell(w, r, problem.Of(r.Context(), err, s.Logger))
+}
+
+// tell answers with a problem in the form that callers of the path know.
+func tell(w http.ResponseWriter, r *http.Request, p *problem.Problem) {
+	if strings.HasPrefix(r.URL.Path, oldPrefix) {
+		oldProblem(w, r, p)
+		return
+	}
+	p.Write(w)
 }
 
 // malformed answers what the generated code could not bind.

@@ -10,6 +10,8 @@ import (
 	"mime/multipart"
 	"net/http"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/refold-dev/refold/internal/httpapi/api"
@@ -116,7 +118,7 @@ func (s *server) ImportMemories(ctx context.Context, r api.ImportMemoriesRequest
 	if err != nil {
 		return nil, err
 	}
-	file, err := receive(r.Body)
+	file, err := receive(r.Body, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -203,11 +205,17 @@ func (i importing) VisitImportMemoriesResponse(w http.ResponseWriter) error {
 type received struct {
 	*os.File
 	size int64
+	name string // as the caller calls it
 	path string // still to be removed
 }
 
-// receive takes in the part "file" of a form.
-func receive(form *multipart.Reader) (_ *received, err error) {
+func (f *received) isZip() bool { return strings.EqualFold(filepath.Ext(f.name), ".zip") }
+
+// userNameMax bounds what a form says about whose it is.
+const userNameMax = 1024
+
+// receive takes in the part "file" of a form. user, when not nil, is asked about a part "user_id" that comes before it.
+func receive(form *multipart.Reader, user func(string) error) (_ *received, err error) {
 	for {
 		part, err := form.NextPart()
 		if errors.Is(err, io.EOF) {
@@ -216,18 +224,27 @@ func receive(form *multipart.Reader) (_ *received, err error) {
 		if err != nil {
 			return nil, unreadable(err)
 		}
-		if part.FormName() == "file" {
-			return spool(part)
+		switch {
+		case part.FormName() == "file":
+			return spool(part, part.FileName())
+		case part.FormName() == "user_id" && user != nil:
+			name, err := io.ReadAll(io.LimitReader(part, userNameMax))
+			if err != nil {
+				return nil, unreadable(err)
+			}
+			if err := user(string(name)); err != nil {
+				return nil, err
+			}
 		}
 	}
 }
 
-func spool(from io.Reader) (*received, error) {
+func spool(from io.Reader, name string) (*received, error) {
 	file, err := os.CreateTemp("", "refold-import-*.zip")
 	if err != nil {
 		return nil, fmt.Errorf("keep an upload: %w", err)
 	}
-	f := &received{File: file, path: file.Name()}
+	f := &received{File: file, name: name, path: file.Name()}
 	if os.Remove(f.path) == nil {
 		f.path = ""
 	}

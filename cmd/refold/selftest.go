@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/refold-dev/refold/internal/auth"
+	"github.com/refold-dev/refold/internal/directory"
+	"github.com/refold-dev/refold/internal/httpapi"
+	"github.com/refold-dev/refold/internal/isolation"
+	"github.com/refold-dev/refold/internal/plane"
+	"github.com/refold-dev/refold/internal/tenant"
+	"github.com/spf13/cobra"
+)
+
+// reportIsolation is the kind of the report of a selftest.
+const reportIsolation = "selftest.isolation"
+
+type selftestFlags struct {
+	url     string
+	scratch bool
+	probes  int64
+	tenants int
+	seed    uint64
+}
+
+func (c *cli) selftest() *cobra.Command {
+	var f selftestFlags
+	isolation := &cobra.Command{
+		Use: "isolation", Short: "Attack the plane as users of throw-away tenants; exit code 3 when anything leaks", Args: exactly(0),
+		Long: "Attack the plane as users of throw-away tenants.\n\n" +
+			"Each user makes things that hold random texts. Then all ask at random about what the others have: with their ids, names,\n" +
+			"cursors, positions and tokens, in places where they belong and where they do not, on every route that /openapi.yaml names.\n" +
+			"Every byte that comes back is searched for what only another tenant can know, also in hex and base64, and every answer\n" +
+			"about what is foreign is held against the answer to the same request about what does not exist.\n\n" +
+			"Without flags it attacks an HTTP edge of its own on the plane's stores; --url takes the one of a running process of the same\n" +
+			"plane. The tenants are removed at the end; their events stay in the journal for ever, about 40 for each of the two users\n" +
+			"of a tenant and one for every twentieth probe or so. --scratch makes a plane for it and throws that away.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.probes < 1 || f.tenants < 2 || f.tenants > 50 || f.scratch && f.url != "" {
+				return usageError{errors.New("selftest isolation wants --probes of 1 and more, --tenants of 2 to 50, and not both --scratch and --url")}
+			}
+			return c.selftestIsolation(cmd.Context(), f)
+		},
+	}
+	flags := isolation.Flags()
+	flags.StringVar(&f.url, "url", "", "attack this HTTP edge, such as http://127.0.0.1:8080; none = one of this process")
+	flags.BoolVar(&f.scratch, "scratch", false, "make a plane for it, with an embedded journal and a private Postgres, and throw it away")
+	flags.Int64Var(&f.probes, "probes", 100_000, "how many requests")
+	flags.IntVar(&f.tenants, "tenants", 3, "how many tenants, with two users each")
+	flags.Uint64Var(&f.seed, "seed", 0, "repeat the random choices of an attack; 0 = new ones")
+	cmd := &cobra.Command{Use: "selftest", Short: "Attack the plane, to see that it holds"}
+	cmd.AddCommand(isolation)
+	return group(cmd)
+}
+
+func (c *cli) selftestIsolation(ctx context.Context, f selftestFlags) error {
+	if f.scratch {
+		dir, err := os.MkdirTemp("", "refold-selftest-")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		c.config.DataDir, c.config.PostgresURL, c.config.NATSURL = dir, "", ""
+	}
+	return c.with(ctx, func(p *plane.Plane) error {
+		r, err := c.attack(ctx, p, f)
+		if err != nil {
+			return err
+		}
+		if err := c.show(r, func(w *tabwriter.Writer) { isolationTable(w, r) }); err != nil {
+			return err
+		}
+		if !r.Clean() {
+			return errMismatch
+		}
+		return nil
+	})
+}
+
+// attack makes the tenants, attacks, removes them whatever came of it, and leaves a signed report.
+func (c *cli) attack(ctx context.Context, p *plane.Plane, f selftestFlags) (_ *isolation.Report, err error) {
+	config := isolation.Config{Probes: f.probes, Seed: f.seed}
+	if config.Seed == 0 {
+		config.Seed = randomSeed()
+	}
+	defer func() {
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		err = errors.Join(err, removeTenants(ending, p, config.Identities))
+	}()
+	if config.Identities, err = attackers(ctx, p, f.tenants); err != nil {
+		return nil, err
+	}
+	address := f.url
+	if address == "" {
+		var end func()
+		if address, end, err = ownEdge(p); err != nil {
+			return nil, err
+		}
+		defer end()
+	}
+	prober, err := isolation.NewHTTP(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	config.Probers = []isolation.Prober{prober}
+	bar := c.progress()
+	defer bar.end()
+	config.Progress = func(done, total int64) { bar.tell("probes", done, total) }
+	r, err := isolation.Run(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	_, err = p.Reports.Append(ctx, reportIsolation, r)
+	return r, err
+}
+
+func randomSeed() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return binary.BigEndian.Uint64(b[:])
+}
+
+// attackers makes tenants, and tokens of two users of each. What they may take is not to be what they meet.
+func attackers(ctx context.Context, p *plane.Plane, tenants int) (all []isolation.Identity, err error) {
+	key, err := auth.LocalKey(p.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	run := strings.ToLower(rand.Text()[:8])
+	for n := range tenants {
+		id := fmt.Sprintf("selftest-%s-%d", run, n+1)
+		if _, _, err := p.CreateTenant(ctx, id, "Selftest", operator()); err != nil {
+			return all, err
+		}
+		for _, user := range []string{"ann", "bob"} {
+			token, err := key.Mint(auth.TokenRequest{Tenant: id, Subject: user, Scopes: auth.AllScopes(), TTL: 24 * time.Hour})
+			if err != nil {
+				return all, err
+			}
+			all = append(all, isolation.Identity{Tenant: id, User: user, Token: token})
+		}
+		limits := directory.Limits{PerSecond: tenant.LimitMax, Burst: tenant.LimitMax, InFlight: tenant.LimitMax}
+		if _, err := p.LimitTenant(ctx, id, limits, operator()); err != nil {
+			return all, err
+		}
+	}
+	return all, nil
+}
+
+func removeTenants(ctx context.Context, p *plane.Plane, all []isolation.Identity) error {
+	var faults []error
+	done := map[string]bool{}
+	for _, one := range all {
+		if !done[one.Tenant] {
+			done[one.Tenant] = true
+			_, err := p.RemoveTenant(ctx, one.Tenant, operator())
+			faults = append(faults, err)
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// ownEdge serves the HTTP edge of this process on a port of its own.
+func ownEdge(p *plane.Plane) (address string, end func(), err error) {
+	parts, err := edgeParts(p)
+	if err != nil {
+		return "", nil, err
+	}
+	server := httpapi.Server(parts)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(listener) // until Close
+	}()
+	return "http://" + listener.Addr().String(), func() {
+		_ = server.Close()
+		<-done
+	}, nil
+}
+
+func isolationTable(w *tabwriter.Writer, r *isolation.Report) {
+	row(w, "probes", fmt.Sprintf("%d on %d operations, as users of %d tenants, in %.1f s", r.Probes, len(r.Operations), len(r.Tenants), float64(r.Milliseconds)/1000))
+	row(w, "searched", fmt.Sprintf("%d bytes for %d forms of what others have", r.BytesSearched, r.Canaries))
+	row(w, "leaks", r.LeakCount)
+	row(w, "told apart", fmt.Sprintf("%d answers about what is foreign and what is absent", r.DifferCount))
+	row(w, "seed", r.Seed)
+	for _, f := range r.Leaks {
+		row(w, "LEAK", fmt.Sprintf("%s %s as %s: %s of %s (seed %s)", f.Protocol, f.Operation, f.As, f.What, f.Of, f.Seed))
+	}
+	for _, f := range r.Differences {
+		row(w, "TOLD APART", fmt.Sprintf("%s %s as %s, of %s: %s (seed %s)", f.Protocol, f.Operation, f.As, f.Of, f.What, f.Seed))
+	}
+}

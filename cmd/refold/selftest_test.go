@@ -1,0 +1,110 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/refold-dev/refold/internal/isolation"
+)
+
+// broken stands before an edge and spoils its answers.
+type broken struct {
+	mu    sync.Mutex
+	made  map[string]string // id of a memory -> who made it
+	first string            // an answer to somebody
+	of    string            // to whom
+	spoil func(b *broken, who string, a *http.Response, body []byte) []byte
+}
+
+func (b *broken) serve(t *testing.T, before string) string {
+	t.Helper()
+	target, err := url.Parse(before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	proxy.ModifyResponse = b.modify
+	server := httptest.NewServer(proxy)
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func (b *broken) modify(a *http.Response) error {
+	body, err := io.ReadAll(a.Body)
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	who := a.Request.Header.Get("Authorization")
+	if location := a.Header.Get("Location"); location != "" {
+		b.made[location] = who
+		if b.first == "" {
+			b.first, b.of = string(body), who
+		}
+	}
+	body = b.spoil(b, who, a, body)
+	a.Body, a.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	a.Header.Del("Content-Length")
+	return nil
+}
+
+// The attack finds nothing on a plane that holds, and on one that does not it finds what is wrong: a byte of somebody
+// else's in whatever form, or an answer that tells foreign from absent.
+func TestSelftestIsolation(t *testing.T) {
+	s := serving(t)
+	r := into[isolation.Report](t, refold(t, exitOK, "selftest", "isolation", "--probes", "2000", "--url", s.url))
+	if r.Probes < 2000 || r.LeakCount != 0 || r.DifferCount != 0 || len(r.Operations) < 20 || r.BytesSearched < 100_000 {
+		t.Errorf("an attack on a plane that holds: %+v", r)
+	}
+	for name, c := range map[string]struct {
+		spoil func(b *broken, who string, a *http.Response, body []byte) []byte
+		found func(r isolation.Report) bool
+	}{
+		"somebody else's answer in base64, in a header, on one route": {
+			func(b *broken, who string, a *http.Response, body []byte) []byte {
+				if a.Request.URL.Path == "/v1/apps" && b.first != "" && who != b.of {
+					a.Header.Set("X-Trace", base64.StdEncoding.EncodeToString([]byte("trace "+b.first)))
+				}
+				return body
+			},
+			func(r isolation.Report) bool {
+				return r.LeakCount > 0 && strings.HasSuffix(r.Leaks[0].What, "in base64")
+			},
+		},
+		"403 for what is somebody else's": {
+			func(b *broken, who string, a *http.Response, body []byte) []byte {
+				for location, maker := range b.made {
+					if maker != who && strings.HasPrefix(a.Request.URL.Path, location) && a.StatusCode == http.StatusNotFound {
+						a.StatusCode = http.StatusForbidden
+					}
+				}
+				return body
+			},
+			func(r isolation.Report) bool { return r.DifferCount > 0 && r.LeakCount == 0 },
+		},
+	} {
+		b := &broken{made: map[string]string{}, spoil: c.spoil}
+		if r := into[isolation.Report](t, refold(t, exitMismatch, "selftest", "isolation", "--probes", "2000", "--url", b.serve(t, s.url))); !c.found(r) {
+			t.Errorf("%s was not found: %+v", name, r)
+		}
+	}
+	refold(t, exitUsage, "selftest", "isolation", "--tenants", "1")
+	for _, v := range into[[]tenantView](t, refold(t, exitOK, "tenant", "list")) {
+		if v.Standing != "removed" {
+			t.Errorf("a throw-away tenant is left: %+v", v)
+		}
+	}
+	reports := s.ask("GET", "/v1/admin/reports?kind="+reportIsolation, minted(t, "--operator", "--subject", "olga"), "").want(t, http.StatusOK)
+	if n := len(reports["items"].([]any)); n != 3 {
+		t.Errorf("%d reports, want 3", n)
+	}
+}

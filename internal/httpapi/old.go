@@ -1,0 +1,294 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/refold-dev/refold/events/commands"
+	"github.com/refold-dev/refold/internal/auth"
+	"github.com/refold-dev/refold/internal/directory"
+	"github.com/refold-dev/refold/internal/problem"
+	"github.com/refold-dev/refold/internal/reader"
+	"github.com/refold-dev/refold/internal/writer"
+)
+
+// The paths, parameters and answers of OpenMemory, the system that refold replaces, over the same questions and commands as
+// everything else, so that its user interface and its scripts can go on. Who asks comes from the token alone. What it
+// did wrong it does not do here: lists and totals agree, what is foreign is absent, and a request that is refused has
+// changed nothing. openapi.yaml does not have these routes.
+
+const (
+	oldPrefix = "/api/v1/"
+	// oldWait is how long a command waits for the rows: the old system's clients read what they wrote at once.
+	oldWait = 5 * time.Second
+)
+
+// oldAnswer answers one operation: what it returns becomes JSON, unless it writes for itself.
+type oldAnswer func(s *server, q *oldRequest) (any, error)
+
+// oldRoutes are the operations by method and path, without the slash at the end that many of them were called with. Their
+// scopes stand in package auth under the prefix "old:".
+var oldRoutes = map[string]struct {
+	operation string
+	answer    oldAnswer
+}{
+	"GET /api/v1/memories":                  {"old:listMemories", oldListMemories},
+	"POST /api/v1/memories":                 {"old:createMemory", oldCreateMemory},
+	"DELETE /api/v1/memories":               {"old:deleteMemories", oldDeleteMemories},
+	"POST /api/v1/memories/filter":          {"old:filterMemories", oldFilterMemories},
+	"POST /api/v1/memories/actions/archive": {"old:archiveMemories", oldArchiveMemories},
+	"POST /api/v1/memories/actions/pause":   {"old:pauseMemories", oldPauseMemories},
+	"GET /api/v1/memories/{id}":             {"old:getMemory", oldGetMemory},
+	"PUT /api/v1/memories/{id}":             {"old:changeMemory", oldChangeMemory},
+	"GET /api/v1/apps":                      {"old:listApps", oldListApps},
+	"GET /api/v1/apps/{id}":                 {"old:getApp", oldGetApp},
+	"GET /api/v1/apps/{id}/memories":        {"old:listAppMemories", oldListAppMemories},
+	"POST /api/v1/backup/export":            {"old:export", oldExport},
+	"POST /api/v1/backup/import":            {"old:import", oldImport},
+}
+
+// handleOld registers the routes, with and without a slash at the end.
+func (s *server) handleOld(mux *http.ServeMux) {
+	for pattern, route := range oldRoutes {
+		if _, scoped := auth.ScopeOf(route.operation); !scoped {
+			panic("httpapi: route " + pattern + " has no scope") // found by any test
+		}
+		handler := func(w http.ResponseWriter, r *http.Request) {
+			s.serve(w, r, route.operation, func(w http.ResponseWriter, r *http.Request) { s.serveOld(w, r, route.answer) })
+		}
+		mux.HandleFunc(pattern, handler)
+		mux.HandleFunc(pattern+"/{$}", handler)
+	}
+}
+
+// oldRequest is a request with the caller that it is from.
+type oldRequest struct {
+	*http.Request
+	w http.ResponseWriter
+	c writer.Caller
+}
+
+// oldWritten is the answer of an operation that has written for itself.
+type oldWritten struct{}
+
+func (s *server) serveOld(w http.ResponseWriter, r *http.Request, answer oldAnswer) {
+	c, err := s.caller(r.Context())
+	q := &oldRequest{r, w, c}
+	if err == nil {
+		err = q.sameUser(r.URL.Query().Get("user_id"))
+	}
+	if errors.Is(err, directory.ErrNoTenant) && oldLists(r) {
+		q.c, err = writer.Caller{}, nil // to a tenant that does not exist, lists are empty
+	}
+	var out any
+	if err == nil {
+		out, err = answer(s, q)
+	}
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	if _, written := out.(oldWritten); written {
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(out) // the caller has gone, if this fails
+}
+
+// oldLists reports whether a request asks for a list, which is empty where there is nothing.
+func oldLists(r *http.Request) bool {
+	path := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, oldPrefix), "/")
+	return slices.Contains([]string{"GET memories", "GET memories/categories", "POST memories/filter", "GET apps", "GET stats"}, r.Method+" "+path)
+}
+
+// nobody tells that the tenant does not exist.
+func (q *oldRequest) nobody() bool { return q.c.Tenant.ID == "" }
+
+// sameUser refuses a request that names another user than its token does: that user is not there.
+func (q *oldRequest) sameUser(named string) error {
+	principal, _ := auth.FromContext(q.Context())
+	if named == "" || named == principal.Subject {
+		return nil
+	}
+	return &problem.Problem{Status: http.StatusNotFound, Code: "not_found", Detail: "User not found"}
+}
+
+// decode reads the body into what an operation takes. As in the old system unknown members are no fault. named is where
+// the body says whose it is.
+func (q *oldRequest) decode(into any, named *string) error {
+	body, err := io.ReadAll(q.Body)
+	if err != nil {
+		return unreadable(err)
+	}
+	if len(bytes.TrimSpace(body)) == 0 {
+		body = []byte("{}")
+	}
+	var wrong *json.UnmarshalTypeError
+	switch err := json.Unmarshal(body, into); {
+	case errors.As(err, &wrong):
+		return problem.Invalid("/"+strings.ReplaceAll(wrong.Field, ".", "/"), "not a "+wrong.Type.String())
+	case err != nil:
+		return problem.Invalid("", "not the JSON that is wanted here")
+	case named != nil:
+		return q.sameUser(*named)
+	}
+	return nil
+}
+
+// id is that of the path; what is no id is as absent as any.
+func (q *oldRequest) id() (uuid.UUID, error) {
+	id, err := uuid.Parse(q.PathValue("id"))
+	if err != nil {
+		return id, reader.ErrNotFound
+	}
+	return id, nil
+}
+
+// number reads a parameter of the query that must lie within bounds.
+func (q *oldRequest) number(name string, absent, least, most int) (int, error) {
+	text := q.URL.Query().Get(name)
+	if text == "" {
+		return absent, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < least || n > most {
+		return 0, problem.Invalid("/"+name, "want a number from "+strconv.Itoa(least)+" to "+strconv.Itoa(most))
+	}
+	return n, nil
+}
+
+// pageMost bounds the number of a page: pages by number cost what they skip.
+const pageMost = 10_000
+
+// pages reads page and size, under the name that the operation has for it.
+func (q *oldRequest) pages(sizeName string, sizeAbsent int) (number, size int, err error) {
+	number, errNumber := q.number("page", 1, 1, pageMost)
+	size, errSize := q.number(sizeName, sizeAbsent, 1, reader.PageCountMax)
+	return number, size, errors.Join(errNumber, errSize)
+}
+
+// wish surrounds one of the commands that a request makes; with an Idempotency-Key the request may be repeated.
+func (q *oldRequest) wish(part string) (writer.Wish, error) {
+	var given *string
+	if key := q.Header.Get("Idempotency-Key"); key != "" {
+		given = &key
+	}
+	w, err := wish(q.Context(), given, nil)
+	if part != "" {
+		w.ID += ":" + part
+	}
+	return w, err
+}
+
+// refused makes the failure of a command one of the request, whose member for the content has a name of its own.
+func refused(err error, wish writer.Wish, content string) error {
+	var unfit *commands.InvalidError
+	if errors.As(err, &unfit) && unfit.Pointer == "/content" {
+		return problem.Invalid(content, unfit.Reason)
+	}
+	return problem.Doubtful(err, wish.ID)
+}
+
+// shown waits until the rows have a command, and hands out where that is.
+func (s *server) shown(q *oldRequest, done writer.Done) {
+	q.w.Header().Set("Refold-Position", *s.position(q.c, done))
+	_ = s.Reader.Await(q.Context(), q.c.Reads(), reader.Freshness{Least: &done.Position, Wait: oldWait}) // stored it is, whatever becomes of the wait
+}
+
+// oldProblem is a problem in the form in which the old system tells it.
+func oldProblem(w http.ResponseWriter, r *http.Request, p *problem.Problem) {
+	for name, values := range p.Header {
+		w.Header()[name] = values
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(oldDetail(r, p)) // the caller has gone, if this fails
+}
+
+func oldDetail(r *http.Request, p *problem.Problem) any {
+	switch {
+	case p.Status == http.StatusUnauthorized:
+		return map[string]string{"error": oldAuthCode(p), "message": p.Detail}
+	case p.Code == "insufficient_scope":
+		return map[string]string{"error": "INSUFFICIENT_SCOPE", "message": p.Detail}
+	case p.Status == http.StatusUnprocessableEntity:
+		place := []string{"body"}
+		if p.Pointer != "" {
+			place = append(place, strings.Split(strings.TrimPrefix(p.Pointer, "/"), "/")...)
+		}
+		return map[string]any{"detail": []map[string]any{{"loc": place, "msg": p.Detail, "type": "value_error"}}}
+	case p.Code == "method_not_allowed":
+		return map[string]string{"detail": "Method Not Allowed"}
+	case p.Code == "not_found" && p.Detail == problem.NotFound().Detail:
+		return map[string]string{"detail": oldAbsent(r.URL.Path)}
+	}
+	return map[string]string{"detail": p.Detail}
+}
+
+func oldAuthCode(p *problem.Problem) string {
+	switch {
+	case p.Code == "unauthorized":
+		return "MISSING_AUTH"
+	case strings.Contains(p.Detail, "expired"):
+		return "TOKEN_EXPIRED"
+	}
+	return "INVALID_TOKEN"
+}
+
+func oldAbsent(path string) string {
+	switch rest := strings.TrimPrefix(path, oldPrefix); {
+	case strings.HasPrefix(rest, "memories"):
+		return "Memory not found"
+	case strings.HasPrefix(rest, "apps"):
+		return "App not found"
+	case strings.HasPrefix(rest, "backup"):
+		return "User not found"
+	}
+	return "Not Found"
+}
+
+// sortedOut keeps the order of ids and drops those that come again.
+func sortedOut(ids []uuid.UUID) []uuid.UUID {
+	seen := map[uuid.UUID]bool{}
+	return slices.DeleteFunc(slices.Clone(ids), func(id uuid.UUID) bool {
+		again := seen[id]
+		seen[id] = true
+		return again
+	})
+}
+
+// each runs a command on each of some memories, a few at a time, and tells how the last one ended.
+func (s *server) each(q *oldRequest, ids []uuid.UUID, run func(context.Context, writer.Caller, writer.Wish, uuid.UUID) (writer.Done, error)) error {
+	var newest writer.Done
+	for _, id := range ids {
+		wish, err := q.wish(id.String())
+		if err != nil {
+			return err
+		}
+		done, err := run(q.Context(), q.c, wish, id)
+		if errors.Is(err, reader.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return problem.Doubtful(err, q.Header.Get("Idempotency-Key"))
+		}
+		if done.Position.Seq > newest.Position.Seq {
+			newest = done
+		}
+	}
+	if newest.Position.Seq > 0 {
+		s.shown(q, newest)
+	}
+	return nil
+}

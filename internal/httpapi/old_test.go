@@ -1,0 +1,286 @@
+package httpapi_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/refold-dev/refold/internal/auth"
+	"github.com/refold-dev/refold/internal/openmemory/sample"
+)
+
+var (
+	anID   = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+	aTime  = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$`)
+	idText = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+)
+
+// masked puts words in the place of what differs from run to run: ids and times. The seconds since 1970 are held against
+// the clock on the way.
+func masked(t *testing.T, v any) any {
+	t.Helper()
+	switch v := v.(type) {
+	case map[string]any:
+		for name, one := range v {
+			if seconds, ok := one.(float64); ok && name == "created_at" {
+				if at := time.Unix(int64(seconds), 0); time.Since(at).Abs() > time.Hour || seconds != float64(int64(seconds)) {
+					t.Errorf("created_at %v is not now in whole seconds", seconds)
+				}
+				v[name] = "<seconds>"
+				continue
+			}
+			v[name] = masked(t, one)
+		}
+	case []any:
+		for i := range v {
+			v[i] = masked(t, v[i])
+		}
+	case string:
+		switch {
+		case anID.MatchString(v):
+			return "<id>"
+		case aTime.MatchString(v):
+			return "<time>"
+		}
+		return idText.ReplaceAllString(v, "<id>")
+	}
+	return v
+}
+
+// like holds an answer against the one that was written down.
+func (a answer) like(t *testing.T, status int, name string) {
+	t.Helper()
+	if a.status != status {
+		t.Errorf("%s: status %d, want %d: %s", name, a.status, status, a.body)
+		return
+	}
+	file, err := os.ReadFile(filepath.Join("testdata", "old", name+".json"))
+	check(t, err)
+	var want, got any
+	check(t, json.Unmarshal(file, &want))
+	if err := json.Unmarshal([]byte(a.body), &got); err != nil {
+		t.Errorf("%s: %v in %s", name, err, a.body)
+		return
+	}
+	if diff := cmp.Diff(want, masked(t, got)); diff != "" {
+		t.Errorf("%s (-written down +answered):\n%s", name, diff)
+	}
+}
+
+// The old paths answer in the old shapes, and a client that reads what it has just written finds it, without a word of
+// positions.
+func TestOldShapes(t *testing.T) {
+	s := newStack(t)
+	c := s.client(t, "a", "alice")
+	do := func(method, path, body string) answer {
+		c.position = "" // old clients know of none
+		return c.do(method, "/api/v1/"+path, body, "If-Match", "")
+	}
+	created := do("POST", "memories/", `{"user_id":"alice","text":"likes tea","metadata":{"k":1},"infer":true,"app":"notes"}`)
+	created.like(t, 200, "created")
+	id, _ := created.want(t, 200)["id"].(string)
+	do("GET", "memories/", "").like(t, 200, "memories")
+	do("GET", "memories", "").like(t, 200, "memories") // with and without the slash
+	do("GET", "memories/?user_id=alice&page=2&size=1", "").like(t, 200, "memories_beyond")
+	do("POST", "memories/filter", `{"user_id":"alice","page":1,"size":10,"sort_column":"memory","sort_direction":"asc"}`).like(t, 200, "filtered")
+	do("GET", "memories/"+id, "").like(t, 200, "memory")
+	do("PUT", "memories/"+id, `{"memory_content":"likes coffee","user_id":"alice"}`).like(t, 200, "changed")
+	if m := do("GET", "memories/"+id+"/", "").want(t, 200); m["text"] != "likes coffee" {
+		t.Errorf("after the change: %v", m)
+	}
+	do("GET", "apps/", "").like(t, 200, "apps")
+	app, _ := do("GET", "memories/"+id, "").want(t, 200)["app_id"].(string)
+	do("GET", "apps/"+app, "").like(t, 200, "app")
+	do("GET", "apps/"+app+"/memories?page=1&page_size=5", "").like(t, 200, "app_memories")
+	do("POST", "memories/actions/pause", `{"memory_ids":["`+id+`"],"user_id":"alice"}`).like(t, 200, "paused")
+	do("POST", "memories/actions/archive", `["`+id+`"]`).like(t, 200, "archived")
+	do("GET", "memories/", "").like(t, 200, "memories_none") // archived ones are not listed
+	do("POST", "memories/filter", `{"show_archived":true}`).like(t, 200, "filtered_archived")
+	do("DELETE", "memories/", `{"memory_ids":["`+id+`"],"user_id":"alice"}`).like(t, 200, "deleted")
+	do("GET", "memories/"+id, "").like(t, 404, "memory_absent")
+	do("GET", "memories/nonsense", "").like(t, 404, "memory_absent")
+	do("GET", "apps/"+uuid.NewString(), "").like(t, 404, "app_absent")
+	do("GET", "nowhere", "").like(t, 404, "path_absent")
+	do("PATCH", "memories/", `{}`).like(t, 405, "method_wrong")
+	do("GET", "memories/?user_id=bob", "").like(t, 404, "user_absent")
+	do("POST", "memories/filter", `{"user_id":"bob"}`).like(t, 404, "user_absent")
+	do("POST", "memories/", `{"text":""}`).like(t, 422, "text_empty")
+	do("POST", "memories/filter", `{"sort_column":"memory","sort_direction":"up"}`).like(t, 400, "sort_wrong")
+	do("POST", "memories/actions/pause", `{}`).like(t, 400, "pause_wrong")
+	(&client{t: t, handler: s.handler}).do("GET", "/api/v1/memories/", "").like(t, 401, "unauthorized")
+	s.client(t, "a", "alice", auth.AppsRead).do("GET", "/api/v1/memories/", "").like(t, 403, "scope_missing")
+}
+
+// Totals count what all pages together hold, whatever is filtered and sorted (4, 18).
+func TestOldTotals(t *testing.T) {
+	s := newStack(t)
+	c := s.client(t, "a", "alice")
+	var ids []string
+	for i := range 7 {
+		id, _ := c.do("POST", "/api/v1/memories/", fmt.Sprintf(`{"text":"memory %d","app":"app-%d"}`, i, i%2)).want(t, 200)["id"].(string)
+		ids = append(ids, id)
+	}
+	c.do("DELETE", "/api/v1/memories/", `{"memory_ids":["`+ids[0]+`"]}`).want(t, 200)
+	c.do("POST", "/api/v1/memories/actions/archive", `["`+ids[2]+`"]`).want(t, 200)
+	for query, want := range map[string]int{"": 5, "&search_query=memory+3": 1, "&sort_column=app_name&sort_direction=desc": 5, "&search_query=%25": 0} {
+		seen := map[any]bool{}
+		for page := 1; ; page++ {
+			got := c.do("GET", fmt.Sprintf("/api/v1/memories/?page=%d&size=2%s", page, query), "").want(t, 200)
+			for _, item := range items(got) {
+				seen[item["id"]] = true
+			}
+			if got["total"] != float64(want) || got["pages"] != float64((want+1)/2) {
+				t.Errorf("%q page %d: total %v in %v pages, want %d", query, page, got["total"], got["pages"], want)
+			}
+			if float64(page) >= got["pages"].(float64) {
+				break
+			}
+		}
+		if len(seen) != want {
+			t.Errorf("%q: %d memories over all pages, want %d", query, len(seen), want)
+		}
+	}
+	app, _ := c.do("GET", "/api/v1/memories/"+ids[4], "").want(t, 200)["app_id"].(string)
+	alone, listed := c.do("GET", "/api/v1/apps/"+app, "").want(t, 200), c.do("GET", "/api/v1/apps/"+app+"/memories", "").want(t, 200)
+	if alone["total_memories_created"] != 3.0 || listed["total"] != 3.0 { // one of four is deleted, another archived
+		t.Errorf("an app of three memories: %v alone, %v in its list", alone["total_memories_created"], listed["total"])
+	}
+}
+
+// Whatever a selector names, it reaches nobody else's; and a request with one foreign id changes nothing (2, 3, 15).
+func TestOldSelectorsReachNobodyElse(t *testing.T) {
+	s := newStack(t)
+	alice := s.client(t, "a", "alice")
+	others := map[string]*client{"a user": s.client(t, "a", "bob"), "a tenant": s.client(t, "b", "alice")}
+	mine := alice.makeThings("mine")
+	for who, other := range others {
+		theirs := other.makeThings("theirs")
+		category := s.categoryOf(t, other, "theirs")
+		before := s.lastSeq(t)
+		for _, body := range []string{
+			`{"memory_ids":["` + theirs.memory + `"]}`, `{"memory_ids":["` + mine.memory + `","` + theirs.memory + `"]}`,
+			`{"app_id":"` + theirs.app + `"}`, `{"category_ids":["` + category + `"]}`,
+		} {
+			for _, state := range []string{"paused", "deleted", "archived"} {
+				alice.do("POST", "/api/v1/memories/actions/pause", strings.TrimSuffix(body, "}")+`,"state":"`+state+`"}`)
+			}
+		}
+		for _, ids := range []string{`["` + theirs.memory + `"]`, `["` + mine.memory + `","` + theirs.memory + `"]`} {
+			alice.do("POST", "/api/v1/memories/actions/archive", ids).want(t, 404)
+			alice.do("DELETE", "/api/v1/memories/", `{"memory_ids":`+ids+`}`).want(t, 404)
+		}
+		if after := s.lastSeq(t); after != before {
+			t.Errorf("selectors that name %s made %d events", who, after-before)
+		}
+	}
+	alice.do("POST", "/api/v1/memories/actions/pause", `{"global_pause":true}`).want(t, 200)
+	for who, other := range others {
+		for _, item := range items(other.do("GET", "/api/v1/memories/", "").want(t, 200)) {
+			if item["state"] != "active" {
+				t.Errorf("a pause of everything reached %s: %v", who, item)
+			}
+		}
+	}
+	if m := alice.do("GET", "/api/v1/memories/"+mine.memory, "").want(t, 200); m["state"] != "paused" {
+		t.Errorf("a pause of everything left %v", m)
+	}
+	alice.do("POST", "/api/v1/memories/actions/pause", `{"global_pause":true,"state":"active"}`).want(t, 200)
+	if m := alice.do("GET", "/api/v1/memories/"+mine.memory, "").want(t, 200); m["state"] != "active" {
+		t.Errorf("resumed: %v", m)
+	}
+}
+
+// categoryOf finds the id of a category in the rows.
+func (s *stack) categoryOf(t *testing.T, _ *client, name string) (id string) {
+	t.Helper()
+	pool, err := s.db.OwnerOf(t.Context(), s.edition)
+	check(t, err)
+	check(t, pool.QueryRow(t.Context(), "SELECT id::text FROM category WHERE name = $1 ORDER BY tenant_id DESC LIMIT 1", name).Scan(&id))
+	return id
+}
+
+// To delete takes the scope to delete, whatever the path is called (4).
+func TestOldPauseDoesNotDelete(t *testing.T) {
+	s := newStack(t)
+	writer := s.client(t, "a", "alice", auth.MemoriesRead, auth.MemoriesWrite)
+	id, _ := writer.do("POST", "/api/v1/memories/", `{"text":"x"}`).want(t, 200)["id"].(string)
+	for _, body := range []string{`{"memory_ids":["` + id + `"],"state":"deleted"}`, `{"global_pause":true,"state":"deleted"}`} {
+		if p := writer.do("POST", "/api/v1/memories/actions/pause", body).want(t, 403); p["error"] != "INSUFFICIENT_SCOPE" {
+			t.Errorf("%v", p)
+		}
+	}
+	writer.do("GET", "/api/v1/memories/"+id, "").want(t, 200)
+	s.client(t, "a", "alice").do("POST", "/api/v1/memories/actions/pause", `{"memory_ids":["`+id+`"],"state":"deleted"}`).want(t, 200)
+	writer.do("GET", "/api/v1/memories/"+id, "").want(t, 404)
+}
+
+// Every route asks for a token and its scope (7), and somebody without rows has empty lists (9).
+func TestOldRoutesAreGuarded(t *testing.T) {
+	s := newStack(t)
+	nobody := &client{t: t, handler: s.handler}
+	for _, route := range oldRouteTable {
+		path := at("/api/v1/"+route.path, uuid.NewString())
+		nobody.do(route.method, path, route.body).want(t, 401)
+		others := slices.DeleteFunc(auth.AllScopes(), func(scope string) bool { return scope == route.scope })
+		s.client(t, "a", "alice", others...).do(route.method, path, `{"nonsense"`).want(t, 403)
+		a := s.client(t, "a", "never-here").do(route.method, path, route.body)
+		if route.lists && a.status != http.StatusOK || !route.lists && a.status == http.StatusOK && route.method == "GET" {
+			t.Errorf("%s %s of somebody without rows: %d %s", route.method, path, a.status, a.body)
+		}
+		a = s.client(t, "nowhere", "x").do(route.method, path, route.body)
+		if route.lists && a.status != http.StatusOK || !route.lists && a.status/100 != 4 {
+			t.Errorf("%s %s of a tenant that does not exist: %d %s", route.method, path, a.status, a.body)
+		}
+	}
+}
+
+var oldRouteTable = []struct {
+	method, path, scope, body string
+	lists                     bool
+}{
+	{"GET", "memories/", auth.MemoriesRead, "", true},
+	{"POST", "memories/", auth.MemoriesWrite, `{"text":"x"}`, false},
+	{"DELETE", "memories/", auth.MemoriesDelete, `{"memory_ids":["857b6302-9179-531d-8c93-c1b379816563"]}`, false},
+	{"POST", "memories/filter", auth.MemoriesRead, `{}`, true},
+	{"POST", "memories/actions/archive", auth.MemoriesWrite, `["857b6302-9179-531d-8c93-c1b379816563"]`, false},
+	{"POST", "memories/actions/pause", auth.MemoriesWrite, `{"memory_ids":["857b6302-9179-531d-8c93-c1b379816563"]}`, false},
+	{"GET", "memories/{id}", auth.MemoriesRead, "", false},
+	{"PUT", "memories/{id}", auth.MemoriesWrite, `{"memory_content":"x"}`, false},
+	{"GET", "apps/", auth.AppsRead, "", true},
+	{"GET", "apps/{id}", auth.AppsRead, "", false},
+	{"GET", "apps/{id}/memories", auth.AppsRead, "", false},
+	{"POST", "backup/export", auth.BackupRead, `{}`, false},
+	{"POST", "backup/import", auth.BackupWrite, "", false},
+}
+
+// The old paths take exports in and out (11 to 14 by way of the same code as the new ones).
+func TestOldBackup(t *testing.T) {
+	s := newStack(t)
+	c := s.client(t, "a", sample.Subject)
+	body, kind := form(t, sampleZip(t))
+	in := c.do("POST", "/api/v1/backup/import?mode=overwrite", body, "Content-Type", kind)
+	in.like(t, 200, "imported")
+	out := c.do("POST", "/api/v1/backup/export", `{"user_id":"`+sample.Subject+`","include_vectors":true}`)
+	if out.status != 200 || out.header.Get("Content-Type") != "application/zip" ||
+		out.header.Get("Content-Disposition") != "attachment; filename="+sample.FileName {
+		t.Fatalf("%d %v", out.status, out.header)
+	}
+	if diff := cmp.Diff(document(t, sampleZip(t)), document(t, []byte(out.body))); diff != "" {
+		t.Errorf("in and out (-in +out):\n%s", diff)
+	}
+	c.do("POST", "/api/v1/backup/import?mode=merge", body, "Content-Type", kind).like(t, 400, "mode_wrong")
+	body, kind = form(t, []byte("junk"))
+	c.do("POST", "/api/v1/backup/import", body, "Content-Type", kind).want(t, 400)
+	s.client(t, "a", "never-here").do("POST", "/api/v1/backup/export", `{}`).like(t, 404, "user_absent")
+	c.do("POST", "/api/v1/backup/export", `{"user_id":"somebody"}`).like(t, 404, "user_absent")
+}

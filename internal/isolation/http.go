@@ -1,0 +1,304 @@
+package isolation
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// HTTP attacks over HTTP: all routes and parameters that the server's own document names.
+type HTTP struct {
+	URL    string
+	Client *http.Client
+
+	routes     []httpRoute
+	parameters []string
+}
+
+type httpRoute struct{ method, path string }
+
+var (
+	pathLine   = regexp.MustCompile(`(?m)^  (/\S*):$`)
+	methodLine = regexp.MustCompile(`(?m)^    (get|post|put|patch|delete):$`)
+	queryParam = regexp.MustCompile(`name: ([A-Za-z_-]+), in: query`)
+)
+
+// NewHTTP reads the document of a server.
+func NewHTTP(ctx context.Context, address string) (*HTTP, error) {
+	h := &HTTP{URL: strings.TrimRight(address, "/"), Client: &http.Client{
+		Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 64},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+	document, err := h.send(ctx, request{method: "GET", path: "/openapi.yaml"}, "")
+	if err != nil {
+		return nil, err
+	}
+	text := string(document.body)
+	paths := pathLine.FindAllStringSubmatchIndex(text, -1)
+	for i, at := range paths {
+		end := len(text)
+		if i+1 < len(paths) {
+			end = paths[i+1][0]
+		}
+		for _, m := range methodLine.FindAllStringSubmatch(text[at[0]:end], -1) {
+			h.routes = append(h.routes, httpRoute{strings.ToUpper(m[1]), text[at[2]:at[3]]})
+		}
+	}
+	for _, m := range queryParam.FindAllStringSubmatch(text, -1) {
+		h.parameters = append(h.parameters, m[1])
+	}
+	slices.Sort(h.parameters)
+	h.parameters = slices.Compact(h.parameters)
+	if len(h.routes) < 10 || len(h.parameters) < 5 {
+		return nil, fmt.Errorf("%s/openapi.yaml names %d routes and %d parameters: is this refold?", h.URL, len(h.routes), len(h.parameters))
+	}
+	return h, nil
+}
+
+// Name implements Prober.
+func (h *HTTP) Name() string { return "HTTP" }
+
+// request is one over HTTP.
+type request struct {
+	method, path string // path with its query
+	operation    string
+	headers      [][2]string
+	body         string
+}
+
+func (r request) text() string {
+	return fmt.Sprint(r.path, "\n", unescaped(r.path), "\n", r.headers, "\n", r.body)
+}
+
+func unescaped(path string) string {
+	plain, err := url.QueryUnescape(path)
+	if err != nil {
+		return path
+	}
+	return plain
+}
+
+type response struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (h *HTTP) send(ctx context.Context, r request, token string) (response, error) {
+	q, err := http.NewRequestWithContext(ctx, r.method, h.URL+r.path, strings.NewReader(r.body))
+	if err != nil {
+		return response{}, err
+	}
+	if r.body != "" {
+		q.Header.Set("Content-Type", "application/json")
+	}
+	for _, header := range r.headers {
+		q.Header.Set(header[0], header[1])
+	}
+	if token != "" {
+		q.Header.Set("Authorization", "Bearer "+token)
+	}
+	a, err := h.Client.Do(q)
+	if err != nil {
+		return response{}, err
+	}
+	defer a.Body.Close()
+	body, err := io.ReadAll(a.Body)
+	if err != nil {
+		return response{}, fmt.Errorf("%s %s: %w", r.method, r.operation, err)
+	}
+	return response{a.StatusCode, a.Header, body}, nil
+}
+
+// ownWait is how long things may take to be readable.
+const ownWait = "wait=30"
+
+// Own implements Prober: memories with texts, an app, a category and metadata that nobody else has.
+func (h *HTTP) Own(ctx context.Context, as Identity) (*Belongings, error) {
+	r := rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	own := &Belongings{}
+	mark := func() string {
+		own.Names = append(own.Names, "canary"+letters(r, 20))
+		return own.Names[len(own.Names)-1]
+	}
+	var position string
+	app, category := mark(), mark()
+	for range 3 {
+		body, _ := json.Marshal(map[string]any{"content": mark() + " " + mark(), "app": app, "categories": []string{category}, "metadata": map[string]string{mark(): mark()}})
+		a, err := h.expect(ctx, request{method: "POST", path: "/v1/memories", body: string(body)}, as.Token, http.StatusCreated)
+		if err != nil {
+			return nil, err
+		}
+		var made struct {
+			ID  string
+			App struct{ ID string }
+		}
+		if err := json.Unmarshal(a.body, &made); err != nil {
+			return nil, err
+		}
+		own.IDs = append(own.IDs, made.ID, made.App.ID)
+		position = a.header.Get("Refold-Position")
+		own.Sealed = append(own.Sealed, position)
+	}
+	for path, member := range map[string]string{"/v1/memories?limit=1": "next_cursor", "/v1/changes?from=begin&limit=1": "next", "/v1/tenant/changes?from=begin&limit=1": "next"} {
+		a, err := h.expect(ctx, request{method: "GET", path: path, headers: [][2]string{{"Refold-Min-Position", position}, {"Prefer", ownWait}}}, as.Token, http.StatusOK)
+		if err != nil {
+			return nil, err
+		}
+		var page map[string]json.RawMessage
+		var sealed string
+		if err := json.Unmarshal(a.body, &page); err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal(page[member], &sealed); err != nil {
+			return nil, fmt.Errorf("%s has no %s: %w", path, member, err)
+		}
+		own.Sealed = append(own.Sealed, sealed)
+	}
+	return own, nil
+}
+
+func (h *HTTP) expect(ctx context.Context, r request, token string, status int) (response, error) {
+	a, err := h.send(ctx, r, token)
+	if err == nil && a.status != status {
+		err = fmt.Errorf("%s %s: status %d, want %d: %.300s", r.method, r.path, a.status, status, a.body)
+	}
+	return a, err
+}
+
+// Probe implements Prober.
+func (h *HTTP) Probe(ctx context.Context, seed uint64, as Identity, foreign, absent *Belongings) (Exchange, error) {
+	one, two := h.make(seed, foreign), h.make(seed, absent)
+	e := Exchange{Operation: one.operation}
+	a, err := h.send(ctx, one, as.Token)
+	if err != nil {
+		return e, err
+	}
+	b, err := h.send(ctx, two, as.Token)
+	if err != nil {
+		return e, err
+	}
+	// Commands that were carried out made different things, and a zip holds the time.
+	loose := a.status < 300 && one.method != "GET" || strings.HasPrefix(a.header.Get("Content-Type"), "application/zip")
+	e.Foreign, e.Absent = answerOf(one, a, foreign, loose), answerOf(two, b, absent, loose)
+	return e, nil
+}
+
+// make makes a request out of a seed: two requests of one seed differ in whose belongings they name, and in nothing else.
+func (h *HTTP) make(seed uint64, about *Belongings) request {
+	r := rand.New(rand.NewPCG(seed, 1))
+	route := h.routes[r.IntN(len(h.routes))]
+	for route.path == "/v1/import" || strings.HasPrefix(route.path, "/v1/export") && r.IntN(20) > 0 {
+		route = h.routes[r.IntN(len(h.routes))] // costly, and a zip has few places for a question
+	}
+	q := request{method: route.method, operation: route.method + " " + route.path}
+	path := pathParam.ReplaceAllStringFunc(route.path, func(string) string { return url.PathEscape(pick(r, about, 8)) })
+	query := url.Values{}
+	for range r.IntN(4) {
+		query.Set(h.parameters[r.IntN(len(h.parameters))], pick(r, about, 2))
+	}
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	q.path = path
+	for range r.IntN(3) {
+		q.headers = append(q.headers, [2]string{attackedHeaders[r.IntN(len(attackedHeaders))], pick(r, about, 1)})
+	}
+	if route.method != "GET" && route.method != "DELETE" {
+		q.headers = append(q.headers, [2]string{"If-Match", "*"})
+		// Texts of others are put where no command stores them: else they were the attacker's own from then on.
+		q.body = strings.ReplaceAll(bodies[r.IntN(len(bodies))], "ID", pickID(r, about))
+	}
+	return q
+}
+
+var pathParam = regexp.MustCompile(`\{[a-z_]+\}`)
+
+var attackedHeaders = []string{
+	"Refold-Min-Position", "Refold-Position", "Last-Event-ID", "If-None-Match", "Idempotency-Key", "X-Tenant", "X-Org-Id", "Refold-Tenant",
+	"X-Forwarded-Host", "X-Forwarded-User", "Cookie", "Baggage", "X-User-Id", "X-Http-Method-Override",
+}
+
+var bodies = []string{
+	`{"content":"probe"}`, `{"content":"probe","app_id":"ID"}`, `{"content":"probe","tenant":"ID"}`, `{"ids":["ID"]}`, `{"memory_ids":["ID"]}`,
+	`{"app_id":"ID"}`, `{"app_ids":["ID"]}`, `{"category_ids":["ID"]}`, `{"id":"ID"}`, `{"user_id":"ID"}`, `{"object_id":"ID","effect":"allow"}`,
+	`{"memory_ids":["ID"],"state":"paused"}`, `{"ids":["ID"],"action":"archive"}`, `{"cursor":"ID"}`, `{}`, `["ID"]`,
+}
+
+// pick takes a value of somebody: an id so many times more often than each of the other kinds; now and then it is damaged.
+func pick(r *rand.Rand, b *Belongings, ids int) string {
+	var value string
+	switch n := r.IntN(ids + 2); {
+	case n < ids:
+		value = pickID(r, b)
+	case n == ids:
+		value = b.Names[r.IntN(len(b.Names))]
+	default:
+		value = b.Sealed[r.IntN(len(b.Sealed))]
+	}
+	switch r.IntN(20) {
+	case 0:
+		return damaged(r, value)
+	case 1:
+		return strings.ToUpper(value)
+	case 2:
+		return value + "/../" + value
+	}
+	return value
+}
+
+func pickID(r *rand.Rand, b *Belongings) string { return b.IDs[r.IntN(len(b.IDs))] }
+
+// volatile headers differ between any two answers.
+var volatile = []string{"Date", "Refold-Age-Ms", "Refold-Position", "Content-Length"}
+
+func answerOf(q request, a response, about *Belongings, loose bool) Answer {
+	var head strings.Builder
+	_ = a.header.Write(&head) // into memory
+	out := Answer{Asked: q.text(), Received: slices.Concat([]byte(head.String()), a.body, unpacked(a.body))}
+	if loose {
+		out.Compared = fmt.Sprint(a.status)
+		return out
+	}
+	compared := a.header.Clone()
+	for _, name := range volatile {
+		compared.Del(name)
+	}
+	text := fmt.Sprintf("%d %v %s", a.status, compared, a.body)
+	for _, values := range [][]string{about.IDs, about.Names, about.Sealed} {
+		for _, value := range values {
+			text = strings.ReplaceAll(strings.ReplaceAll(text, value, "*"), strings.ToUpper(value), "*")
+		}
+	}
+	out.Compared = text
+	return out
+}
+
+const unpackMax = 16 << 20
+
+// unpacked is what a zip holds.
+func unpacked(body []byte) (out []byte) {
+	archive, err := zip.NewReader(bytes.NewReader(body), int64(len(body)))
+	if err != nil {
+		return nil
+	}
+	for _, f := range archive.File {
+		content, err := f.Open()
+		if err != nil {
+			continue
+		}
+		text, _ := io.ReadAll(io.LimitReader(content, unpackMax))
+		out = append(out, text...)
+	}
+	return out
+}
