@@ -25,16 +25,20 @@ var tools = []Tool{
 			"the same key never stores twice.",
 	},
 	{
-		Name: "search_memory", Operation: "listMemories", Title: "Search memories", ReadOnly: true,
-		Doc: "Find memories whose content contains a text, newest first. Call it before answering anything that the user may have said before.",
+		Name: "search_memory", Operation: "searchMemories", Title: "Search memories", ReadOnly: true,
+		Doc: "Find memories by words, best first. Call it before answering anything that the user may have said before.",
 	},
 	{
 		Name: "list_memories", Operation: "listMemories", Title: "List memories", ReadOnly: true,
-		Doc: "List the memories, newest first, a page at a time.",
+		Doc: "List the memories, newest first or as sorted, a page at a time.",
 	},
 	{
 		Name: "get_memory", Operation: "getMemory", Title: "Read one memory", ReadOnly: true,
 		Doc: "Read one memory by its id, with its whole content; a long one in parts, by offset.",
+	},
+	{
+		Name: "related_memories", Operation: "listRelatedMemories", Title: "Related memories", ReadOnly: true,
+		Doc: "List the memories that share categories with one, those that share most first.",
 	},
 	{
 		Name: "memory_history", Operation: "getMemoryHistory", Title: "History of a memory", ReadOnly: true,
@@ -45,16 +49,20 @@ var tools = []Tool{
 		Doc: "Replace the content, the metadata or the categories of a memory. What is not given stays as it is.",
 	},
 	{
-		Name: "delete_memories", Operation: "deleteMemory", Title: "Delete memories", Destructive: true, Idempotent: true,
+		Name: "delete_memories", Operation: "deleteMemories", Title: "Delete memories", Destructive: true, Idempotent: true,
 		Doc: "Delete memories by their ids. There is one result per id.",
 	},
 	{
-		Name: "delete_all_memories", Operation: "deleteMemory", Title: "Delete all memories", Destructive: true, Idempotent: true,
+		Name: "delete_all_memories", Operation: "deleteMemories", Title: "Delete all memories", Destructive: true, Idempotent: true,
 		Doc: "Delete every memory of the user. The user is asked first where the client can ask; elsewhere confirm must be true, and only the user may say so.",
 	},
 	{
-		Name: "whoami", Operation: "mcp:whoami", Title: "Who am I", ReadOnly: true,
-		Doc: "Tell for which user of which organisation this connection speaks, under which app name, and what it may do.",
+		Name: "list_categories", Operation: "listCategories", Title: "List categories", ReadOnly: true,
+		Doc: "List the categories that memories are in, by name, with the number of their memories.",
+	},
+	{
+		Name: "get_stats", Operation: "getStats", Title: "Numbers", ReadOnly: true,
+		Doc: "Count the memories by state, the apps and the categories.",
 	},
 	{
 		Name: "list_apps", Operation: "listApps", Title: "List apps", ReadOnly: true,
@@ -63,6 +71,10 @@ var tools = []Tool{
 	{
 		Name: "get_app", Operation: "getApp", Title: "Read one app", ReadOnly: true,
 		Doc: "Read one app by its id.",
+	},
+	{
+		Name: "whoami", Operation: "mcp:whoami", Title: "Who am I", ReadOnly: true,
+		Doc: "Tell for which user of which organisation this connection speaks, under which app name, and what it may do.",
 	},
 }
 

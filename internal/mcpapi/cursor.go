@@ -52,6 +52,6 @@ func (c call) bounds(tool string, filter any) []string {
 // reads is the caller as its app, on a page after the first, which is of the edition that the first was of.
 func (c call) reads(edition int64) reader.Caller {
 	r := c.caller.Reads()
-	r.Edition, r.App = edition, c.as
+	r.Edition = edition
 	return r
 }

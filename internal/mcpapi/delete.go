@@ -40,28 +40,71 @@ func deleteMemories(ctx context.Context, c call, in deleteIn) (out deleteOut, er
 	if err != nil {
 		return out, err
 	}
-	out = deleteOut{Results: []deleted{}, IdempotencyKey: w.ID}
-	var last writer.Done
-	for _, text := range in.MemoryIDs {
-		result := deleted{ID: text}
+	out = deleteOut{Results: make([]deleted, len(in.MemoryIDs)), IdempotencyKey: w.ID}
+	var ids []uuid.UUID
+	var places []int
+	for i, text := range in.MemoryIDs {
+		out.Results[i].ID = text
 		id, err := memoryID(text)
 		if err == nil {
-			var done writer.Done
-			if done, err = c.Writer.DeleteMemory(ctx, c.caller, w, id); err == nil {
-				last, result.Deleted = done, true
-				out.Deleted++
-			}
+			err = c.mayTouch(ctx, id)
 		}
 		if err != nil {
-			p := refusalOf(ctx, problem.Doubtful(err, w.ID), c.Logger)
-			result.Code, result.Detail = p.Code, p.Detail
+			out.Results[i].refuse(refusalOf(ctx, err, c.Logger))
+			continue
 		}
-		out.Results = append(out.Results, result)
+		ids, places = append(ids, id), append(places, i)
+	}
+	moved, err := c.Writer.MoveMemories(ctx, c.caller, w, writer.MoveDelete, ids)
+	if err != nil {
+		return out, problem.Doubtful(err, w.ID)
+	}
+	var newest writer.Done
+	for n, m := range moved {
+		result := &out.Results[places[n]]
+		if m.Err != nil {
+			result.refuse(refusalOf(ctx, problem.Doubtful(m.Err, w.ID), c.Logger))
+			continue
+		}
+		result.Deleted = true
+		out.Deleted++
+		newest = later(newest, m.Done)
 	}
 	if out.Deleted > 0 {
-		c.settle(ctx, last)
+		c.settle(ctx, newest)
 	}
 	return out, nil
+}
+
+func (d *deleted) refuse(r refusal) { d.Code, d.Detail = r.Code, r.Detail }
+
+func later(a, b writer.Done) writer.Done {
+	if a.Position.Seq > b.Position.Seq {
+		return a
+	}
+	return b
+}
+
+// mayTouch refuses what the user may read and the app may not, as if it were not there. What the rows do not have yet is
+// left to the command to find.
+func (c call) mayTouch(ctx context.Context, id uuid.UUID) error {
+	if c.caller.App == nil {
+		return nil
+	}
+	for _, as := range []*uuid.UUID{c.caller.App, nil} {
+		r := c.caller.Reads()
+		r.App = as
+		readable, err := c.Reader.MayRead(ctx, r, id)
+		switch {
+		case err != nil:
+			return err
+		case readable && as != nil:
+			return nil
+		case readable:
+			return problem.NotFound()
+		}
+	}
+	return nil
 }
 
 type deleteAllIn struct {
@@ -76,9 +119,6 @@ type deleteAllOut struct {
 	Cancelled bool `json:"cancelled,omitempty" jsonschema:"the user said no; nothing was deleted"`
 }
 
-// deleteAllMax bounds how many memories one call deletes.
-const deleteAllMax = 1000
-
 func deleteAll(ctx context.Context, c call, in deleteAllIn) (out deleteAllOut, err error) {
 	w, err := wish(in.IdempotencyKey)
 	if err != nil {
@@ -90,37 +130,24 @@ func deleteAll(ctx context.Context, c call, in deleteAllIn) (out deleteAllOut, e
 	case !yes:
 		return deleteAllOut{Cancelled: true}, nil
 	}
-	var last writer.Done
-	var behind *reader.MemoryMark
-	everything := reader.MemoryFilter{States: []string{"active", "paused", "archived"}}
-	for out.Deleted+out.Failed < deleteAllMax {
-		page, _, err := c.Reader.Memories(ctx, c.reads(0), reader.Freshness{}, reader.MemoryList{
-			Filter: everything, Pages: reader.Pages[reader.MemoryMark]{Behind: behind, Count: reader.PageCountMax},
-		})
-		if err != nil && out.Deleted == 0 {
-			return out, err
+	moved, more, err := c.Writer.MoveSelected(ctx, c.caller, w, writer.MoveDelete, reader.Freshness{}, reader.MemoryFilter{})
+	if err != nil {
+		return out, problem.Doubtful(err, w.ID)
+	}
+	var newest writer.Done
+	for _, m := range moved {
+		switch {
+		case m.Err == nil:
+			out.Deleted++
+			newest = later(newest, m.Done)
+		case problem.Of(ctx, m.Err, c.Logger).Code != "not_found": // another call has deleted it
+			out.Failed++
 		}
-		if err != nil {
-			out.Remaining = true
-			break
-		}
-		for _, m := range page.Items {
-			if done, err := c.Writer.DeleteMemory(ctx, c.caller, w, m.ID); err == nil {
-				last = done
-				out.Deleted++
-			} else if problem.Of(ctx, err, c.Logger).Code != "not_found" {
-				out.Failed++
-			}
-		}
-		if behind = page.Next; behind == nil {
-			break
-		}
-		out.Remaining = out.Deleted+out.Failed >= deleteAllMax
 	}
 	if out.Deleted > 0 {
-		c.settle(ctx, last)
+		c.settle(ctx, newest)
 	}
-	out.Remaining = out.Remaining || out.Failed > 0
+	out.Remaining = more || out.Failed > 0
 	return out, nil
 }
 

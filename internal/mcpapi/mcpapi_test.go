@@ -11,8 +11,8 @@ import (
 )
 
 var everyTool = []string{
-	"add_memories", "delete_all_memories", "delete_memories", "get_app", "get_memory", "list_apps", "list_memories", "memory_history",
-	"search_memory", "update_memory", "whoami",
+	"add_memories", "delete_all_memories", "delete_memories", "get_app", "get_memory", "get_stats", "list_apps", "list_categories", "list_memories",
+	"memory_history", "related_memories", "search_memory", "update_memory", "whoami",
 }
 
 // The SDK's own client over each transport and revision: the whole life of a memory.
@@ -62,7 +62,10 @@ func life(t *testing.T, a *agent) {
 		t.Errorf("the key of another call: %s", code)
 	}
 	a.call("add_memories", map[string]any{"text": "Drinks coffee"})
-	if found := items(a.call("search_memory", map[string]any{"query": "100% TEA"})); len(found) != 1 {
+	if found := items(a.call("list_memories", map[string]any{"contains": "100% TEA"})); len(found) != 1 {
+		t.Errorf("the list has %v", found)
+	}
+	if found := items(a.call("search_memory", map[string]any{"query": "likes TEA", "recency_weight": 0.5, "categories": []string{"taste"}})); len(found) != 1 {
 		t.Errorf("search found %v", found)
 	} else if m := found[0].(map[string]any); m["content"] != "Likes 100% tea <b>" || m["app"] != "claude-code" {
 		t.Errorf("memory %v", m)
@@ -72,7 +75,19 @@ func life(t *testing.T, a *agent) {
 	if len(items(first)) != 1 || len(items(second)) != 1 || second["next_cursor"] != nil {
 		t.Errorf("pages %v, %v", first, second)
 	}
-	if code := a.refused("search_memory", map[string]any{"query": "x", "limit": 1, "cursor": first["next_cursor"]}); code != "sealed" {
+	if old := items(a.call("list_memories", map[string]any{"sort": "updated_at", "order": "asc", "limit": 1})); old[0].(map[string]any)["id"] != added["id"] {
+		t.Errorf("the oldest: %v", old)
+	}
+	if stats := a.call("get_stats", nil); stats["memories"].(map[string]any)["active"] != 2.0 || stats["categories"] != 1.0 {
+		t.Errorf("stats %v", stats)
+	}
+	if categories := items(a.call("list_categories", nil)); len(categories) != 1 || categories[0].(map[string]any)["name"] != "taste" {
+		t.Errorf("categories %v", categories)
+	}
+	if others := items(a.call("related_memories", map[string]any{"memory_id": added["id"]})); len(others) != 0 {
+		t.Errorf("related %v", others)
+	}
+	if code := a.refused("list_apps", map[string]any{"limit": 1, "cursor": first["next_cursor"]}); code != "sealed" {
 		t.Errorf("the cursor of another tool: %s", code)
 	}
 	id := added["id"]
@@ -144,9 +159,10 @@ func TestTheUserIsAsked(t *testing.T) {
 func TestToolsOfAToken(t *testing.T) {
 	s := newStack(t)
 	for _, c := range []struct{ scopes, tools string }{
-		{auth.MemoriesRead, "get_memory list_memories memory_history search_memory whoami"},
+		{auth.MemoriesRead, "get_memory list_categories list_memories memory_history related_memories search_memory whoami"},
 		{auth.MemoriesWrite, "add_memories update_memory"},
 		{auth.AppsRead, "get_app list_apps"},
+		{auth.StatsRead, "get_stats"},
 		{"none", ""},
 	} {
 		a := s.connect(t, s.token(t, "a", "alice", c.scopes), "x", "", nil)

@@ -1,6 +1,7 @@
 package mcpapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,7 +9,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/uuid"
-	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/refold-dev/refold/events/commands"
 	"github.com/refold-dev/refold/internal/problem"
@@ -25,6 +25,7 @@ const (
 	partBytesMax    = 64 << 10  // of one memory alone
 	queryRunesMax   = 1000
 	nameRunesMax    = 200
+	filterMax       = 50
 	idsMax          = 100
 	historyMax      = 200
 )
@@ -79,47 +80,51 @@ func (p page) count() (int, error) {
 	return p.Limit, nil
 }
 
+// filter selects memories. Its rules beyond the form are those of the reader.
 type filter struct {
 	States        []string   `json:"states,omitempty" jsonschema:"of active, paused, archived; active and paused when not given"`
-	Category      string     `json:"category,omitempty" jsonschema:"name of a category"`
-	AppID         string     `json:"app_id,omitempty" jsonschema:"id of the app that stored them, see list_apps"`
+	Categories    []string   `json:"categories,omitempty" jsonschema:"names: memories of any of these categories"`
+	AppIDs        []string   `json:"app_ids,omitempty" jsonschema:"ids: memories that any of these apps has stored, see list_apps"`
+	Contains      string     `json:"contains,omitempty" jsonschema:"text that the content must contain as it is; case does not matter"`
 	CreatedAfter  *time.Time `json:"created_after,omitempty" jsonschema:"RFC 3339, such as 2026-01-31T12:00:00Z"`
 	CreatedBefore *time.Time `json:"created_before,omitempty" jsonschema:"RFC 3339"`
 }
 
-type listIn struct {
-	filter
-	page
-}
-
-type searchIn struct {
-	Query string `json:"query" jsonschema:"text that the content must contain; case does not matter"`
-	filter
-	page
-}
-
-func (f filter) of(query *string) (reader.MemoryFilter, error) {
-	out := reader.MemoryFilter{Search: query, From: micro(f.CreatedAfter), To: micro(f.CreatedBefore)}
+func (f filter) of() (out reader.MemoryFilter, err error) {
+	out = reader.MemoryFilter{From: micro(f.CreatedAfter), To: micro(f.CreatedBefore)}
 	for _, state := range f.States {
 		if state != "active" && state != "paused" && state != "archived" {
 			return out, invalid("states: want active, paused or archived")
 		}
 		out.States = append(out.States, state)
 	}
-	if f.AppID != "" {
-		id, err := uuid.Parse(f.AppID)
+	if len(f.AppIDs) > filterMax || len(f.Categories) > filterMax {
+		return out, invalid("app_ids and categories: at most 50 of each")
+	}
+	for _, text := range f.AppIDs {
+		id, err := uuid.Parse(text)
 		if err != nil {
-			return out, invalid("app_id: want an id")
+			return out, invalid("app_ids: want ids")
 		}
-		out.AppIDs = []uuid.UUID{id}
+		out.AppIDs = append(out.AppIDs, id)
 	}
-	if f.Category != "" {
-		out.Categories = []string{f.Category}
+	for _, name := range f.Categories {
+		if err := commands.Name("/categories", name); err != nil {
+			return out, err
+		}
+		out.Categories = append(out.Categories, name)
 	}
-	if utf8.RuneCountInString(f.Category) > nameRunesMax || query != nil && utf8.RuneCountInString(*query) > queryRunesMax {
-		return out, invalid("category or query is too long")
+	if f.Contains != "" {
+		out.Search = &f.Contains
 	}
-	return out, nil
+	return out, checkQuery("contains", f.Contains)
+}
+
+func checkQuery(name, text string) error {
+	if utf8.RuneCountInString(text) > queryRunesMax {
+		return invalid(name + ": at most 1000 characters")
+	}
+	return nil
 }
 
 // micro cuts a bound of time to what rows hold.
@@ -131,41 +136,63 @@ func micro(t *time.Time) *time.Time {
 	return &utc
 }
 
-func (c call) memories(ctx context.Context, tool string, f filter, query *string, p page) (memoryPage, error) {
+type listIn struct {
+	filter
+	Sort  string `json:"sort,omitempty" jsonschema:"created_at (when not given) or updated_at"`
+	Order string `json:"order,omitempty" jsonschema:"desc (when not given) or asc"`
+	page
+}
+
+func (in listIn) sort() (reader.Sort, error) {
+	s := reader.Sort{By: cmp.Or(in.Sort, reader.ByCreated), Descending: cmp.Or(in.Order, "desc") == "desc"}
+	if s.By != reader.ByCreated && s.By != reader.ByUpdated || !s.Descending && in.Order != "asc" {
+		return s, invalid("want sort created_at or updated_at, and order asc or desc")
+	}
+	return s, nil
+}
+
+func listMemories(ctx context.Context, c call, in listIn) (memoryPage, error) {
 	out := emptyPage()
-	wanted, err := f.of(query)
-	count, errCount := p.count()
-	if err := errors.Join(err, errCount); err != nil {
+	wanted, errFilter := in.of()
+	sort, errSort := in.sort()
+	count, errCount := in.count()
+	if err := errors.Join(errFilter, errSort, errCount); err != nil {
 		return out, err
 	}
-	edition, behind, err := openCursor[reader.MemoryMark](c, tool, wanted, p.Cursor)
+	bound := []any{wanted, sort}
+	edition, behind, err := openCursor[reader.MemoryMark](c, "list_memories", bound, in.Cursor)
 	if err != nil {
 		return out, err
 	}
-	ask := func(count int) (fits int, err error) {
+	ask := func(count int) (whole bool, err error) {
 		found, stamp, err := c.Reader.Memories(ctx, c.reads(edition), reader.Freshness{}, reader.MemoryList{
-			Filter: wanted, Pages: reader.Pages[reader.MemoryMark]{Behind: behind, Count: count},
+			Filter: wanted, Sort: sort, Pages: reader.Pages[reader.MemoryMark]{Behind: behind, Count: count},
 		})
 		if err != nil {
-			return 0, err
+			return false, err
 		}
-		out.Items = out.Items[:0]
-		bytes := 0
-		for i, m := range found.Items {
-			shown := memoryOf(m, contentBytesMax)
-			if bytes += len(shown.Content) + len(shown.Metadata); bytes > pageBytesMax && i > 0 {
-				return i, nil
-			}
-			out.Items = append(out.Items, shown)
-		}
-		out.NextCursor = sealCursor(c, tool, wanted, stamp.Edition, found.Next)
-		return count, nil
+		out.Items = fitting(found.Items)
+		out.NextCursor = sealCursor(c, "list_memories", bound, stamp.Edition, found.Next)
+		return len(out.Items) == len(found.Items), nil
 	}
-	fits, err := ask(count)
-	if err == nil && fits < count {
-		_, err = ask(fits) // the cursor is that of the page that is shown
+	whole, err := ask(count)
+	if err == nil && !whole {
+		_, err = ask(len(out.Items)) // the cursor must be that of the page that is shown
 	}
 	return out, err
+}
+
+// fitting are as many of the memories as a page holds; at least one, if there is any.
+func fitting(found []reader.Memory) []memory {
+	items, bytes := []memory{}, 0
+	for _, m := range found {
+		shown := memoryOf(m, contentBytesMax)
+		if bytes += len(shown.Content) + len(shown.Metadata); bytes > pageBytesMax && len(items) > 0 {
+			break
+		}
+		items = append(items, shown)
+	}
+	return items
 }
 
 func emptyPage() memoryPage { return memoryPage{Notice: notice, Items: []memory{}} }
@@ -289,25 +316,10 @@ func updateMemory(ctx context.Context, c call, in updateIn) (out written, err er
 	if err := errors.Join(err, errID); err != nil {
 		return out, err
 	}
+	if err := c.mayTouch(ctx, id); err != nil {
+		return out, err
+	}
 	w.IfVersion = in.IfVersion
 	done, err := c.Writer.ChangeMemory(ctx, c.caller, w, commands.ChangeMemory{ID: id, Content: in.Text, Metadata: in.Metadata, Categories: in.Categories})
 	return c.written(ctx, done, w, err)
-}
-
-func (e *Edge) addTools(s *mcp.Server) {
-	add(e, s, tool[addIn, written]{name: "add_memories", open: true, run: addMemory})
-	add(e, s, tool[searchIn, memoryPage]{name: "search_memory", empty: emptyPage, run: func(ctx context.Context, c call, in searchIn) (memoryPage, error) {
-		return c.memories(ctx, "search_memory", in.filter, &in.Query, in.page)
-	}})
-	add(e, s, tool[listIn, memoryPage]{name: "list_memories", empty: emptyPage, run: func(ctx context.Context, c call, in listIn) (memoryPage, error) {
-		return c.memories(ctx, "list_memories", in.filter, nil, in.page)
-	}})
-	add(e, s, tool[getIn, getOut]{name: "get_memory", run: getMemory})
-	add(e, s, tool[memoryIn, historyOut]{name: "memory_history", run: memoryHistory})
-	add(e, s, tool[updateIn, written]{name: "update_memory", run: updateMemory})
-	add(e, s, tool[deleteIn, deleteOut]{name: "delete_memories", run: deleteMemories})
-	add(e, s, tool[deleteAllIn, deleteAllOut]{name: "delete_all_memories", run: deleteAll})
-	add(e, s, tool[noIn, whoamiOut]{name: "whoami", open: true, run: whoami})
-	add(e, s, tool[appsIn, appPage]{name: "list_apps", empty: emptyApps, run: listApps})
-	add(e, s, tool[appIn, appOut]{name: "get_app", run: getApp})
 }

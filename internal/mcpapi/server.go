@@ -94,3 +94,21 @@ func allowed(p auth.Principal, result mcp.Result) mcp.Result {
 	}
 	return &shown
 }
+
+// addTools registers every tool of the table; a test holds the two against each other.
+func (e *Edge) addTools(s *mcp.Server) {
+	add(e, s, tool[addIn, written]{name: "add_memories", open: true, run: addMemory})
+	add(e, s, tool[searchIn, searchOut]{name: "search_memory", empty: emptySearch, run: searchMemory})
+	add(e, s, tool[listIn, memoryPage]{name: "list_memories", empty: emptyPage, run: listMemories})
+	add(e, s, tool[getIn, getOut]{name: "get_memory", run: getMemory})
+	add(e, s, tool[relatedIn, relatedOut]{name: "related_memories", run: relatedMemories})
+	add(e, s, tool[memoryIn, historyOut]{name: "memory_history", run: memoryHistory})
+	add(e, s, tool[updateIn, written]{name: "update_memory", run: updateMemory})
+	add(e, s, tool[deleteIn, deleteOut]{name: "delete_memories", run: deleteMemories})
+	add(e, s, tool[deleteAllIn, deleteAllOut]{name: "delete_all_memories", run: deleteAll})
+	add(e, s, tool[appsIn, appPage]{name: "list_apps", empty: emptyApps, run: listApps})
+	add(e, s, tool[appIn, appOut]{name: "get_app", run: getApp})
+	add(e, s, tool[page, categoryPage]{name: "list_categories", empty: emptyCategories, run: listCategories})
+	add(e, s, tool[noIn, statsOut]{name: "get_stats", empty: func() (none statsOut) { return none }, run: getStats})
+	add(e, s, tool[noIn, whoamiOut]{name: "whoami", open: true, run: whoami})
+}

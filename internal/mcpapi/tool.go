@@ -32,9 +32,8 @@ type call struct {
 	*Edge
 	principal auth.Principal
 	caller    writer.Caller
-	app       string     // the client's name; empty = unknown
-	as        *uuid.UUID // the app whose access rules bind the call; nil as long as there is none
-	onStream  bool       // the client can be asked back
+	app       string // the client's name; empty = unknown
+	onStream  bool   // the client can be asked back
 	request   *mcp.CallToolRequest
 }
 
@@ -124,7 +123,7 @@ func (t tool[In, Out]) call(ctx context.Context, e *Edge, r *mcp.CallToolRequest
 		return out, err
 	}
 	if !t.open && c.app != "" {
-		if c.as, err = e.Writer.EnterApp(ctx, c.caller, c.app, principal.Has(auth.MemoriesWrite)); err != nil {
+		if c.caller.App, err = e.Writer.EnterApp(ctx, c.caller, c.app, principal.Has(auth.MemoriesWrite)); err != nil {
 			return out, err
 		}
 	}

@@ -2,6 +2,7 @@ package reader
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -228,4 +229,17 @@ func (r *Reader) MemoryIDs(ctx context.Context, c Caller, f Freshness, filter Me
 		return err
 	})
 	return ids, err
+}
+
+// MayRead tells whether there is a memory that the caller may read. That it is asked is no access.
+func (r *Reader) MayRead(ctx context.Context, c Caller, id uuid.UUID) (readable bool, err error) {
+	_, err = r.ask(ctx, c, Freshness{}, func(q *db.Queries) error {
+		_, err := q.MemoryByID(ctx, db.MemoryByIDParams{TenantID: c.Tenant, ID: id, UserID: c.User, AsApp: c.App})
+		readable = err == nil
+		if errors.Is(absent(err), ErrNotFound) {
+			return nil
+		}
+		return err
+	})
+	return readable, err
 }

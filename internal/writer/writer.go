@@ -45,6 +45,8 @@ type Caller struct {
 	Principal auth.Principal
 	Tenant    directory.Tenant
 	User      uuid.UUID // derived from the login; there may be no such user yet
+	// App, when not nil, is the app of the user that asks: its access rules bind what is read, and the access log names it.
+	App *uuid.UUID
 }
 
 // Caller finds the tenant of a principal. It fails with directory.ErrNoTenant for one that does not exist: to its
@@ -54,12 +56,12 @@ func (w *Writer) Caller(ctx context.Context, p auth.Principal) (Caller, error) {
 	if err != nil {
 		return Caller{}, err
 	}
-	return Caller{p, tenant, user.ID(tenant.Key, tenant.ID, p.Subject)}, nil
+	return Caller{Principal: p, Tenant: tenant, User: user.ID(tenant.Key, tenant.ID, p.Subject)}, nil
 }
 
 // Reads is the caller as readers see it.
 func (c Caller) Reads() reader.Caller {
-	return reader.Caller{Tenant: c.Tenant.ID, Shard: c.Tenant.Shard, User: c.User}
+	return reader.Caller{Tenant: c.Tenant.ID, Shard: c.Tenant.Shard, User: c.User, App: c.App}
 }
 
 // Wish is what surrounds a command.
