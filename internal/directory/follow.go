@@ -113,10 +113,23 @@ func (d *Directory) List(ctx context.Context) ([]Tenant, error) {
 // Apply folds one event of the plane into the control table and memory. It may be repeated, in any order. When it
 // returns, this process has none of the tenant's appends under way that began before, see Guard.
 func (d *Directory) Apply(ctx context.Context, e *envelope.Event) error {
-	if e.Entity != Entity {
+	if e.Entity == Entity && d.known(e) != nil {
 		return nil
 	}
-	if known := d.entry(e.ID); known != nil && known.tenant.Load().Seq >= e.Seq {
+	return d.apply(ctx, e)
+}
+
+// known returns the tenant of an event as memory has it, nil unless it has the event.
+func (d *Directory) known(e *envelope.Event) *Tenant {
+	if found := d.entry(e.ID); found != nil && found.tenant.Load().Seq >= e.Seq {
+		return found.tenant.Load()
+	}
+	return nil
+}
+
+// apply is Apply for what memory may know already and the control table may not.
+func (d *Directory) apply(ctx context.Context, e *envelope.Event) error {
+	if e.Entity != Entity {
 		return nil
 	}
 	t, err := d.fold(ctx, e)
@@ -141,6 +154,9 @@ func (d *Directory) Apply(ctx context.Context, e *envelope.Event) error {
 // fold returns the tenant as of an event, or newer. Events before it may be unknown here: its own process applies an
 // event at once, before it has followed those of others.
 func (d *Directory) fold(ctx context.Context, e *envelope.Event) (Tenant, error) {
+	if known := d.known(e); known != nil {
+		return *known, nil
+	}
 	if e.Version == 1 {
 		return d.Fold(Tenant{}, e)
 	}
@@ -239,7 +255,7 @@ func (d *Directory) catchUp(ctx context.Context, shard journal.Shard) error {
 			return err
 		}
 		for i := range batch {
-			if err := d.Apply(ctx, &batch[i]); err != nil {
+			if err := d.apply(ctx, &batch[i]); err != nil {
 				return err
 			}
 		}

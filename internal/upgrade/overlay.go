@@ -84,9 +84,13 @@ func patched(root, name string) ([]byte, error) {
 }
 
 // patch applies a unified diff. Line numbers are not looked at: the lines of a hunk must stand in the text exactly
-// once, wherever that is.
+// once, wherever that is. A hunk that only adds, without lines around it, goes to the end of the text.
 func patch(text, diff string) (string, error) {
 	for i, hunk := range hunks(diff) {
+		if hunk.old == "" {
+			text += hunk.new
+			continue
+		}
 		switch strings.Count(text, hunk.old) {
 		case 1:
 			text = strings.Replace(text, hunk.old, hunk.new, 1)

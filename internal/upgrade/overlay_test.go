@@ -66,6 +66,7 @@ func TestPatch(t *testing.T) {
 		"a line more":   {"--- a\n+++ b\n@@ -1,2 +1,3 @@\n one\n+and a half\n two\n", "one\nand a half\ntwo\nthree\nfour\ntwo\n", ""},
 		"moved":         {"@@ -90,2 +90,2 @@\n three\n-four\n+five\n", "one\ntwo\nthree\nfive\ntwo\n", ""},
 		"two hunks":     {"@@\n-one\n+1\n@@\n three\n-four\n", "1\ntwo\nthree\ntwo\n", ""},
+		"at the end":    {"@@\n+six\n+seven\n", base + "six\nseven\n", ""},
 		"changed below": {"@@ -1 +1 @@\n-three\n-for\n+five\n", "", "hunk 1 is not in it"},
 		"ambiguous":     {"@@ -1 +1 @@\n-two\n+2\n", "", "hunk 1 is in it more than once"},
 	} {
