@@ -25,7 +25,7 @@ func buildBinaries(ctx context.Context, root, dir string) (binaries, error) {
 }
 
 // overlayTests are the packages that the overlay changes, or that look at what it changes.
-var overlayTests = []string{"events", "internal/fold", "internal/memory", "internal/layering"}
+var overlayTests = []string{"events", "schema", "internal/fold", "internal/memory", "internal/layering"}
 
 // testOverlay vets the overlaid packages and runs their tests: the new code is held to the same rules as the old. What
 // the fold makes of the corpus is written anew first, as a developer does who has raised fold.Version.
