@@ -154,5 +154,5 @@ func Authorize(p Principal, operation string) error {
 	case p.Has(scope):
 		return nil
 	}
-	return &Error{Code: InsufficientScope, Reason: "the token lacks a scope", Scopes: []string{scope}}
+	return &Error{Code: InsufficientScope, Reason: "the token lacks the scope " + scope, Scopes: []string{scope}}
 }

@@ -174,8 +174,8 @@ func sortOf[S interface {
 	return sort, nil
 }
 
-func malformedParameter(name string) error {
-	return problem.BadRequest("invalid_parameter", "malformed parameter: "+name)
+func malformedParameter(name string) *problem.Problem {
+	return problem.BadRequest("invalid_parameter", "malformed parameter: "+name+": /openapi.yaml says what it may be")
 }
 
 func given(flag *bool) bool { return flag != nil && *flag }

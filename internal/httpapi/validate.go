@@ -31,7 +31,7 @@ func checkText(name string, given *string, runesMax int) error {
 		return nil
 	}
 	if !utf8.ValidString(*given) || strings.ContainsRune(*given, 0) || utf8.RuneCountInString(*given) > runesMax {
-		return problem.BadRequest("invalid_parameter", "malformed parameter: "+name)
+		return malformedParameter(name)
 	}
 	return nil
 }
