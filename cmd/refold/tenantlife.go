@@ -145,7 +145,12 @@ func (c *cli) tenantChange(use, short, long string, change func(context.Context,
 				if err != nil {
 					return err
 				}
-				return c.show(tenantViewOf(t), func(w *tabwriter.Writer) { row(w, fmt.Sprintf("tenant %s is %s", t.ID, t.Standing)) })
+				return c.show(tenantViewOf(t), func(w *tabwriter.Writer) {
+					row(w, fmt.Sprintf("tenant %s is %s", t.ID, t.Standing))
+					if t.Limits != (directory.Limits{}) {
+						limitRows(w, tenantLimits(t.Limits))
+					}
+				})
 			})
 		},
 	}
