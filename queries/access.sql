@@ -56,7 +56,9 @@ WITH counted AS (
     WHERE l.tenant_id = @tenant_id AND l.app_id = @app_id::uuid AND l.user_id = @user_id
     GROUP BY l.memory_id
 )
-SELECT sqlc.embed(m), a.name AS app_name, c.accesses, c.last_at
+SELECT sqlc.embed(m), a.name AS app_name, ARRAY(
+    SELECT y.name FROM memory_category l JOIN category y ON y.tenant_id = l.tenant_id AND y.id = l.category_id
+    WHERE l.tenant_id = @tenant_id AND l.memory_id = m.id ORDER BY y.name)::text[] AS categories, c.accesses, c.last_at
 FROM counted c
 JOIN memory m ON m.tenant_id = @tenant_id AND m.id = c.memory_id AND m.user_id = @user_id AND m.state <> 'deleted'
 LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id

@@ -4,18 +4,23 @@ SELECT m.* FROM memory m
 JOIN (SELECT unnest(@tenant_ids::text[]) AS tenant_id, unnest(@ids::uuid[]) AS id) AS k ON m.tenant_id = k.tenant_id AND m.id = k.id;
 
 -- name: MemoryByID :one
--- One memory that a user may read, with the name of its app; for readers.
-SELECT m.*, a.name AS app_name
+-- One memory that a user may read, with the names of its app and its categories; for readers.
+SELECT m.*, a.name AS app_name, ARRAY(
+    SELECT c.name FROM memory_category l JOIN category c ON c.tenant_id = l.tenant_id AND c.id = l.category_id
+    WHERE l.tenant_id = @tenant_id AND l.memory_id = m.id ORDER BY c.name)::text[] AS categories
 FROM memory_readable(@tenant_id, @user_id, sqlc.narg('as_app')) m
 LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
 WHERE m.tenant_id = @tenant_id::text AND m.id = @id::uuid;
 
 -- name: MemoryPage :many
--- A page of the memories that a user may read and a filter selects, with the names of their apps; for readers. The sort
+-- A page of the memories that a user may read and a filter selects, with the names of
+-- their apps and categories; for readers. The sort
 -- is created_at, updated_at, content (its first 100 characters) or app (its name), ties by id, in one direction. The page
 -- begins behind (after_at or after_text, after_id), or without them with the first, and after as many as are skipped.
 -- A condition on the sort falls away before the plan is made, so that created_at is served from its index.
-SELECT m.*, a.name AS app_name
+SELECT m.*, a.name AS app_name, ARRAY(
+    SELECT c.name FROM memory_category l JOIN category c ON c.tenant_id = l.tenant_id AND c.id = l.category_id
+    WHERE l.tenant_id = @tenant_id AND l.memory_id = m.id ORDER BY c.name)::text[] AS categories
 FROM memory_matching(@tenant_id, @user_id, sqlc.narg('as_app'), @states::text[], sqlc.narg('app_ids')::uuid[], sqlc.narg('category_ids')::uuid[],
     sqlc.narg('categories')::text[], sqlc.narg('search'), sqlc.narg('created_from'), sqlc.narg('created_to')) m
 LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
@@ -53,7 +58,9 @@ WHERE m.tenant_id = @tenant_id::text;
 -- The memories that a user may read and that share categories with one of them: those that share most first, then the
 -- newest; for readers. The page begins behind (after_shared, after_at, after_id), or without them with the first, and
 -- after as many as are skipped.
-SELECT m.*, a.name AS app_name, s.shared
+SELECT m.*, a.name AS app_name, ARRAY(
+    SELECT c.name FROM memory_category l JOIN category c ON c.tenant_id = l.tenant_id AND c.id = l.category_id
+    WHERE l.tenant_id = @tenant_id AND l.memory_id = m.id ORDER BY c.name)::text[] AS categories, s.shared
 FROM memory_readable(@tenant_id, @user_id, sqlc.narg('as_app')) m
 JOIN (
     SELECT l.memory_id, count(*) AS shared
@@ -86,7 +93,9 @@ WHERE m.tenant_id = @tenant_id::text;
 -- each of the words, in any form that has them as a part; that is quickly seen, and only then its text is parsed. The
 -- score is between 0 and 1: of the words, and with a weight of the age at a time.
 SELECT f.tenant_id, f.id, f.version, f.user_id, f.app_id, f.content, f.metadata, f.state, f.created_at, f.updated_at, f.archived_at,
-    f.deleted_at, f.app_name, f.score, count(*) OVER () AS total, CASE WHEN @highlight::boolean THEN ts_headline('simple', f.content, f.words,
+    f.deleted_at, f.app_name, ARRAY(
+        SELECT c.name FROM memory_category l JOIN category c ON c.tenant_id = l.tenant_id AND c.id = l.category_id
+        WHERE l.tenant_id = @tenant_id AND l.memory_id = f.id ORDER BY c.name)::text[] AS categories, f.score, count(*) OVER () AS total, CASE WHEN @highlight::boolean THEN ts_headline('simple', f.content, f.words,
         'StartSel=«, StopSel=», MaxFragments=2, MinWords=5, MaxWords=20, FragmentDelimiter=" … "') ELSE '' END AS headline
 FROM (
     SELECT m.*, a.name AS app_name, q.words, (

@@ -214,8 +214,6 @@ func countAll(t *testing.T, q *db.Queries, tenant string, owner, memory, app uui
 	}
 	page, err := q.MemoryPage(ctx, db.MemoryPageParams{TenantID: tenant, UserID: owner, States: []string{"active", "paused"}, CountMax: 10})
 	check(t, err)
-	names, err := q.MemoryCategoryNames(ctx, db.MemoryCategoryNamesParams{TenantID: tenant, MemoryIds: []uuid.UUID{memory}})
-	check(t, err)
 	history, err := q.MemoryStatusOf(ctx, db.MemoryStatusOfParams{TenantID: tenant, MemoryID: memory, CountMax: 10})
 	check(t, err)
 	visible, err := q.EntitiesVisible(ctx, db.EntitiesVisibleParams{
@@ -235,7 +233,7 @@ func countAll(t *testing.T, q *db.Queries, tenant string, owner, memory, app uui
 	countViews(t, q, tenant, owner, memory, out)
 	apps, err := q.AppPage(ctx, db.AppPageParams{TenantID: tenant, OwnerID: owner, CountMax: 10})
 	check(t, err)
-	out["MemoryPage"], out["MemoryCategoryNames"], out["MemoryStatusOf"], out["AppPage"] = len(page), len(names), len(history), len(apps)
+	out["MemoryPage"], out["MemoryStatusOf"], out["AppPage"] = len(page), len(history), len(apps)
 	return out
 }
 

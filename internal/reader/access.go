@@ -98,29 +98,22 @@ func (r *Reader) AppAccessed(ctx context.Context, c Caller, f Freshness, app uui
 		if err != nil {
 			return err
 		}
-		page, next, err = accessed(ctx, q, c, found, count)
-		return err
+		page, next = accessed(found, count)
+		return nil
 	})
 	return page, next, stamp, err
 }
 
-func accessed(ctx context.Context, q *db.Queries, c Caller, found []db.AccessedPageRow, count int) (page []Accessed, next *AccessedMark, err error) {
+func accessed(found []db.AccessedPageRow, count int) (page []Accessed, next *AccessedMark) {
 	if len(found) > count {
 		found = found[:count]
 		next = &AccessedMark{found[count-1].Accesses, found[count-1].Memory.ID}
 	}
-	memories := make([]Memory, len(found))
-	for i, row := range found {
-		memories[i] = Memory{Memory: row.Memory, AppName: row.AppName}
-	}
-	if err := addCategories(ctx, q, c, memories); err != nil {
-		return nil, nil, err
-	}
 	page = make([]Accessed, len(found))
 	for i, row := range found {
-		page[i] = Accessed{memories[i], row.Accesses, row.LastAt}
+		page[i] = Accessed{Memory{Memory: row.Memory, AppName: row.AppName, Categories: row.Categories}, row.Accesses, row.LastAt}
 	}
-	return page, next, nil
+	return page, next
 }
 
 func ownApp(ctx context.Context, q *db.Queries, c Caller, app uuid.UUID) error {

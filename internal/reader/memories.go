@@ -41,28 +41,7 @@ func memoryByID(ctx context.Context, q *db.Queries, c Caller, id uuid.UUID) (Mem
 	if err != nil {
 		return Memory{}, absent(err)
 	}
-	memories := []Memory{memoryOf(db.MemoryPageRow(row))}
-	err = addCategories(ctx, q, c, memories)
-	return memories[0], err
-}
-
-func addCategories(ctx context.Context, q *db.Queries, c Caller, memories []Memory) error {
-	ids := make([]uuid.UUID, len(memories))
-	for i, m := range memories {
-		ids[i] = m.ID
-	}
-	links, err := q.MemoryCategoryNames(ctx, db.MemoryCategoryNamesParams{TenantID: c.Tenant, MemoryIds: ids})
-	if err != nil {
-		return err
-	}
-	names := map[uuid.UUID][]string{}
-	for _, link := range links {
-		names[link.MemoryID] = append(names[link.MemoryID], link.Name)
-	}
-	for i := range memories {
-		memories[i].Categories = append([]string{}, names[memories[i].ID]...)
-	}
-	return nil
+	return memoryOf(db.MemoryPageRow(row)), nil
 }
 
 // MemoryFilter selects memories; nil fields select all. The tags are those of sealed values.
@@ -115,11 +94,9 @@ func (r *Reader) Memories(ctx context.Context, c Caller, f Freshness, list Memor
 		}
 		page = paged(memories, list.count(), func(m Memory) MemoryMark { return markOf(m, params.Sort) })
 		if list.Total {
-			if page.Total, err = q.MemoryCount(ctx, countParams(params)); err != nil {
-				return err
-			}
+			page.Total, err = q.MemoryCount(ctx, countParams(params))
 		}
-		return addCategories(ctx, q, c, page.Items)
+		return err
 	})
 	if err == nil {
 		r.Noted(c, list.Filter.kind(), memoryIDs(page.Items)...)
@@ -140,7 +117,7 @@ func memoryOf(row db.MemoryPageRow) Memory {
 		TenantID: row.TenantID, ID: row.ID, Version: row.Version, UserID: row.UserID, AppID: row.AppID, Content: row.Content,
 		Metadata: row.Metadata, State: row.State, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
 		ArchivedAt: row.ArchivedAt, DeletedAt: row.DeletedAt,
-	}, AppName: row.AppName}
+	}, AppName: row.AppName, Categories: row.Categories}
 }
 
 func markOf(m Memory, by string) MemoryMark {

@@ -46,20 +46,14 @@ func (r *Reader) Search(ctx context.Context, c Caller, f Freshness, s Search) (f
 		if err != nil {
 			return err
 		}
-		memories := make([]Memory, 0, len(rows))
+		found, total = make([]Found, 0, len(rows)), 0
 		for _, row := range rows {
-			memories = append(memories, memoryOf(db.MemoryPageRow{
+			memory := memoryOf(db.MemoryPageRow{
 				TenantID: row.TenantID, ID: row.ID, Version: row.Version, UserID: row.UserID, AppID: row.AppID, Content: row.Content,
 				Metadata: row.Metadata, State: row.State, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
-				ArchivedAt: row.ArchivedAt, DeletedAt: row.DeletedAt, AppName: row.AppName,
-			}))
-		}
-		if err := addCategories(ctx, q, c, memories); err != nil {
-			return err
-		}
-		found, total = make([]Found, 0, len(rows)), 0
-		for i, row := range rows {
-			found, total = append(found, Found{memories[i], row.Score, row.Headline}), row.Total
+				ArchivedAt: row.ArchivedAt, DeletedAt: row.DeletedAt, AppName: row.AppName, Categories: row.Categories,
+			})
+			found, total = append(found, Found{memory, row.Score, row.Headline}), row.Total
 		}
 		return nil
 	})

@@ -42,8 +42,8 @@ func (r *Reader) Related(ctx context.Context, c Caller, f Freshness, id uuid.UUI
 		if err != nil {
 			return err
 		}
-		if page, err = relatedPage(ctx, q, c, rows, pages.count()); err != nil || !pages.Total {
-			return err
+		if page = relatedPage(rows, pages.count()); !pages.Total {
+			return nil
 		}
 		page.Total, err = q.MemoryRelatedCount(ctx, db.MemoryRelatedCountParams{TenantID: c.Tenant, UserID: c.User, AsApp: c.App, ID: id})
 		return err
@@ -58,23 +58,16 @@ func (r *Reader) Related(ctx context.Context, c Caller, f Freshness, id uuid.UUI
 	return page, stamp, err
 }
 
-func relatedPage(ctx context.Context, q *db.Queries, c Caller, rows []db.MemoryRelatedPageRow, count int) (page Page[Related, RelatedMark], err error) {
-	memories := make([]Memory, 0, len(rows))
+func relatedPage(rows []db.MemoryRelatedPageRow, count int) Page[Related, RelatedMark] {
+	related := make([]Related, 0, len(rows))
 	for _, row := range rows {
-		memories = append(memories, memoryOf(db.MemoryPageRow{
+		related = append(related, Related{memoryOf(db.MemoryPageRow{
 			TenantID: row.TenantID, ID: row.ID, Version: row.Version, UserID: row.UserID, AppID: row.AppID, Content: row.Content,
 			Metadata: row.Metadata, State: row.State, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
-			ArchivedAt: row.ArchivedAt, DeletedAt: row.DeletedAt, AppName: row.AppName,
-		}))
+			ArchivedAt: row.ArchivedAt, DeletedAt: row.DeletedAt, AppName: row.AppName, Categories: row.Categories,
+		}), row.Shared})
 	}
-	if err := addCategories(ctx, q, c, memories); err != nil {
-		return page, err
-	}
-	related := make([]Related, 0, len(rows))
-	for i, row := range rows {
-		related = append(related, Related{memories[i], row.Shared})
-	}
-	return paged(related, count, func(m Related) RelatedMark { return RelatedMark{m.Shared, m.CreatedAt, m.ID} }), nil
+	return paged(related, count, func(m Related) RelatedMark { return RelatedMark{m.Shared, m.CreatedAt, m.ID} })
 }
 
 // Category is a category with the number of memories that the caller may read in it.

@@ -243,7 +243,9 @@ WITH counted AS (
     WHERE l.tenant_id = $1 AND l.app_id = $6::uuid AND l.user_id = $2
     GROUP BY l.memory_id
 )
-SELECT m.tenant_id, m.id, m.version, m.user_id, m.app_id, m.content, m.metadata, m.state, m.created_at, m.updated_at, m.archived_at, m.deleted_at, a.name AS app_name, c.accesses, c.last_at
+SELECT m.tenant_id, m.id, m.version, m.user_id, m.app_id, m.content, m.metadata, m.state, m.created_at, m.updated_at, m.archived_at, m.deleted_at, a.name AS app_name, ARRAY(
+    SELECT y.name FROM memory_category l JOIN category y ON y.tenant_id = l.tenant_id AND y.id = l.category_id
+    WHERE l.tenant_id = $1 AND l.memory_id = m.id ORDER BY y.name)::text[] AS categories, c.accesses, c.last_at
 FROM counted c
 JOIN memory m ON m.tenant_id = $1 AND m.id = c.memory_id AND m.user_id = $2 AND m.state <> 'deleted'
 LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
@@ -262,10 +264,11 @@ type AccessedPageParams struct {
 }
 
 type AccessedPageRow struct {
-	Memory   Memory
-	AppName  *string
-	Accesses int64
-	LastAt   time.Time
+	Memory     Memory
+	AppName    *string
+	Categories []string
+	Accesses   int64
+	LastAt     time.Time
 }
 
 // A page of the memories that an app accessed, most accessed first; deleted ones are left out. For readers.
@@ -299,6 +302,7 @@ func (q *Queries) AccessedPage(ctx context.Context, arg AccessedPageParams) ([]A
 			&i.Memory.ArchivedAt,
 			&i.Memory.DeletedAt,
 			&i.AppName,
+			&i.Categories,
 			&i.Accesses,
 			&i.LastAt,
 		); err != nil {

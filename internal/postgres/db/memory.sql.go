@@ -13,7 +13,9 @@ import (
 )
 
 const memoryByID = `-- name: MemoryByID :one
-SELECT m.tenant_id, m.id, m.version, m.user_id, m.app_id, m.content, m.metadata, m.state, m.created_at, m.updated_at, m.archived_at, m.deleted_at, a.name AS app_name
+SELECT m.tenant_id, m.id, m.version, m.user_id, m.app_id, m.content, m.metadata, m.state, m.created_at, m.updated_at, m.archived_at, m.deleted_at, a.name AS app_name, ARRAY(
+    SELECT c.name FROM memory_category l JOIN category c ON c.tenant_id = l.tenant_id AND c.id = l.category_id
+    WHERE l.tenant_id = $1 AND l.memory_id = m.id ORDER BY c.name)::text[] AS categories
 FROM memory_readable($1, $2, $3) m
 LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
 WHERE m.tenant_id = $1::text AND m.id = $4::uuid
@@ -40,9 +42,10 @@ type MemoryByIDRow struct {
 	ArchivedAt *time.Time
 	DeletedAt  *time.Time
 	AppName    *string
+	Categories []string
 }
 
-// One memory that a user may read, with the name of its app; for readers.
+// One memory that a user may read, with the names of its app and its categories; for readers.
 func (q *Queries) MemoryByID(ctx context.Context, arg MemoryByIDParams) (MemoryByIDRow, error) {
 	row := q.db.QueryRow(ctx, memoryByID,
 		arg.TenantID,
@@ -65,6 +68,7 @@ func (q *Queries) MemoryByID(ctx context.Context, arg MemoryByIDParams) (MemoryB
 		&i.ArchivedAt,
 		&i.DeletedAt,
 		&i.AppName,
+		&i.Categories,
 	)
 	return i, err
 }
@@ -207,7 +211,9 @@ func (q *Queries) MemoryOfEntities(ctx context.Context, arg MemoryOfEntitiesPara
 }
 
 const memoryPage = `-- name: MemoryPage :many
-SELECT m.tenant_id, m.id, m.version, m.user_id, m.app_id, m.content, m.metadata, m.state, m.created_at, m.updated_at, m.archived_at, m.deleted_at, a.name AS app_name
+SELECT m.tenant_id, m.id, m.version, m.user_id, m.app_id, m.content, m.metadata, m.state, m.created_at, m.updated_at, m.archived_at, m.deleted_at, a.name AS app_name, ARRAY(
+    SELECT c.name FROM memory_category l JOIN category c ON c.tenant_id = l.tenant_id AND c.id = l.category_id
+    WHERE l.tenant_id = $1 AND l.memory_id = m.id ORDER BY c.name)::text[] AS categories
 FROM memory_matching($1, $2, $3, $4::text[], $5::uuid[], $6::uuid[],
     $7::text[], $8, $9, $10) m
 LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
@@ -270,9 +276,11 @@ type MemoryPageRow struct {
 	ArchivedAt *time.Time
 	DeletedAt  *time.Time
 	AppName    *string
+	Categories []string
 }
 
-// A page of the memories that a user may read and a filter selects, with the names of their apps; for readers. The sort
+// A page of the memories that a user may read and a filter selects, with the names of
+// their apps and categories; for readers. The sort
 // is created_at, updated_at, content (its first 100 characters) or app (its name), ties by id, in one direction. The page
 // begins behind (after_at or after_text, after_id), or without them with the first, and after as many as are skipped.
 // A condition on the sort falls away before the plan is made, so that created_at is served from its index.
@@ -317,6 +325,7 @@ func (q *Queries) MemoryPage(ctx context.Context, arg MemoryPageParams) ([]Memor
 			&i.ArchivedAt,
 			&i.DeletedAt,
 			&i.AppName,
+			&i.Categories,
 		); err != nil {
 			return nil, err
 		}
@@ -356,7 +365,9 @@ func (q *Queries) MemoryRelatedCount(ctx context.Context, arg MemoryRelatedCount
 }
 
 const memoryRelatedPage = `-- name: MemoryRelatedPage :many
-SELECT m.tenant_id, m.id, m.version, m.user_id, m.app_id, m.content, m.metadata, m.state, m.created_at, m.updated_at, m.archived_at, m.deleted_at, a.name AS app_name, s.shared
+SELECT m.tenant_id, m.id, m.version, m.user_id, m.app_id, m.content, m.metadata, m.state, m.created_at, m.updated_at, m.archived_at, m.deleted_at, a.name AS app_name, ARRAY(
+    SELECT c.name FROM memory_category l JOIN category c ON c.tenant_id = l.tenant_id AND c.id = l.category_id
+    WHERE l.tenant_id = $1 AND l.memory_id = m.id ORDER BY c.name)::text[] AS categories, s.shared
 FROM memory_readable($1, $2, $3) m
 JOIN (
     SELECT l.memory_id, count(*) AS shared
@@ -397,6 +408,7 @@ type MemoryRelatedPageRow struct {
 	ArchivedAt *time.Time
 	DeletedAt  *time.Time
 	AppName    *string
+	Categories []string
 	Shared     int64
 }
 
@@ -436,6 +448,7 @@ func (q *Queries) MemoryRelatedPage(ctx context.Context, arg MemoryRelatedPagePa
 			&i.ArchivedAt,
 			&i.DeletedAt,
 			&i.AppName,
+			&i.Categories,
 			&i.Shared,
 		); err != nil {
 			return nil, err
@@ -450,19 +463,21 @@ func (q *Queries) MemoryRelatedPage(ctx context.Context, arg MemoryRelatedPagePa
 
 const memorySearch = `-- name: MemorySearch :many
 SELECT f.tenant_id, f.id, f.version, f.user_id, f.app_id, f.content, f.metadata, f.state, f.created_at, f.updated_at, f.archived_at,
-    f.deleted_at, f.app_name, f.score, count(*) OVER () AS total, CASE WHEN $1::boolean THEN ts_headline('simple', f.content, f.words,
+    f.deleted_at, f.app_name, ARRAY(
+        SELECT c.name FROM memory_category l JOIN category c ON c.tenant_id = l.tenant_id AND c.id = l.category_id
+        WHERE l.tenant_id = $1 AND l.memory_id = f.id ORDER BY c.name)::text[] AS categories, f.score, count(*) OVER () AS total, CASE WHEN $2::boolean THEN ts_headline('simple', f.content, f.words,
         'StartSel=«, StopSel=», MaxFragments=2, MinWords=5, MaxWords=20, FragmentDelimiter=" … "') ELSE '' END AS headline
 FROM (
     SELECT m.tenant_id, m.id, m.version, m.user_id, m.app_id, m.content, m.metadata, m.state, m.created_at, m.updated_at, m.archived_at, m.deleted_at, a.name AS app_name, q.words, (
         (1 - q.recency) * ts_rank_cd(to_tsvector('simple', m.content), q.words, 32)
         + q.recency * power(0.5::float8, GREATEST(0, extract(epoch FROM q.at - m.created_at))::float8 / (86400 * q.half_life_days))
     )::float8 AS score
-    FROM memory_matching($2, $3, $4, $5::text[], $6::uuid[], $7::uuid[],
+    FROM memory_matching($1, $3, $4, $5::text[], $6::uuid[], $7::uuid[],
         $8::text[], $9, $10, $11) m
     CROSS JOIN (SELECT websearch_to_tsquery('simple', $12::text) AS words, $13::float8 AS recency,
         $14::float8 AS half_life_days, $15::timestamptz AS at) q
     LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
-    WHERE m.tenant_id = $2::text AND CASE
+    WHERE m.tenant_id = $1::text AND CASE
         WHEN EXISTS (SELECT FROM unnest($16::text[]) w WHERE strpos(lower(m.content), lower(w)) = 0) THEN false
         ELSE to_tsvector('simple', m.content) @@ q.words
     END
@@ -472,8 +487,8 @@ LIMIT $17::int
 `
 
 type MemorySearchParams struct {
-	Highlight    bool
 	TenantID     string
+	Highlight    bool
 	UserID       uuid.UUID
 	AsApp        *uuid.UUID
 	States       []string
@@ -505,6 +520,7 @@ type MemorySearchRow struct {
 	ArchivedAt *time.Time
 	DeletedAt  *time.Time
 	AppName    *string
+	Categories []string
 	Score      float64
 	Total      int64
 	Headline   string
@@ -515,8 +531,8 @@ type MemorySearchRow struct {
 // score is between 0 and 1: of the words, and with a weight of the age at a time.
 func (q *Queries) MemorySearch(ctx context.Context, arg MemorySearchParams) ([]MemorySearchRow, error) {
 	rows, err := q.db.Query(ctx, memorySearch,
-		arg.Highlight,
 		arg.TenantID,
+		arg.Highlight,
 		arg.UserID,
 		arg.AsApp,
 		arg.States,
@@ -554,6 +570,7 @@ func (q *Queries) MemorySearch(ctx context.Context, arg MemorySearchParams) ([]M
 			&i.ArchivedAt,
 			&i.DeletedAt,
 			&i.AppName,
+			&i.Categories,
 			&i.Score,
 			&i.Total,
 			&i.Headline,

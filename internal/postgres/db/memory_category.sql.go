@@ -11,45 +11,6 @@ import (
 	"github.com/google/uuid"
 )
 
-const memoryCategoryNames = `-- name: MemoryCategoryNames :many
-SELECT l.memory_id, c.name
-FROM memory_category l
-JOIN category c ON c.tenant_id = l.tenant_id AND c.id = l.category_id
-WHERE l.tenant_id = $1 AND l.memory_id = ANY ($2::uuid[])
-ORDER BY l.memory_id, c.name
-`
-
-type MemoryCategoryNamesParams struct {
-	TenantID  string
-	MemoryIds []uuid.UUID
-}
-
-type MemoryCategoryNamesRow struct {
-	MemoryID uuid.UUID
-	Name     string
-}
-
-// The names of the categories of some memories, by name; for readers.
-func (q *Queries) MemoryCategoryNames(ctx context.Context, arg MemoryCategoryNamesParams) ([]MemoryCategoryNamesRow, error) {
-	rows, err := q.db.Query(ctx, memoryCategoryNames, arg.TenantID, arg.MemoryIds)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []MemoryCategoryNamesRow{}
-	for rows.Next() {
-		var i MemoryCategoryNamesRow
-		if err := rows.Scan(&i.MemoryID, &i.Name); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const memoryCategoryOfEntities = `-- name: MemoryCategoryOfEntities :many
 SELECT c.tenant_id, c.memory_id, c.category_id, c.version FROM memory_category c
 JOIN (SELECT unnest($1::text[]) AS tenant_id, unnest($2::uuid[]) AS id) AS k ON c.tenant_id = k.tenant_id AND c.memory_id = k.id
