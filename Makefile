@@ -43,8 +43,8 @@ verify: generate ## fail when generated code, formatting, vet or lint is not as 
 bench: stores ## measure; prints `name value unit` lines and writes bench.json
 	$(GO) run ./internal/bench
 
-load: stores ## hold 300 commands and 1,200 reads a second for ten minutes against one process (LOAD_FLAGS=-help)
-	$(GO) run ./internal/upgrade -sustain 10m -commands 300 -reads 1200 $(LOAD_FLAGS)
+load: stores ## hold 300 commands and 1,000 reads a second for ten minutes against one process (LOAD_FLAGS=-help)
+	$(GO) run ./internal/upgrade -sustain 10m -commands 300 -reads 1000 $(LOAD_FLAGS)
 
 build: ## build bin/refold
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/refold ./cmd/refold

@@ -66,8 +66,9 @@ type memory struct {
 	UpdatedAt time.Time `json:"updated_at"`
 }
 
-// run sends a command and as many reads as readsPer says, once every period, until ctx ends.
-func (c *client) run(ctx context.Context, period time.Duration, readsPer int) {
+// run sends a command and on average as many reads as readsPer says, once every period, until ctx ends.
+func (c *client) run(ctx context.Context, period time.Duration, readsPer float64) {
+	owed := c.random.Float64()
 	next := time.Now().Add(time.Duration(c.random.Int64N(int64(period))))
 	for {
 		late := time.Since(next)
@@ -78,7 +79,7 @@ func (c *client) run(ctx context.Context, period time.Duration, readsPer int) {
 		case <-time.After(-late):
 		}
 		c.command()
-		for range readsPer {
+		for owed += readsPer; owed >= 1; owed-- {
 			c.read()
 		}
 		next = next.Add(period)

@@ -20,7 +20,7 @@ type load struct {
 	key     *auth.Local
 	sealer  *reader.Sealer
 	period  time.Duration // of each client
-	reads   int           // for each command
+	reads   float64       // for each command
 
 	clients []*client
 	scanner *client
@@ -46,7 +46,7 @@ func (s *story) newLoad(url string) (*load, error) {
 		account: newAccount(), url: url, key: key, sealer: sealer, end: func() {},
 		http:   &http.Client{Transport: &http.Transport{MaxIdleConns: 512, MaxIdleConnsPerHost: 512}},
 		period: time.Duration(float64(s.clients) / float64(s.commands) * float64(time.Second)),
-		reads:  s.reads / s.commands,
+		reads:  float64(s.reads) / float64(s.commands),
 	}
 	for i := range s.clients {
 		c, err := l.client(tenants[i%len(tenants)], fmt.Sprintf("client-%d", i))

@@ -21,7 +21,7 @@ import (
 func main() {
 	c := config{out: os.Stdout}
 	flag.IntVar(&c.commands, "commands", 500, "commands a second")
-	flag.IntVar(&c.reads, "reads", 1000, "reads a second; a multiple of the commands")
+	flag.IntVar(&c.reads, "reads", 1000, "reads a second")
 	flag.IntVar(&c.clients, "clients", 64, "clients")
 	flag.IntVar(&c.shards, "shards", 1, "shards of the journal")
 	flag.DurationVar(&c.pause, "pause", 2*time.Second, "how long each state of the deployment is under load")
