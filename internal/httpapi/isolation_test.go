@@ -166,22 +166,24 @@ func TestEachFenceHoldsAlone(t *testing.T) {
 	count := func(q *db.Queries) map[string]int {
 		return countAll(t, q, "b", owner, uuid.MustParse(theirs.memory), uuid.MustParse(theirs.app))
 	}
-	check(t, postgres.WithTenant(t.Context(), pool, "b", func(q *db.Queries) error {
+	_, err = postgres.WithTenant(t.Context(), pool, postgres.Entry{Tenant: "b"}, func(q *db.Queries) error {
 		for query, rows := range count(q) {
 			if rows == 0 {
 				t.Errorf("%s finds nothing for its own tenant: the test proves nothing", query)
 			}
 		}
 		return nil
-	}, nil))
-	check(t, postgres.WithTenant(t.Context(), pool, "a", func(q *db.Queries) error {
+	})
+	check(t, err)
+	_, err = postgres.WithTenant(t.Context(), pool, postgres.Entry{Tenant: "a"}, func(q *db.Queries) error {
 		for query, rows := range count(q) {
 			if rows != 0 {
 				t.Errorf("%s finds %d rows of tenant b as tenant a", query, rows)
 			}
 		}
 		return nil
-	}, nil))
+	})
+	check(t, err)
 	for query, rows := range count(db.New(pool)) {
 		if rows != 0 {
 			t.Errorf("%s finds %d rows without any tenant", query, rows)
@@ -196,7 +198,7 @@ func TestEachFenceHoldsAlone(t *testing.T) {
 			t.Errorf("%s has no predicate on the tenant: it finds %d rows of another", query, rows)
 		}
 	}
-	if err := postgres.WithTenant(t.Context(), pool, "", func(*db.Queries) error { return nil }, nil); err == nil {
+	if _, err := postgres.WithTenant(t.Context(), pool, postgres.Entry{}, func(*db.Queries) error { return nil }); err == nil {
 		t.Error("the door opens without a tenant")
 	}
 }

@@ -78,10 +78,10 @@ func stoppedBy(t testing.TB, p *plane.Plane, want projector.Stop, change func())
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = postgres.WithTenant(t.Context(), reader, "tenant-0", func(q *db.Queries) error {
+	_, err = postgres.WithTenant(t.Context(), reader, postgres.Entry{Tenant: "tenant-0"}, func(q *db.Queries) error {
 		_, err := q.MemoryOfEntities(t.Context(), db.MemoryOfEntitiesParams{TenantIds: []string{"tenant-0"}})
 		return err
-	}, nil)
+	})
 	if err != nil {
 		t.Fatalf("rows cannot be read: %v", err)
 	}

@@ -12,82 +12,114 @@ import (
 	"github.com/refold-dev/refold/internal/postgres/db"
 )
 
-// ErrNoTenant is a defect of the caller: rows were asked for without a tenant.
-var ErrNoTenant = errors.New("no tenant given")
+var (
+	// ErrNoTenant is a defect of the caller: rows were asked for without a tenant.
+	ErrNoTenant = errors.New("no tenant given")
+	// ErrNoCheckpoint: the edition has no checkpoint any more, so it was retired.
+	ErrNoCheckpoint = errors.New("the edition has no checkpoint in this shard")
+)
 
-// WithTenant is the one door to tenants' rows: fn and then last run in one read-only transaction, of one snapshot, in
-// which row level security admits the rows of this tenant alone. Queries name the tenant as well.
+// Entry says how the one door to tenants' rows is gone through.
+type Entry struct {
+	Tenant string
+	// Edition and Shard name the checkpoint that the rows stand on, which is read in their snapshot; Edition 0 = none is.
+	Edition int64
+	Shard   int
+	// Planned has each query planned for the parameters that it is asked with, at about a millisecond: for conditions
+	// that depend on what is asked. A plan for all parameters would sort all that a tenant has before it gives the first
+	// page.
+	Planned bool
+	// Single promises that fn makes no more than one query. It then makes one journey together with the beginning and the
+	// end of the transaction: apart, these cost more than most questions.
+	Single bool
+}
+
+// WithTenant is the one door to tenants' rows: fn runs in a read-only transaction, of one snapshot, in which row level
+// security admits the rows of this tenant alone. Queries name the tenant as well.
 //
-// The first query of fn travels together with the beginning of the transaction, and that of last, which makes exactly
-// one, with its end: apart, these cost more than most questions. last may be nil. It runs also when fn has failed for a
-// reason of its own, and its error comes first: an answer that must not be given is not given as "not found" either.
-func WithTenant(ctx context.Context, pool *pgxpool.Pool, tenant string, fn, last func(*db.Queries) error) error {
-	return withTenant(ctx, pool, &door{tenant: tenant}, fn, last)
-}
-
-// WithTenantPlanned is WithTenant for queries whose conditions depend on what is asked: each is planned for the
-// parameters that it is asked with, at about a millisecond. A plan for all parameters would sort all that a tenant has
-// before it gives the first page.
-func WithTenantPlanned(ctx context.Context, pool *pgxpool.Pool, tenant string, fn, last func(*db.Queries) error) error {
-	return withTenant(ctx, pool, &door{tenant: tenant, planned: true}, fn, last)
-}
-
-func withTenant(ctx context.Context, pool *pgxpool.Pool, door *door, fn, last func(*db.Queries) error) error {
-	if door.tenant == "" {
-		return ErrNoTenant
+// The checkpoint is valid unless the door itself failed, whatever fn returned: an answer that must not be given because
+// its rows are too old is not given as "not found" either. With ErrNoCheckpoint there are no answers.
+func WithTenant(ctx context.Context, pool *pgxpool.Pool, entry Entry, fn func(*db.Queries) error) (checkpoint db.ControlCheckpoint, err error) {
+	if entry.Tenant == "" {
+		return checkpoint, ErrNoTenant
 	}
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
-		return fmt.Errorf("begin for tenant: %w", err)
+		return checkpoint, fmt.Errorf("begin for tenant: %w", err)
 	}
 	defer conn.Release() // which closes it when the transaction is not over
-	door.conn = conn
+	door := &door{Entry: entry, conn: conn}
 	err = fn(db.New(door))
-	if last != nil && !door.broken() {
-		door.last = true
-		if errLast := last(db.New(door)); errLast != nil {
-			err = errLast
-		}
+	if !door.entered && err == nil {
+		err = door.enter(ctx)
 	}
-	return errors.Join(err, door.close(ctx))
+	return door.checkpoint, errors.Join(err, door.close(ctx))
 }
 
-// door is the connection as queries see it: it puts the beginning of the transaction before the first of them, and the
-// end behind the last one.
+// door is the connection as queries see it: it puts the beginning of the transaction before the first of them, and its
+// end behind a single one.
 type door struct {
-	conn    *pgxpool.Conn
-	tenant  string
-	planned bool // no query shares its plan with others
-	last    bool // the next query is the last one
+	Entry
+	conn       *pgxpool.Conn
+	entered    bool // the transaction was begun
+	checkpoint db.ControlCheckpoint
 }
 
-// What Postgres says of a connection's transaction.
-const (
-	txNone   = 'I'
-	txFailed = 'E'
-)
+// txNone is what Postgres says of a connection without a transaction.
+const txNone = 'I'
 
-func (d *door) status() byte { return d.conn.Conn().PgConn().TxStatus() }
+// checkpointOf reads what an answer says of where its rows stand.
+const checkpointOf = "SELECT edition, shard, journal_id, incarnation, stream, seq, updated_at FROM control.checkpoint WHERE edition = $1 AND shard = $2"
 
-// broken tells that the transaction takes no more queries.
-func (d *door) broken() bool { return d.conn.Conn().IsClosed() || d.status() == txFailed }
+// beginning returns the batch that begins the transaction.
+func (d *door) beginning() *pgx.Batch {
+	d.entered = true
+	batch := &pgx.Batch{}
+	batch.Queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+	batch.Queue("SELECT set_config('app.tenant', $1, true)", d.Tenant)
+	if d.Planned {
+		batch.Queue("SET LOCAL plan_cache_mode = force_custom_plan")
+	}
+	if d.Edition != 0 {
+		batch.Queue(checkpointOf, d.Edition, int32(d.Shard))
+	}
+	return batch
+}
 
-// begun returns a batch that begins the transaction unless it has begun.
-func (d *door) begun() (batch *pgx.Batch, ahead int) {
-	batch = &pgx.Batch{}
-	if d.status() == txNone {
-		batch.Queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-		batch.Queue("SELECT set_config('app.tenant', $1, true)", d.tenant)
-		if d.planned {
-			batch.Queue("SET LOCAL plan_cache_mode = force_custom_plan")
+// begun reads what the beginning gave.
+func (d *door) begun(results pgx.BatchResults) error {
+	statements := 2
+	if d.Planned {
+		statements++
+	}
+	for range statements {
+		if _, err := results.Exec(); err != nil {
+			return fmt.Errorf("begin for tenant: %w", err)
 		}
 	}
-	return batch, batch.Len()
+	if d.Edition == 0 {
+		return nil
+	}
+	c := &d.checkpoint
+	err := results.QueryRow().Scan(&c.Edition, &c.Shard, &c.JournalID, &c.Incarnation, &c.Stream, &c.Seq, &c.UpdatedAt)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ErrNoCheckpoint
+	}
+	if err != nil {
+		return fmt.Errorf("checkpoint of edition %d, shard %d: %w", d.Edition, d.Shard, err)
+	}
+	return nil
 }
 
-// close ends the transaction unless the last query has done so.
+// enter begins the transaction without a query.
+func (d *door) enter(ctx context.Context) error {
+	results := d.conn.SendBatch(ctx, d.beginning())
+	return errors.Join(d.begun(results), results.Close())
+}
+
+// close ends the transaction unless a single query has done so.
 func (d *door) close(ctx context.Context) error {
-	if d.conn.Conn().IsClosed() || d.status() == txNone {
+	if d.conn.Conn().IsClosed() || d.conn.Conn().PgConn().TxStatus() == txNone {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeMax)
@@ -98,24 +130,25 @@ func (d *door) close(ctx context.Context) error {
 	return nil
 }
 
-// closeMax bounds the end of a transaction that did not end with its last query.
+// closeMax bounds the end of a transaction that did not end with its query.
 const closeMax = 5 * time.Second
 
 // Query implements db.DBTX.
 func (d *door) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
-	batch, ahead := d.begun()
-	if ahead == 0 && !d.last {
+	if d.entered && d.Single {
+		return nil, errors.New("a second query where a single one was promised")
+	}
+	if d.entered {
 		return d.conn.Query(ctx, sql, args...)
 	}
+	batch := d.beginning()
 	batch.Queue(sql, args...)
-	if d.last {
+	if d.Single {
 		batch.Queue("COMMIT")
 	}
 	results := d.conn.SendBatch(ctx, batch)
-	for range ahead {
-		if _, err := results.Exec(); err != nil {
-			return nil, errors.Join(fmt.Errorf("begin for tenant: %w", err), results.Close())
-		}
+	if err := d.begun(results); err != nil {
+		return nil, errors.Join(err, results.Close())
 	}
 	rows, err := results.Query()
 	if err != nil {

@@ -18,7 +18,7 @@ type App struct {
 
 // App returns an app of the caller, or ErrNotFound.
 func (r *Reader) App(ctx context.Context, c Caller, f Freshness, id uuid.UUID) (app App, stamp Stamp, err error) {
-	stamp, err = r.ask(ctx, c, f, func(q *db.Queries) error {
+	stamp, err = r.askOne(ctx, c, f, func(q *db.Queries) error {
 		row, err := q.AppByID(ctx, db.AppByIDParams{TenantID: c.Tenant, ID: id, OwnerID: c.User, AsApp: c.App})
 		app = App{App: row.App, Memories: row.Memories}
 		return absent(err)
@@ -28,7 +28,7 @@ func (r *Reader) App(ctx context.Context, c Caller, f Freshness, id uuid.UUID) (
 
 // IsActive says whether an app of the caller takes memories, or fails with ErrNotFound.
 func (r *Reader) IsActive(ctx context.Context, c Caller, id uuid.UUID) (active bool, err error) {
-	_, err = r.ask(ctx, c, Freshness{}, func(q *db.Queries) error {
+	_, err = r.askOne(ctx, c, Freshness{}, func(q *db.Queries) error {
 		active, err = q.AppIsActive(ctx, db.AppIsActiveParams{TenantID: c.Tenant, ID: id, OwnerID: c.User})
 		return absent(err)
 	})
@@ -66,7 +66,7 @@ type AppList struct {
 func (r *Reader) Apps(ctx context.Context, c Caller, f Freshness, list AppList) (page Page[App, AppMark], stamp Stamp, err error) {
 	count := list.count()
 	params := list.params(c)
-	stamp, err = r.list(ctx, c, f, func(q *db.Queries) error {
+	stamp, err = r.listOne(ctx, c, f, list.Total, func(q *db.Queries) error {
 		found, err := q.AppPage(ctx, params)
 		if err != nil {
 			return err

@@ -26,7 +26,7 @@ type Memory struct {
 
 // Memory returns a memory that the caller may read, or ErrNotFound.
 func (r *Reader) Memory(ctx context.Context, c Caller, f Freshness, id uuid.UUID) (memory Memory, stamp Stamp, err error) {
-	stamp, err = r.ask(ctx, c, f, func(q *db.Queries) error {
+	stamp, err = r.askOne(ctx, c, f, func(q *db.Queries) error {
 		memory, err = memoryByID(ctx, q, c, id)
 		return err
 	})
@@ -83,7 +83,7 @@ type MemoryList struct {
 // Memories returns a page of the memories that the caller may read.
 func (r *Reader) Memories(ctx context.Context, c Caller, f Freshness, list MemoryList) (page Page[Memory, MemoryMark], stamp Stamp, err error) {
 	params := list.params(c)
-	stamp, err = r.list(ctx, c, f, func(q *db.Queries) error {
+	stamp, err = r.listOne(ctx, c, f, list.Total, func(q *db.Queries) error {
 		found, err := q.MemoryPage(ctx, params)
 		if err != nil {
 			return err
@@ -197,7 +197,7 @@ func (r *Reader) MemoryHistory(ctx context.Context, c Caller, f Freshness, id uu
 // MemoryIDs returns the ids of at most count of the memories that the caller may read and a filter selects, in the order
 // of the ids.
 func (r *Reader) MemoryIDs(ctx context.Context, c Caller, f Freshness, filter MemoryFilter, count int) (ids []uuid.UUID, err error) {
-	_, err = r.list(ctx, c, f, func(q *db.Queries) error {
+	_, err = r.listOne(ctx, c, f, false, func(q *db.Queries) error {
 		ids, err = q.MemoryIDs(ctx, db.MemoryIDsParams{
 			TenantID: c.Tenant, UserID: c.User, AsApp: c.App, States: filter.states(), AppIds: filter.AppIDs,
 			CategoryIds: filter.CategoryIDs, Categories: filter.Categories, Search: filter.Search,
@@ -210,7 +210,7 @@ func (r *Reader) MemoryIDs(ctx context.Context, c Caller, f Freshness, filter Me
 
 // MayRead tells whether there is a memory that the caller may read. That it is asked is no access.
 func (r *Reader) MayRead(ctx context.Context, c Caller, id uuid.UUID) (readable bool, err error) {
-	_, err = r.ask(ctx, c, Freshness{}, func(q *db.Queries) error {
+	_, err = r.askOne(ctx, c, Freshness{}, func(q *db.Queries) error {
 		_, err := q.MemoryByID(ctx, db.MemoryByIDParams{TenantID: c.Tenant, ID: id, UserID: c.User, AsApp: c.App})
 		readable = err == nil
 		if errors.Is(absent(err), ErrNotFound) {

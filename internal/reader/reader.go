@@ -6,7 +6,6 @@ package reader
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -89,17 +88,25 @@ type Stamp struct {
 // ask runs fn in the snapshot of the live edition, once that is as new as the caller wants it. The snapshot itself is
 // compared once more: whatever happened since the wait, no answer is older than asked for.
 func (r *Reader) ask(ctx context.Context, c Caller, f Freshness, fn func(*db.Queries) error) (Stamp, error) {
-	return r.through(ctx, postgres.WithTenant, c, f, fn)
+	return r.through(ctx, postgres.Entry{}, c, f, fn)
+}
+
+// askOne is ask for one query.
+func (r *Reader) askOne(ctx context.Context, c Caller, f Freshness, fn func(*db.Queries) error) (Stamp, error) {
+	return r.through(ctx, postgres.Entry{Single: true}, c, f, fn)
 }
 
 // list is ask for questions whose plan depends on what is asked.
 func (r *Reader) list(ctx context.Context, c Caller, f Freshness, fn func(*db.Queries) error) (Stamp, error) {
-	return r.through(ctx, postgres.WithTenantPlanned, c, f, fn)
+	return r.through(ctx, postgres.Entry{Planned: true}, c, f, fn)
 }
 
-type door func(ctx context.Context, pool *pgxpool.Pool, tenant string, fn, last func(*db.Queries) error) error
+// listOne is list for one query, unless all pages are counted as well.
+func (r *Reader) listOne(ctx context.Context, c Caller, f Freshness, counted bool, fn func(*db.Queries) error) (Stamp, error) {
+	return r.through(ctx, postgres.Entry{Planned: true, Single: !counted}, c, f, fn)
+}
 
-func (r *Reader) through(ctx context.Context, door door, c Caller, f Freshness, fn func(*db.Queries) error) (Stamp, error) {
+func (r *Reader) through(ctx context.Context, entry postgres.Entry, c Caller, f Freshness, fn func(*db.Queries) error) (Stamp, error) {
 	number, pool, err := r.live(ctx, c)
 	if err != nil {
 		return Stamp{}, err
@@ -109,26 +116,21 @@ func (r *Reader) through(ctx context.Context, door door, c Caller, f Freshness, 
 			return Stamp{}, c.retired(err)
 		}
 	}
-	stamp := Stamp{Edition: number}
-	err = door(ctx, pool, c.Tenant, fn, func(q *db.Queries) error {
-		checkpoint, err := q.CheckpointGet(ctx, db.CheckpointGetParams{Edition: number, Shard: int32(c.Shard)})
-		if errors.Is(err, pgx.ErrNoRows) {
-			return ErrEditionGone
-		}
-		if err != nil {
-			return fmt.Errorf("checkpoint of edition %d, shard %d: %w", number, c.Shard, err)
-		}
-		stamp.Position = positionOf(checkpoint)
-		stamp.Age = max(0, time.Since(checkpoint.UpdatedAt))
-		if f.Least != nil {
-			return f.Least.reachedBy(stamp.Position)
-		}
-		return nil
-	})
-	if postgres.IsMissing(err) {
-		err = ErrEditionGone // dropped a moment ago
+	entry.Tenant, entry.Edition, entry.Shard = c.Tenant, number, c.Shard
+	checkpoint, err := postgres.WithTenant(ctx, pool, entry, fn)
+	if postgres.IsMissing(err) || errors.Is(err, postgres.ErrNoCheckpoint) { // dropped a moment ago
+		return Stamp{}, c.retired(ErrEditionGone)
 	}
-	return stamp, c.retired(err)
+	if checkpoint.Edition == 0 {
+		return Stamp{}, err
+	}
+	stamp := Stamp{Edition: number, Position: positionOf(checkpoint), Age: max(0, time.Since(checkpoint.UpdatedAt))}
+	if f.Least != nil {
+		if err := f.Least.reachedBy(stamp.Position); err != nil {
+			return stamp, err
+		}
+	}
+	return stamp, err
 }
 
 // Await returns nil once the rows that a caller is answered from have reached f.Least; else ErrNotYet when f.Wait is

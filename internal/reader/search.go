@@ -41,7 +41,7 @@ type Found struct {
 // Search returns the memories that the caller may read and a query finds, best first, and how many there are in all.
 func (r *Reader) Search(ctx context.Context, c Caller, f Freshness, s Search) (found []Found, total int64, stamp Stamp, err error) {
 	params := s.params(c)
-	stamp, err = r.list(ctx, c, f, func(q *db.Queries) error {
+	stamp, err = r.listOne(ctx, c, f, false, func(q *db.Queries) error {
 		rows, err := q.MemorySearch(ctx, params)
 		if err != nil {
 			return err

@@ -87,7 +87,7 @@ func (r *Reader) Categories(ctx context.Context, c Caller, f Freshness, pages Pa
 	if b := pages.Behind; b != nil {
 		params.AfterName, params.AfterID = &b.Name, &b.ID
 	}
-	stamp, err = r.list(ctx, c, f, func(q *db.Queries) error {
+	stamp, err = r.listOne(ctx, c, f, pages.Total, func(q *db.Queries) error {
 		rows, err := q.CategoryPage(ctx, params)
 		if err != nil {
 			return err
@@ -127,7 +127,7 @@ func (r *Reader) Stats(ctx context.Context, c Caller, f Freshness) (stats Stats,
 
 // User returns the caller's own record; known is false as long as nothing is stored about the user.
 func (r *Reader) User(ctx context.Context, c Caller, f Freshness) (user db.UserAccount, known bool, stamp Stamp, err error) {
-	stamp, err = r.ask(ctx, c, f, func(q *db.Queries) error {
+	stamp, err = r.askOne(ctx, c, f, func(q *db.Queries) error {
 		user, err = q.UserAccountByID(ctx, db.UserAccountByIDParams{TenantID: c.Tenant, ID: c.User})
 		known = err == nil
 		if errors.Is(err, pgx.ErrNoRows) {
