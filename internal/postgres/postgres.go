@@ -154,6 +154,8 @@ func sessionSettings(role Role) map[string]string {
 		s["lock_timeout"], s["statement_timeout"], s["idle_in_transaction_session_timeout"] = "5s", "60s", "20s"
 	case RoleReader:
 		s["default_transaction_read_only"], s["statement_timeout"], s["idle_in_transaction_session_timeout"] = "on", "30s", "30s"
+		// Left to itself Postgres plans some questions anew whenever they are asked, at ten times what the answer costs.
+		s["plan_cache_mode"] = "force_generic_plan"
 	case RoleVerifier:
 		s["default_transaction_read_only"] = "on"
 	case RoleOperator:

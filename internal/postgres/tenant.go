@@ -26,8 +26,8 @@ type Entry struct {
 	Edition int64
 	Shard   int
 	// Planned has each query planned for the parameters that it is asked with, at about a millisecond: for conditions
-	// that depend on what is asked. A plan for all parameters would sort all that a tenant has before it gives the first
-	// page.
+	// that depend on what is asked. The one plan that queries have else would sort all that a tenant has before it gives
+	// the first page.
 	Planned bool
 	// Single promises that fn makes no more than one query. It then makes one journey together with the beginning and the
 	// end of the transaction: apart, these cost more than most questions.

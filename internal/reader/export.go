@@ -46,7 +46,7 @@ func (r *Reader) Export(ctx context.Context, c Caller, f Freshness, filter Expor
 			return c.retired(err)
 		}
 	}
-	_, err = postgres.WithTenant(ctx, pool, postgres.Entry{Tenant: c.Tenant}, func(q *db.Queries) error {
+	_, err = postgres.WithTenant(ctx, pool, postgres.Entry{Tenant: c.Tenant, Planned: true}, func(q *db.Queries) error {
 		e := &Export{Filter: filter, ctx: ctx, c: c, q: q}
 		if err := e.begin(number, f); err != nil {
 			return err
