@@ -15,6 +15,7 @@ type belongings struct {
 	marker   string // part of every name and text
 	memory   string
 	app      string
+	rule     string // an access rule of the app
 	position string
 	memories string // cursors and tokens
 	apps     string
@@ -66,6 +67,13 @@ func many(path string) func(belongings) []inquiry {
 	}
 }
 
+// ofRule asks about an access rule of an app.
+func ofRule(body string) func(belongings) []inquiry {
+	return func(o belongings) []inquiry {
+		return []inquiry{{path: "/v1/apps/" + o.app + "/access-rules/" + o.rule, body: body}}
+	}
+}
+
 // always asks the same about everybody.
 func always(path string) func(belongings) []inquiry {
 	return func(belongings) []inquiry { return []inquiry{{path: path}} }
@@ -102,11 +110,17 @@ var examples = map[string]example{
 			{path: "/v1/apps?search=" + url.QueryEscape(o.marker), headers: []string{"Refold-Min-Position", o.position}},
 		}
 	}},
-	"getApp":          {about: one("/v1/apps/{id}")},
-	"changeApp":       {about: oneWith("/v1/apps/{id}", `{"description":"changed"}`, "If-Match", "*")},
-	"pauseApp":        {about: one("/v1/apps/{id}/pause")},
-	"activateApp":     {about: one("/v1/apps/{id}/activate")},
-	"listAppMemories": {about: one("/v1/apps/{id}/memories")},
+	"getApp":             {about: one("/v1/apps/{id}")},
+	"changeApp":          {about: oneWith("/v1/apps/{id}", `{"description":"changed"}`, "If-Match", "*")},
+	"pauseApp":           {about: one("/v1/apps/{id}/pause")},
+	"activateApp":        {about: one("/v1/apps/{id}/activate")},
+	"listAppMemories":    {about: one("/v1/apps/{id}/memories")},
+	"listMemoryAccesses": {about: one("/v1/memories/{id}/access-log")},
+	"listAppAccessed":    {about: one("/v1/apps/{id}/accessed")},
+	"listAccessRules":    {about: one("/v1/apps/{id}/access-rules")},
+	"getAccessRule":      {about: ofRule("")},
+	"putAccessRule":      {about: ofRule(`{"object_type":"memory","effect":"deny"}`)},
+	"withdrawAccessRule": {about: ofRule("")},
 	"searchMemories": {about: func(o belongings) []inquiry {
 		marker := url.QueryEscape(o.marker)
 		return []inquiry{
