@@ -128,14 +128,22 @@ func (e *edge) batch(ctx context.Context, r micro.Request) {
 	e.respond(ctx, r, commands.BatchResult{Results: e.all(ctx, q, received)}, nil)
 }
 
-// all carries out the commands of a batch at once, but those about one thing in their order.
+// all carries out the commands of a batch at once, but those about one thing in their order: when one of them is not
+// settled, those behind it are left, so that the producer may send them all again.
 func (e *edge) all(ctx context.Context, q *request, received []commands.Received) []commands.Result {
 	results := make([]commands.Result, len(received))
 	var waiting sync.WaitGroup
 	for _, group := range grouped(received) {
 		waiting.Go(func() {
+			settled := true
 			for _, i := range group {
+				if !settled {
+					results[i] = resultOf(problem.Unavailable("earlier_unsettled", "an earlier command about the same thing is not settled; this one was not carried out", "1"))
+					e.count(results[i])
+					continue
+				}
 				results[i] = e.oneOf(ctx, q, received[i])
+				settled = results[i].Problem == nil || !results[i].Problem.Retryable
 			}
 		})
 	}
