@@ -16,6 +16,10 @@ func (b *bench) alone(ctx context.Context) error {
 	switch b.phase {
 	case "migration":
 		return b.migrationAlone(ctx)
+	case "producers":
+		err := b.producers(ctx)
+		b.print()
+		return err
 	case "kept":
 		err := b.kept(ctx)
 		b.print()

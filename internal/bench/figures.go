@@ -100,6 +100,7 @@ var targets = []target{
 	{"ratio.projector_with_ledger_over_without", 0.9, true},
 	{"ratio.projector_with_ledger_over_without_one_by_one", 0.85, true},
 	{"ratio.quick_verify_over_copy_on_one_core", 0.3, true},
+	{"producers_8_batching", 10_000, true},
 	{"accepted_to_readable_at_500.p99", 25, false},
 	{"ratio.live_p99_beside_held_back_build_over_without", 2, false},
 	{"ratio.held_back_build_over_free_build", 0.25, true}, // or the one above says nothing

@@ -47,7 +47,7 @@ func main() {
 	flag.Uint64Var(&c.seed, "seed", 1, "seed of ids and of the order of events")
 	flag.StringVar(&c.json, "json", "bench.json", "where to write the figures")
 	flag.BoolVar(&c.strict, "strict", false, "exit with 1 when a target is missed")
-	flag.StringVar(&c.phase, "phase", "", "measure one phase alone: replay, verify, kept, ledger, backup or migration")
+	flag.StringVar(&c.phase, "phase", "", "measure one phase alone: replay, verify, kept, ledger, backup, migration or producers")
 	flag.StringVar(&c.profile, "cpuprofile", "", "write a CPU profile of the phase to this file")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -64,8 +64,8 @@ func (c config) validate() error {
 	if c.events < eventsMin || c.tenants < 1 || c.rounds < 1 {
 		faults = append(faults, fmt.Errorf("give at least %d events, 1 tenant and 1 round", eventsMin))
 	}
-	if c.phase != "" && c.phase != "replay" && c.phase != "verify" && c.phase != "kept" && c.phase != "ledger" && c.phase != "backup" && c.phase != "migration" {
-		faults = append(faults, fmt.Errorf("phase %q: use replay, verify, kept, ledger, backup or migration", c.phase))
+	if c.phase != "" && c.phase != "replay" && c.phase != "verify" && c.phase != "kept" && c.phase != "ledger" && c.phase != "backup" && c.phase != "migration" && c.phase != "producers" {
+		faults = append(faults, fmt.Errorf("phase %q: use replay, verify, kept, ledger, backup, migration or producers", c.phase))
 	}
 	if c.profile != "" && c.phase == "" {
 		faults = append(faults, errors.New("a profile needs a -phase"))
@@ -100,7 +100,7 @@ func run(ctx context.Context, c config) (err error) {
 }
 
 func (b *bench) everything(ctx context.Context) error {
-	for _, part := range []func(context.Context) error{b.commands, b.withHistory, b.rowsOnly, b.kept, b.ledger, b.backups, b.migration} {
+	for _, part := range []func(context.Context) error{b.commands, b.producers, b.withHistory, b.rowsOnly, b.kept, b.ledger, b.backups, b.migration} {
 		err := part(ctx)
 		b.print()
 		if err != nil {

@@ -120,6 +120,41 @@ func TestRefusedBatch(t *testing.T) {
 	}
 }
 
+// TestRefusedBatchIsHalved: of many events only the few around the one that cannot be stored are left to be tried alone.
+func TestRefusedBatchIsHalved(t *testing.T) {
+	nc, _ := embedded(t)
+	s := opened(t, nc, Config{}).Shards[0].(*jetShard)
+	const count, spoiler = BatchMax, 333
+	var batch []*waiting
+	for i := range count {
+		last := uint64(0)
+		if i == spoiler {
+			last = 99
+		}
+		o, err := newOutgoing(0, testEvent("acme", fmt.Sprintf("n%d", i), "c", 1), last)
+		if err != nil {
+			t.Fatal(err)
+		}
+		batch = append(batch, &waiting{outgoing: o, answer: make(chan answer, 1)})
+	}
+	s.commits.publishHalving(batch)
+	seen, left := map[uint64]bool{}, 0
+	for i, w := range batch {
+		switch a := <-w.answer; a.meaning {
+		case stored:
+			seen[a.seq] = true
+		case alone:
+			left++
+		default:
+			t.Fatalf("answer %d: got %+v", i, a)
+		}
+	}
+	facts, err := s.Facts(t.Context())
+	if err != nil || left == 0 || left >= 2*batchMin || len(seen)+left != count || facts.LastSeq != uint64(1+len(seen)) {
+		t.Fatalf("%d stored at places of their own, %d left, %+v, %v", len(seen), left, facts, err)
+	}
+}
+
 // BenchmarkAppend measures durable events a second under writers on entities of their own.
 func BenchmarkAppend(b *testing.B) {
 	for _, writers := range []int{1, 16, 256} {

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"runtime/debug"
 	"sync"
 
 	"github.com/nats-io/nats.go/micro"
 
 	"github.com/refold-dev/refold/events/commands"
 	"github.com/refold-dev/refold/internal/auth"
+	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/problem"
 	"github.com/refold-dev/refold/internal/writer"
 )
@@ -164,7 +166,13 @@ func grouped(received []commands.Received) map[string][]int {
 	return groups
 }
 
-func (e *edge) oneOf(ctx context.Context, q *request, r commands.Received) commands.Result {
+func (e *edge) oneOf(ctx context.Context, q *request, r commands.Received) (result commands.Result) {
+	defer func() {
+		if fault := recover(); fault != nil { // what it was about to say is not known
+			e.Logger.ErrorContext(ctx, "panic in a command", "command", r.Name, "fault", fault, "stack", string(debug.Stack()))
+			result = resultOf(e.problemOf(ctx, journal.ErrUnknown, r.Key))
+		}
+	}()
 	result, err := e.received(ctx, q, r)
 	if err == nil {
 		return result

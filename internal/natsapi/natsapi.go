@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -176,9 +177,17 @@ func (e *edge) taking(places chan struct{}, answer func(context.Context, micro.R
 			defer func() { <-places }()
 			ctx, cancel := context.WithTimeout(e.ctx, commandMax)
 			defer cancel()
+			defer e.recovered(ctx, r)
 			answer(ctx, r)
 		})
 	})
+}
+
+// recovered is the last resort for a panic: the producer hears nothing, does not know, and asks again.
+func (e *edge) recovered(ctx context.Context, r micro.Request) {
+	if fault := recover(); fault != nil {
+		e.Logger.ErrorContext(ctx, "panic in a command", "subject", r.Subject(), "fault", fault, "stack", string(debug.Stack()))
+	}
 }
 
 // drain takes no new requests and waits until all that have come are answered. The connection is this edge's own, so

@@ -23,10 +23,12 @@ func (e *StoppedError) Error() string {
 	return fmt.Sprintf("shard %d is stopped: %s", e.Shard, e.Reason)
 }
 
-// gates remembers for a moment where each shard stands, so that not every command asks the database.
+// gates remembers for a moment where each shard stands, so that not every command asks the database. When what is
+// remembered has become too old, one asks and the others wait for it: they come by the thousand.
 type gates struct {
 	mu    sync.Mutex
 	known map[place]gate
+	turns map[place]chan struct{} // holds one for whoever asks
 }
 
 type gate struct {
@@ -45,11 +47,14 @@ func (r *Reader) Open(ctx context.Context, tenant string, shard int) (Position, 
 	at := place{number, shard}
 	g, fresh := r.gates.get(at)
 	if !fresh {
-		checkpoint, err := db.New(pool).CheckpointGet(ctx, db.CheckpointGetParams{Edition: number, Shard: int32(shard)})
+		g, err = r.gates.ask(ctx, at, func() (gate, error) {
+			asked := time.Now()
+			checkpoint, err := db.New(pool).CheckpointGet(ctx, db.CheckpointGetParams{Edition: number, Shard: int32(shard)})
+			return gate{positionOf(checkpoint), checkpoint.Stopped, asked}, err
+		})
 		if err != nil {
 			return Position{}, fmt.Errorf("checkpoint of edition %d, shard %d: %w", number, shard, err)
 		}
-		g = r.gates.put(at, gate{positionOf(checkpoint), checkpoint.Stopped, time.Now()})
 	}
 	if g.stopped != nil {
 		return Position{}, &StoppedError{shard, *g.stopped}
@@ -64,12 +69,36 @@ func (g *gates) get(at place) (gate, bool) {
 	return known, ok && time.Since(known.asked) < gateFresh
 }
 
-func (g *gates) put(at place, known gate) gate {
+// ask lets one caller at a time ask, unless another has done so meanwhile.
+func (g *gates) ask(ctx context.Context, at place, question func() (gate, error)) (gate, error) {
+	turn := g.turn(at)
+	select {
+	case turn <- struct{}{}:
+	case <-ctx.Done():
+		return gate{}, ctx.Err()
+	}
+	defer func() { <-turn }()
+	if known, fresh := g.get(at); fresh {
+		return known, nil
+	}
+	known, err := question()
+	if err != nil {
+		return gate{}, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.known[at] = known
+	return known, nil
+}
+
+func (g *gates) turn(at place) chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.known == nil {
-		g.known = map[place]gate{}
+		g.known, g.turns = map[place]gate{}, map[place]chan struct{}{}
 	}
-	g.known[at] = known
-	return known
+	if g.turns[at] == nil {
+		g.turns[at] = make(chan struct{}, 1)
+	}
+	return g.turns[at]
 }

@@ -26,12 +26,13 @@ const knownMax = 100_000
 type knownIDs struct {
 	mu       sync.Mutex
 	young    map[envelope.Key]struct{}
-	old      map[envelope.Key]struct{} // dropped when young is full
+	old      map[envelope.Key]struct{}      // dropped when young is full
+	making   map[envelope.Key]chan struct{} // closed when somebody has tried to make it
 	countMax int
 }
 
 func newKnownIDs() *knownIDs {
-	return &knownIDs{young: map[envelope.Key]struct{}{}, countMax: knownMax / 2}
+	return &knownIDs{young: map[envelope.Key]struct{}{}, making: map[envelope.Key]chan struct{}{}, countMax: knownMax / 2}
 }
 
 func (k *knownIDs) has(key envelope.Key) bool {
@@ -47,10 +48,48 @@ func (k *knownIDs) has(key envelope.Key) bool {
 	return ok
 }
 
-func (k *knownIDs) add(key envelope.Key) {
+// once calls try unless the entity is known to exist, and never at the same time as another for the same one: a thousand
+// commands that come at once would contend for its first event.
+func (k *knownIDs) once(ctx context.Context, key envelope.Key, try func() error) (err error) {
+	for !k.has(key) {
+		tried, mine := k.begin(key)
+		if mine {
+			err = errNotTried
+			defer func() { k.end(key, err == nil) }()
+			err = try()
+			return err
+		}
+		select {
+		case <-tried:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// errNotTried stands for the error of a try that panics.
+var errNotTried = errors.New("not tried")
+
+// begin returns what tells that somebody has tried, and whether that is the caller.
+func (k *knownIDs) begin(key envelope.Key) (tried chan struct{}, mine bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.keep(key)
+	if tried, ok := k.making[key]; ok {
+		return tried, false
+	}
+	k.making[key] = make(chan struct{})
+	return nil, true
+}
+
+func (k *knownIDs) end(key envelope.Key, exists bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if exists {
+		k.keep(key)
+	}
+	close(k.making[key])
+	delete(k.making, key)
 }
 
 // keep is called with the lock held.
@@ -65,19 +104,17 @@ func (k *knownIDs) keep(key envelope.Key) {
 func ensure[S, C any, E command.Payload](ctx context.Context, w *Writer, shard journal.Shard, c Caller, entity string, id uuid.UUID,
 	evolve command.Evolve[S], decide command.Decide[S, C, E], cmd C) error {
 	key := c.key(entity, id)
-	if w.known.has(key) {
+	return w.known.once(ctx, key, func() error {
+		request, err := c.request(Wish{ID: firstUse}, entity, id, entity+"."+firstUse, cmd)
+		if err != nil {
+			return err
+		}
+		request.Fresh = true
+		if _, err := command.Execute(ctx, shard, request, evolve, decide, cmd); err != nil && !exists(err) {
+			return err
+		}
 		return nil
-	}
-	request, err := c.request(Wish{ID: firstUse}, entity, id, entity+"."+firstUse, cmd)
-	if err != nil {
-		return err
-	}
-	request.Fresh = true
-	if _, err := command.Execute(ctx, shard, request, evolve, decide, cmd); err != nil && !exists(err) {
-		return err
-	}
-	w.known.add(key)
-	return nil
+	})
 }
 
 // exists reports whether a refusal to make something means that it is there: made otherwise, or by a release whose
