@@ -195,7 +195,9 @@ func TestOperatorsOverHTTP(t *testing.T) {
 
 	refold(t, exitUsage, "tenant", "remove", "acme")
 	refold(t, exitOK, "tenant", "remove", "acme", "--yes")
-	s.await(func() bool { return s.ask("POST", "/v1/memories", ann, `{"content":"y"}`).status == http.StatusNotFound })
+	s.await(func() bool {
+		return s.ask("POST", "/v1/memories", ann, `{"content":"y"}`).status == http.StatusNotFound
+	})
 	if v := s.ask("GET", "/v1/memories", ann, "").want(t, http.StatusOK); len(v["items"].([]any)) != 0 {
 		t.Errorf("a removed tenant sees %v", v)
 	}

@@ -12,6 +12,8 @@ const (
 	MemoriesDelete = "memories:delete"
 	AppsRead       = "apps:read"
 	AppsWrite      = "apps:write"
+	PoliciesRead   = "policies:read"
+	PoliciesWrite  = "policies:write"
 	ChangesRead    = "changes:read"
 	TenantRead     = "tenant:read"
 	BackupRead     = "backup:read"
@@ -22,7 +24,7 @@ const (
 
 // AllScopes lists every scope, for tokens that may do all and for metadata documents.
 func AllScopes() []string {
-	return []string{MemoriesRead, MemoriesWrite, MemoriesDelete, AppsRead, AppsWrite, ChangesRead, TenantRead, AdminRead, AdminWrite, BackupRead, BackupWrite}
+	return []string{MemoriesRead, MemoriesWrite, MemoriesDelete, AppsRead, AppsWrite, PoliciesRead, PoliciesWrite, ChangesRead, TenantRead, AdminRead, AdminWrite, BackupRead, BackupWrite}
 }
 
 // Open stands in the table for an operation that needs no token.
@@ -50,6 +52,12 @@ var operations = map[string]string{
 	"getAccessRule":      AppsRead,
 	"putAccessRule":      AppsWrite,
 	"withdrawAccessRule": AppsWrite,
+
+	"listArchivePolicies":   PoliciesRead,
+	"getArchivePolicy":      PoliciesRead,
+	"createArchivePolicy":   PoliciesWrite,
+	"changeArchivePolicy":   PoliciesWrite,
+	"withdrawArchivePolicy": PoliciesWrite,
 
 	"listChanges":       ChangesRead,
 	"listTenantChanges": TenantRead,
