@@ -108,6 +108,8 @@ var operations = map[string]string{
 	"old:listApps":        AppsRead,
 	"old:getApp":          AppsRead,
 	"old:listAppMemories": AppsRead,
+	"old:listAccesses":    MemoriesRead,
+	"old:listAppAccessed": AppsRead,
 	"old:listCategories":  MemoriesRead,
 	"old:listRelated":     MemoriesRead,
 	"old:setApp":          AppsWrite,
