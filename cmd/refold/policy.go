@@ -50,7 +50,7 @@ func (c *cli) policyApply() *cobra.Command {
 				return err
 			}
 			if !options.DryRun && options.Tenant == "" {
-				worker.Done(cmd.Context(), round)
+				worker.Note(cmd.Context(), round)
 			}
 			if err := c.show(round, func(w *tabwriter.Writer) { roundTable(w, round) }); err != nil {
 				return err

@@ -30,6 +30,7 @@ const (
 	batchCount   = 200
 	policyCount  = 100
 	firstAfter   = time.Minute
+	noteEvery    = 10 * time.Second
 )
 
 // Worker applies archive policies. All fields but those with a zero must be set.
@@ -45,17 +46,19 @@ type Worker struct {
 	Every time.Duration
 	// Rate bounds how many memories a second are archived; 0 = 50.
 	Rate int
-	// Done is told about each round; nil = nobody.
-	Done   func(context.Context, Round)
-	Logger *slog.Logger // nil = none
+	// Note is told about each round when it has ended, and about one that is under way now and then; nil = nobody.
+	Note func(context.Context, Round)
+	// NoteEvery is how often it is told about a round that is under way; 0 = every ten seconds.
+	NoteEvery time.Duration
+	Logger    *slog.Logger // nil = none
 }
 
 // Round is what one round has done.
 type Round struct {
 	Begun    time.Time `json:"begun"`
-	Ended    time.Time `json:"ended"`
-	Policies int64     `json:"policies"` // that were looked at
-	Due      int64     `json:"due"`      // memories that were found
+	Ended    time.Time `json:"ended,omitzero"` // zero while it is under way, and when it was broken off
+	Policies int64     `json:"policies"`       // that were looked at
+	Due      int64     `json:"due"`            // memories that were found
 	Archived int64     `json:"archived"`
 	Skipped  int64     `json:"skipped"` // memories that had changed, or were archived already
 	Failed   int64     `json:"failed"`  // memories, policies or tenants; the next round tries them again
@@ -90,11 +93,23 @@ func (w *Worker) Alone(ctx context.Context) (round Round, ours bool, err error) 
 		return round, false, err
 	}
 	defer release()
-	round, err = w.Apply(ctx, Options{})
-	if w.Done != nil && ctx.Err() == nil {
-		w.Done(ctx, round)
+	round, err = w.Apply(ctx, Options{Progress: w.underWay(ctx)})
+	if w.Note != nil && ctx.Err() == nil {
+		w.Note(ctx, round)
 	}
 	return round, true, err
+}
+
+// underWay notes a round that takes long.
+func (w *Worker) underWay(ctx context.Context) func(Round) {
+	every := cmp.Or(w.NoteEvery, noteEvery)
+	next := time.Now().Add(every)
+	return func(r Round) {
+		if w.Note != nil && !time.Now().Before(next) {
+			w.Note(ctx, r)
+			next = time.Now().Add(every)
+		}
+	}
 }
 
 // Options narrow a round.

@@ -93,7 +93,7 @@ func belong(t *testing.T, s *stack, tenant, subject, marker string) belongings {
 	body := fmt.Sprintf(`{"content":%q,"app":%q,"categories":[%q],"metadata":{"marker":%q}}`, marker, marker, marker, marker)
 	o := belongings{marker: marker, memory: c.add(body)}
 	c.add(strings.Replace(body, `"app":"`+marker, `"app":"2-`+marker, 1)) // a second page
-	if tenant == "b" { // it is the tenant's, so no user of the other one may see any of it
+	if tenant == "b" {                                                    // it is the tenant's, so no user of the other one may see any of it
 		c.do("PATCH", "/v1/config", `{"settings":{"of `+subject+`":"`+marker+`"}}`, "If-Match", "*").want(t, http.StatusOK)
 	}
 	c.do("POST", "/v1/memories/"+o.memory+"/pause", "").want(t, http.StatusOK)

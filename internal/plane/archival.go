@@ -26,11 +26,11 @@ func (p *Plane) Archival() *archival.Worker {
 	return &archival.Worker{
 		Tenants: p.Directory.List, Reader: rows, Writer: writer.New(p.Directory, p.Shard, rows), Every: p.ArchiveEvery, Logger: p.Logger,
 		Lock: func(ctx context.Context) (func(), bool, error) { return p.DB.TryLock(ctx, archivalLock) },
-		Done: p.archived,
+		Note: p.archived,
 	}
 }
 
-// archived notes the last round, for status.
+// archived notes the last round, or where it is, for status.
 func (p *Plane) archived(ctx context.Context, r archival.Round) {
 	value, err := json.Marshal(r)
 	if err == nil {
@@ -55,8 +55,12 @@ func roundText(value string) string {
 	if json.Unmarshal([]byte(value), &r) != nil || r.Begun.IsZero() {
 		return value
 	}
-	text := fmt.Sprintf("last applied %s: %d policies, %d due, %d archived, %d skipped, %d failed",
-		r.Begun.UTC().Format(time.RFC3339), r.Policies, r.Due, r.Archived, r.Skipped, r.Failed)
+	began := "last applied"
+	if r.Ended.IsZero() {
+		began = "not through since" // it is under way, or was broken off; then the next round goes on
+	}
+	text := fmt.Sprintf("%s %s: %d policies, %d due, %d archived, %d skipped, %d failed",
+		began, r.Begun.UTC().Format(time.RFC3339), r.Policies, r.Due, r.Archived, r.Skipped, r.Failed)
 	if r.Fault != "" {
 		text += " (" + r.Fault + ")"
 	}

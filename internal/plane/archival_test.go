@@ -65,8 +65,11 @@ func (a *archived) want(c writer.Caller, rule commands.ArchiveRule) uuid.UUID {
 	return done.ID
 }
 
-func (a *archived) worker(days int) *archival.Worker {
-	w := a.Archival()
+func (a *archived) worker(days int) *archival.Worker { return inDays(a.Plane, days) }
+
+// inDays is what archives in so many days.
+func inDays(p *plane.Plane, days int) *archival.Worker {
+	w := p.Archival()
 	w.Rate = 100_000
 	w.Now = func() time.Time { return time.Now().AddDate(0, 0, days) }
 	return w

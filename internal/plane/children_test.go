@@ -33,6 +33,7 @@ var children = testenv.Children{
 	"backup":    backupChild,
 	"restore":   restoreChild,
 	"tenant":    tenantChild,
+	"archive":   archiveChild,
 }
 
 // Variables that tell a child where its plane is.
