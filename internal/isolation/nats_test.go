@@ -102,7 +102,7 @@ func attackOverNATS(t *testing.T, says func(l *lax, tenant string) string) *isol
 	}
 	prober := &isolation.NATS{URL: server.URL(), Silence: 20 * time.Millisecond}
 	t.Cleanup(prober.Close)
-	r, err := isolation.Run(t.Context(), isolation.Config{Identities: all, Probers: []isolation.Prober{prober}, Probes: 1500, Seed: 7})
+	r, err := isolation.Run(t.Context(), isolation.Config{Identities: all, Probers: []isolation.Prober{prober}, Probes: 3000, Seed: 7})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,8 +130,8 @@ func TestALeakOverNATSIsFound(t *testing.T) {
 // one has.
 func TestWhatCanBeOverheardIsFound(t *testing.T) {
 	r := attackOverNATS(t, func(*lax, string) string { return "" })
-	for _, what := range []string{"an id as it is", "allowed to listen >", "allowed to publish cmd.{t}.memory.new"} {
-		if !slices.ContainsFunc(r.Leaks, func(f isolation.Finding) bool { return f.What == what }) {
+	for _, what := range []string{"an id as it is", "allowed to listen ", "allowed to publish "} {
+		if !slices.ContainsFunc(r.Leaks, func(f isolation.Finding) bool { return strings.HasPrefix(f.What, what) }) {
 			t.Errorf("%q was not found: %+v", what, r.Leaks)
 		}
 	}
