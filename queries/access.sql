@@ -42,7 +42,7 @@ WHERE l.tenant_id = @tenant_id AND l.memory_id = @memory_id AND l.user_id = @use
   AND (sqlc.narg('before_at')::timestamptz IS NULL
       OR (l.accessed_at, l.batch, l.ordinal) < (sqlc.narg('before_at')::timestamptz, sqlc.narg('before_batch')::uuid, sqlc.narg('before_ordinal')::integer))
 ORDER BY l.accessed_at DESC, l.batch DESC, l.ordinal DESC
-LIMIT @count_max;
+LIMIT @count_max OFFSET @skip;
 
 -- name: AccessCount :one
 -- How many accesses to one memory are known; for readers.
@@ -64,7 +64,7 @@ JOIN memory m ON m.tenant_id = @tenant_id AND m.id = c.memory_id AND m.user_id =
 LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
 WHERE sqlc.narg('below')::bigint IS NULL OR (c.accesses, m.id) < (sqlc.narg('below')::bigint, sqlc.narg('below_id')::uuid)
 ORDER BY c.accesses DESC, m.id DESC
-LIMIT @count_max;
+LIMIT @count_max OFFSET @skip;
 
 -- name: AccessesOfApps :many
 -- How many memories that are not deleted each app accessed, and when it did so first and last; for readers.

@@ -24,8 +24,16 @@ func oldListApps(s *server, q *oldRequest) (any, error) {
 	}
 	list.Pages = reader.Pages[reader.AppMark]{Skip: (page - 1) * size, Count: size, Total: true}
 	found, _, err := s.Reader.Apps(q.Context(), q.c.Reads(), reader.Freshness{}, list)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]uuid.UUID, len(found.Items))
+	for i, a := range found.Items {
+		ids[i] = a.ID
+	}
+	accesses, _, err := s.Reader.AppAccesses(q.Context(), q.c.Reads(), reader.Freshness{}, ids)
 	for _, a := range found.Items {
-		out.Apps = append(out.Apps, oldApp{ID: a.ID, Name: a.Name, IsActive: a.IsActive, Created: a.Memories})
+		out.Apps = append(out.Apps, oldApp{a.ID, a.Name, a.IsActive, a.Memories, accesses[a.ID].Memories})
 	}
 	out.Total = found.Total
 	return out, err
@@ -61,7 +69,12 @@ func oldGetApp(s *server, q *oldRequest) (any, error) {
 		return nil, err
 	}
 	a, _, err := s.Reader.App(q.Context(), q.c.Reads(), reader.Freshness{}, id)
-	return oldAppAlone{IsActive: a.IsActive, Created: a.Memories}, err
+	if err != nil {
+		return nil, err
+	}
+	accesses, _, err := s.Reader.AppAccesses(q.Context(), q.c.Reads(), reader.Freshness{}, []uuid.UUID{id})
+	accessed := accesses[id]
+	return oldAppAlone{a.IsActive, a.Memories, accessed.Memories, accessed.FirstAt, accessed.LastAt}, err
 }
 
 func oldListAppMemories(s *server, q *oldRequest) (any, error) {

@@ -303,6 +303,12 @@ var oldRouteTable = []struct {
 	{"GET", "apps/", auth.AppsRead, "", true},
 	{"GET", "apps/{id}", auth.AppsRead, "", false},
 	{"GET", "apps/{id}/memories", auth.AppsRead, "", false},
+	{"GET", "memories/{id}/access-log", auth.MemoriesRead, "", false},
+	{"GET", "apps/{id}/accessed", auth.AppsRead, "", false},
+	{"GET", "config/", auth.ConfigRead, "", true},
+	{"PUT", "config/mem0/llm", auth.ConfigWrite, `{"provider":"p"}`, false},
+	{"PATCH", "config/", auth.ConfigWrite, `{"mem0":{"llm":{}}}`, false},
+	{"POST", "config/reset", auth.ConfigWrite, "", false},
 	{"POST", "backup/export", auth.BackupRead, `{}`, false},
 	{"POST", "backup/import", auth.BackupWrite, "", false},
 }

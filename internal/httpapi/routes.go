@@ -72,6 +72,9 @@ var operations = map[string]string{
 	"GET /v1/archive-policies/{id}":            "getArchivePolicy",
 	"PUT /v1/archive-policies/{id}":            "changeArchivePolicy",
 	"DELETE /v1/archive-policies/{id}":         "withdrawArchivePolicy",
+	"GET /v1/config":                           "getConfig",
+	"PUT /v1/config":                           "replaceConfig",
+	"PATCH /v1/config":                         "changeConfig",
 
 	"GET /healthz":         "getHealth",
 	"GET /readyz":          "getReady",
@@ -95,6 +98,8 @@ var bodies = map[string][]string{
 	"putAccessRule":       membersOf(api.PutAccessRule{}),
 	"createArchivePolicy": membersOf(api.ArchiveRule{}),
 	"changeArchivePolicy": membersOf(api.ArchiveRule{}),
+	"replaceConfig":       membersOf(api.ChangeConfig{}),
+	"changeConfig":        membersOf(api.ChangeConfig{}),
 }
 
 // classes are the operations that are under way for long. They are limited apart from the others.

@@ -10,8 +10,8 @@ import (
 	"github.com/refold-dev/refold/internal/postgres/db"
 )
 
-// Noted tells the access log that a caller accessed memories. It never blocks. Questions about memories note
-// themselves; commands and exports are noted by who carries them out.
+// Noted tells the access log that a caller accessed memories. It never blocks. Questions about memories and
+// exports note themselves; commands are noted by who carries them out.
 func (r *Reader) Noted(c Caller, kind activity.Kind, memories ...uuid.UUID) {
 	r.Activity.Record(activity.Access{Tenant: c.Tenant, User: c.User, App: c.App, Kind: kind, Memories: memories})
 }
@@ -34,20 +34,12 @@ type AccessMark struct {
 	Ordinal int32     `json:"o"`
 }
 
-// AccessPage is a page of the access log of one memory.
-type AccessPage struct {
-	Accesses []Access // newest first; never nil
-	Total    int64    // of all pages
-	Next     *AccessMark
-}
-
-// AccessLog returns a page of the accesses to a memory of the caller, or ErrNotFound. The log is not proven: it is no
-// fold of the journal, comes a little later than what it tells of, and expires. count is 1 to PageCountMax.
-func (r *Reader) AccessLog(ctx context.Context, c Caller, f Freshness, memory uuid.UUID, behind *AccessMark, count int) (page AccessPage, stamp Stamp, err error) {
-	count = max(1, min(count, PageCountMax))
-	params := db.AccessPageParams{TenantID: c.Tenant, MemoryID: memory, UserID: c.User, CountMax: int32(count + 1)}
-	if behind != nil {
-		params.BeforeAt, params.BeforeBatch, params.BeforeOrdinal = &behind.At, &behind.Batch, &behind.Ordinal
+// AccessLog returns a page of the accesses to a memory of the caller, newest first, or ErrNotFound. The log is not
+// proven: it is no fold of the journal, comes a little later than what it tells of, and expires.
+func (r *Reader) AccessLog(ctx context.Context, c Caller, f Freshness, memory uuid.UUID, pages Pages[AccessMark]) (page Page[Access, AccessMark], stamp Stamp, err error) {
+	params := db.AccessPageParams{TenantID: c.Tenant, MemoryID: memory, UserID: c.User, Skip: int32(pages.Skip), CountMax: int32(pages.count() + 1)}
+	if b := pages.Behind; b != nil {
+		params.BeforeAt, params.BeforeBatch, params.BeforeOrdinal = &b.At, &b.Batch, &b.Ordinal
 	}
 	stamp, err = r.ask(ctx, c, f, func(q *db.Queries) error {
 		if _, err := memoryByID(ctx, q, c, memory); err != nil {
@@ -57,13 +49,10 @@ func (r *Reader) AccessLog(ctx context.Context, c Caller, f Freshness, memory uu
 		if err != nil {
 			return err
 		}
-		page = AccessPage{Accesses: found}
-		if len(found) > count {
-			page.Accesses = found[:count]
-			last := found[count-1]
-			page.Next = &AccessMark{last.AccessedAt, last.Batch, last.Ordinal}
+		page = paged(found, pages.count(), func(a Access) AccessMark { return AccessMark{a.AccessedAt, a.Batch, a.Ordinal} })
+		if pages.Total {
+			page.Total, err = q.AccessCount(ctx, db.AccessCountParams{TenantID: c.Tenant, MemoryID: memory, UserID: c.User})
 		}
-		page.Total, err = q.AccessCount(ctx, db.AccessCountParams{TenantID: c.Tenant, MemoryID: memory, UserID: c.User})
 		return err
 	})
 	return page, stamp, err
@@ -83,12 +72,11 @@ type AccessedMark struct {
 }
 
 // AppAccessed returns a page of the memories that an app of the caller accessed, most accessed first, or ErrNotFound.
-// Deleted ones are left out. As AccessLog it is not proven. count is 1 to PageCountMax.
-func (r *Reader) AppAccessed(ctx context.Context, c Caller, f Freshness, app uuid.UUID, behind *AccessedMark, count int) (page []Accessed, next *AccessedMark, stamp Stamp, err error) {
-	count = max(1, min(count, PageCountMax))
-	params := db.AccessedPageParams{TenantID: c.Tenant, AppID: app, UserID: c.User, CountMax: int32(count + 1)}
-	if behind != nil {
-		params.Below, params.BelowID = &behind.Count, &behind.ID
+// Deleted ones are left out. As AccessLog it is not proven.
+func (r *Reader) AppAccessed(ctx context.Context, c Caller, f Freshness, app uuid.UUID, pages Pages[AccessedMark]) (page Page[Accessed, AccessedMark], stamp Stamp, err error) {
+	params := db.AccessedPageParams{TenantID: c.Tenant, AppID: app, UserID: c.User, Skip: int32(pages.Skip), CountMax: int32(pages.count() + 1)}
+	if b := pages.Behind; b != nil {
+		params.Below, params.BelowID = &b.Count, &b.ID
 	}
 	stamp, err = r.ask(ctx, c, f, func(q *db.Queries) error {
 		if err := ownApp(ctx, q, c, app); err != nil {
@@ -98,22 +86,25 @@ func (r *Reader) AppAccessed(ctx context.Context, c Caller, f Freshness, app uui
 		if err != nil {
 			return err
 		}
-		page, next = accessed(found, count)
-		return nil
+		page = paged(accessed(found), pages.count(), func(a Accessed) AccessedMark { return AccessedMark{a.Count, a.ID} })
+		if !pages.Total {
+			return nil
+		}
+		sums, err := q.AccessesOfApps(ctx, db.AccessesOfAppsParams{TenantID: c.Tenant, UserID: c.User, AppIds: []uuid.UUID{app}})
+		for _, sum := range sums {
+			page.Total = sum.Memories
+		}
+		return err
 	})
-	return page, next, stamp, err
+	return page, stamp, err
 }
 
-func accessed(found []db.AccessedPageRow, count int) (page []Accessed, next *AccessedMark) {
-	if len(found) > count {
-		found = found[:count]
-		next = &AccessedMark{found[count-1].Accesses, found[count-1].Memory.ID}
-	}
-	page = make([]Accessed, len(found))
+func accessed(found []db.AccessedPageRow) []Accessed {
+	all := make([]Accessed, len(found))
 	for i, row := range found {
-		page[i] = Accessed{Memory{Memory: row.Memory, AppName: row.AppName, Categories: row.Categories}, row.Accesses, row.LastAt}
+		all[i] = Accessed{Memory{Memory: row.Memory, AppName: row.AppName, Categories: row.Categories}, row.Accesses, row.LastAt}
 	}
-	return page, next
+	return all
 }
 
 func ownApp(ctx context.Context, q *db.Queries, c Caller, app uuid.UUID) error {

@@ -176,7 +176,7 @@ WHERE l.tenant_id = $1 AND l.memory_id = $2 AND l.user_id = $3
   AND ($4::timestamptz IS NULL
       OR (l.accessed_at, l.batch, l.ordinal) < ($4::timestamptz, $5::uuid, $6::integer))
 ORDER BY l.accessed_at DESC, l.batch DESC, l.ordinal DESC
-LIMIT $7
+LIMIT $8 OFFSET $7
 `
 
 type AccessPageParams struct {
@@ -186,6 +186,7 @@ type AccessPageParams struct {
 	BeforeAt      *time.Time
 	BeforeBatch   *uuid.UUID
 	BeforeOrdinal *int32
+	Skip          int32
 	CountMax      int32
 }
 
@@ -208,6 +209,7 @@ func (q *Queries) AccessPage(ctx context.Context, arg AccessPageParams) ([]Acces
 		arg.BeforeAt,
 		arg.BeforeBatch,
 		arg.BeforeOrdinal,
+		arg.Skip,
 		arg.CountMax,
 	)
 	if err != nil {
@@ -240,7 +242,7 @@ const accessedPage = `-- name: AccessedPage :many
 WITH counted AS (
     SELECT l.memory_id, count(*) AS accesses, max(l.accessed_at)::timestamptz AS last_at
     FROM control.access l
-    WHERE l.tenant_id = $1 AND l.app_id = $6::uuid AND l.user_id = $2
+    WHERE l.tenant_id = $1 AND l.app_id = $7::uuid AND l.user_id = $2
     GROUP BY l.memory_id
 )
 SELECT m.tenant_id, m.id, m.version, m.user_id, m.app_id, m.content, m.metadata, m.state, m.created_at, m.updated_at, m.archived_at, m.deleted_at, a.name AS app_name, ARRAY(
@@ -251,7 +253,7 @@ JOIN memory m ON m.tenant_id = $1 AND m.id = c.memory_id AND m.user_id = $2 AND 
 LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
 WHERE $3::bigint IS NULL OR (c.accesses, m.id) < ($3::bigint, $4::uuid)
 ORDER BY c.accesses DESC, m.id DESC
-LIMIT $5
+LIMIT $6 OFFSET $5
 `
 
 type AccessedPageParams struct {
@@ -259,6 +261,7 @@ type AccessedPageParams struct {
 	UserID   uuid.UUID
 	Below    *int64
 	BelowID  *uuid.UUID
+	Skip     int32
 	CountMax int32
 	AppID    uuid.UUID
 }
@@ -278,6 +281,7 @@ func (q *Queries) AccessedPage(ctx context.Context, arg AccessedPageParams) ([]A
 		arg.UserID,
 		arg.Below,
 		arg.BelowID,
+		arg.Skip,
 		arg.CountMax,
 		arg.AppID,
 	)
