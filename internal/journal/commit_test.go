@@ -23,13 +23,20 @@ func TestCollectOneOfEachEntity(t *testing.T) {
 	for i := range 6 {
 		put(c, fmt.Sprintf("ev.0.acme.note.n%d", i%3), 100)
 	}
-	batch, rest := c.collect(nil, 0)
-	if len(batch) != 3 || len(rest) != 3 {
-		t.Fatalf("got a batch of %d and %d left, want 3 and 3", len(batch), len(rest))
+	b := newCollection()
+	c.collect(b, 0)
+	first := b.cut()
+	if len(first) != 3 || b.size() != 3 {
+		t.Fatalf("got a batch of %d and %d left, want 3 and 3", len(first), b.size())
 	}
-	batch, rest = c.collect(rest, 0)
-	if len(batch) != 3 || len(rest) != 0 {
-		t.Fatalf("next: got a batch of %d and %d left, want 3 and 0", len(batch), len(rest))
+	put(c, "ev.0.acme.note.other", 100)
+	c.collect(b, 0)
+	if batch := b.cut(); len(batch) != 1 || b.size() != 3 {
+		t.Fatalf("beside the first: got a batch of %d and %d left, want only the one of another entity", len(batch), b.size())
+	}
+	b.free(first)
+	if batch := b.cut(); len(batch) != 3 || b.size() != 0 {
+		t.Fatalf("after it: got a batch of %d and %d left, want 3 and 0", len(batch), b.size())
 	}
 }
 
@@ -38,15 +45,19 @@ func TestCollectWithinBounds(t *testing.T) {
 	for i := range BatchMax + 10 {
 		put(c, fmt.Sprintf("s%d", i), 100)
 	}
-	if batch, rest := c.collect(nil, 0); len(batch) != BatchMax || len(rest) != 0 || len(c.queue) != 10 {
-		t.Fatalf("got a batch of %d, %d left, %d queued, want %d, 0, 10", len(batch), len(rest), len(c.queue), BatchMax)
+	b := newCollection()
+	c.collect(b, 0)
+	if full, batch := b.full(), b.cut(); !full || len(batch) != BatchMax || b.size() != 0 || len(c.queue) != 10 {
+		t.Fatalf("got a batch of %d, %d left, %d queued, want %d, 0, 10", len(batch), b.size(), len(c.queue), BatchMax)
 	}
 	c = newCollector()
 	for i := range 6 {
 		put(c, fmt.Sprintf("s%d", i), batchBytesMax/3)
 	}
-	if batch, rest := c.collect(nil, 0); len(batch) != 3 || len(rest) != 3 {
-		t.Fatalf("large events: got a batch of %d and %d left, want 3 and 3", len(batch), len(rest))
+	b = newCollection()
+	c.collect(b, 0)
+	if full, batch := b.full(), b.cut(); !full || len(batch) != 3 || b.size() != 3 {
+		t.Fatalf("large events: got a batch of %d and %d left, want 3 and 3", len(batch), b.size())
 	}
 }
 
@@ -57,8 +68,10 @@ func TestCollectLeavesOutWhoHasLeft(t *testing.T) {
 	if !left.take() || left.take() {
 		t.Fatal("take does not belong to the first alone")
 	}
-	if batch, rest := c.collect(nil, 0); len(batch) != 1 || batch[0] != stays || len(rest) != 0 {
-		t.Fatalf("got a batch of %d and %d left, want only who stays", len(batch), len(rest))
+	b := newCollection()
+	c.collect(b, 0)
+	if batch := b.cut(); len(batch) != 1 || batch[0] != stays || b.size() != 0 {
+		t.Fatalf("got a batch of %d and %d left, want only who stays", len(batch), b.size())
 	}
 }
 
