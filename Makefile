@@ -8,7 +8,7 @@ DEMO_FLAGS ?=
 LOAD_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-upgrade test race chaos generate verify bench load up down stores build
+.PHONY: help demo demo-upgrade test race chaos fuzz generate verify bench load up down stores build
 
 help: ## print this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ race: stores ## run all tests under the race detector
 
 chaos: stores ## the long fault campaign: a million events, hundreds of kills, thousands of tamperings and verifications
 	REFOLD_CHAOS=long $(GO) test -count=1 -timeout 240m -v -run 'TestChaos|TestTampering|TestADeployment|TestFlips|TestOperators|Kept|Quick|NoFalseAlarms|EveryCombination|OneIsFenced|Tampered|Flipped' ./internal/plane ./internal/witness
+
+fuzz: stores ## fuzz every target for FUZZ_TIME (20s), or those of FUZZ="PACKAGE:FUNCTION ..."
+	FUZZ_TIME=$(or $(FUZZ_TIME),20s) GO="$(GO)" scripts/fuzz.sh $(FUZZ)
 
 generate: ## generate queries, the HTTP server and the schemas for producers anew (commit the result alone)
 	$(TOOL) sqlc generate

@@ -77,6 +77,10 @@ func (s *scanner) payload(kind string) Payload {
 		return decodeAppAccessWithdrawn(s)
 	case kindCategoryDefined:
 		return decodeCategoryDefined(s)
+	case kindArchivePolicySet:
+		return decodeArchivePolicySet(s)
+	case kindArchivePolicyWithdrawn:
+		return &ArchivePolicyWithdrawn{By: decodeBy(s)}
 	case kindMemoryAdded:
 		return decodeMemoryAdded(s)
 	case kindMemoryChanged:
@@ -121,6 +125,7 @@ func Kinds() []string {
 		kindUserRegistered, kindUserChanged,
 		kindAppRegistered, kindAppChanged, kindAppPaused, kindAppResumed, kindAppAccessRuled, kindAppAccessWithdrawn,
 		kindCategoryDefined,
+		kindArchivePolicySet, kindArchivePolicyWithdrawn,
 		kindMemoryAdded, kindMemoryChanged, kindMemoryActivated, kindMemoryPaused, kindMemoryArchived,
 		kindMemoryDeleted, kindMemoryImported, kindMemorySupplemented,
 		kindJournalCreated, kindJournalReconciled, kindTenantCreated, kindBarrierRaised, kindRowsRepaired,

@@ -53,7 +53,7 @@ func (c *cli) root() *cobra.Command {
 	f.StringVarP(&c.format, "output", "o", env("REFOLD_OUTPUT", "table"), "table or json (REFOLD_OUTPUT)")
 	f.BoolVar(&c.noProgress, "no-progress", os.Getenv("REFOLD_NO_PROGRESS") != "", "no progress on stderr (REFOLD_NO_PROGRESS)")
 	f.BoolVarP(&c.verbose, "verbose", "v", os.Getenv("REFOLD_VERBOSE") != "", "log more (REFOLD_VERBOSE)")
-	root.AddCommand(c.serve(), c.status(), c.tenant(), c.sqlReader(), c.token(), c.imports(), c.exports(), c.edition(), c.verify(), c.digests(), c.explain(), c.repair(), c.reconcile(), c.journal(), c.report(), c.backup(), c.restore(), c.selftest(), c.demo(), c.project(), exitCodesTopic(), issuersTopic())
+	root.AddCommand(c.serve(), c.status(), c.tenant(), c.sqlReader(), c.token(), c.imports(), c.policy(), c.exports(), c.edition(), c.verify(), c.digests(), c.explain(), c.repair(), c.reconcile(), c.journal(), c.report(), c.backup(), c.restore(), c.selftest(), c.demo(), c.project(), exitCodesTopic(), issuersTopic())
 	return group(root)
 }
 
@@ -91,7 +91,7 @@ func (c *cli) settle() error {
 // function ends both.
 func (c *cli) open(ctx context.Context) (*plane.Plane, func() error, error) {
 	config := c.config
-	config.ScrubRate = -1 // no command lives long enough
+	config.ScrubRate, config.ArchiveEvery = -1, -1 // no command lives long enough
 	p, err := plane.Open(ctx, config)
 	if err != nil {
 		return nil, nil, err

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/refold-dev/refold/internal/activity"
+	"github.com/refold-dev/refold/internal/archival"
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/changes"
 	"github.com/refold-dev/refold/internal/directory"
@@ -72,6 +73,8 @@ func (c *cli) serve() *cobra.Command {
 	f.IntVar(&deployment.Replicas, "cutover-replicas", max(envInt("REFOLD_CUTOVER_REPLICAS"), 1), "processes of this version that must be ready before the cutover (REFOLD_CUTOVER_REPLICAS)")
 	f.IntVar(&c.config.ScrubRate, "scrub-rate", envInt("REFOLD_SCRUB_RATE"),
 		"rows a second of each edition that are held against their kept digests all the time; 0 = 20,000, negative = none (REFOLD_SCRUB_RATE)")
+	f.DurationVar(&c.config.ArchiveEvery, "archive-every", envDuration("REFOLD_ARCHIVE_EVERY", archival.EveryDefault),
+		"how often archive policies are applied; negative = never (REFOLD_ARCHIVE_EVERY)")
 	f.DurationVar(&c.config.AccessLogKeep, "access-log-keep", envDuration("REFOLD_ACCESS_LOG_KEEP", activity.KeepDefault),
 		"how long it is known who read what; the access log is no part of what is proven, nor of backups (REFOLD_ACCESS_LOG_KEEP)")
 	f.DurationVar(&drain, "drain", 2*time.Second, "how long to answer on after SIGTERM while /readyz says no")

@@ -60,7 +60,8 @@ func (e *InvalidError) Error() string {
 // Names returns the name of every command that Decode knows.
 func Names() []string {
 	return []string{nameAddMemory, nameChangeMemory, nameArchiveMemory, namePauseMemory, nameActivateMemory, nameDeleteMemory,
-		nameRuleAccess, nameWithdrawAccess}
+		nameRuleAccess, nameWithdrawAccess,
+		nameMakeArchivePolicy, nameChangeArchivePolicy, nameWithdrawArchivePolicy}
 }
 
 // EntityOf returns the entity that a command of this name is about: the part before the point.
@@ -70,7 +71,7 @@ func EntityOf(name string) string {
 }
 
 // Makes reports whether a command of this name makes an entity, and so has no target.
-func Makes(name string) bool { return name == nameAddMemory }
+func Makes(name string) bool { return name == nameAddMemory || name == nameMakeArchivePolicy }
 
 // Decode reads a command in its strict form and validates it. target must be uuid.Nil for a command that makes an
 // entity, and an id for all others. It fails with ErrUnknown or *InvalidError. The command shares no memory with body.
@@ -109,6 +110,14 @@ func decode(name string, target uuid.UUID, body []byte) (Command, error) {
 		c, err := read[WithdrawAccess](body, membersOfWithdrawAccess)
 		c.ID = target
 		return c, err
+	case nameMakeArchivePolicy:
+		rule, err := read[ArchiveRule](body, membersOfArchivePolicy)
+		return MakeArchivePolicy{rule}, err
+	case nameChangeArchivePolicy:
+		rule, err := read[ArchiveRule](body, membersOfArchivePolicy)
+		return ChangeArchivePolicy{target, rule}, err
+	case nameWithdrawArchivePolicy:
+		return WithdrawArchivePolicy{target}, nothing(body)
 	}
 	return nil, fmt.Errorf("%w: %q", ErrUnknown, name)
 }

@@ -41,6 +41,12 @@ var samples = []struct {
 		commands.RuleAccess{ID: memoryID, Rule: memoryID, ObjectType: "category", Effect: "allow"},
 		`{"rule":"` + memoryID.String() + `","object_type":"category","effect":"allow"}`,
 	},
+	{
+		commands.MakeArchivePolicy{ArchiveRule: commands.ArchiveRule{Criteria: "app", CriteriaID: &memoryID, Days: 30}},
+		`{"criteria":"app","criteria_id":"` + memoryID.String() + `","days":30}`,
+	},
+	{commands.ChangeArchivePolicy{ID: memoryID, ArchiveRule: commands.ArchiveRule{Criteria: "global", Days: 1}}, `{"criteria":"global","days":1}`},
+	{commands.WithdrawArchivePolicy{ID: memoryID}, `{}`},
 	{commands.WithdrawAccess{ID: memoryID, Rule: memoryID}, `{"rule":"` + memoryID.String() + `"}`},
 }
 
@@ -127,6 +133,13 @@ func TestDecodeRefuses(t *testing.T) {
 		{"app.rule-access", `{"rule":"` + memoryID.String() + `","object_type":"memory","effect":"maybe"}`, "/effect"},
 		{"app.rule-access", `{"rule":"` + memoryID.String() + `","object_type":"memory","object_id":"` + uuid.Nil.String() + `","effect":"deny"}`, "/object_id"},
 		{"app.withdraw-access", `{}`, "/rule"},
+		{"archive-policy.make", `{}`, "/criteria"},
+		{"archive-policy.make", `{"criteria":"vault","days":1}`, "/criteria"},
+		{"archive-policy.make", `{"criteria":"app","days":1}`, "/criteria_id"},
+		{"archive-policy.make", `{"criteria":"global","criteria_id":"` + memoryID.String() + `","days":1}`, "/criteria_id"},
+		{"archive-policy.change", `{"criteria":"global","days":0}`, "/days"},
+		{"archive-policy.change", `{"criteria":"global","days":36501}`, "/days"},
+		{"archive-policy.change", `{"criteria":"global","days":1.5}`, "/days"},
 	} {
 		target := memoryID
 		if commands.Makes(c.name) {

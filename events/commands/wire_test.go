@@ -19,7 +19,7 @@ func TestSubjects(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := commands.ParseSubject(subject)
-		want := commands.Address{Tenant: "acme", Entity: "memory", ID: s.command.Target()}
+		want := commands.Address{Tenant: "acme", Entity: commands.EntityOf(s.command.Name()), ID: s.command.Target()}
 		if err != nil || got != want {
 			t.Errorf("%s: got %+v, %v, want %+v", subject, got, err, want)
 		}

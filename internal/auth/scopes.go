@@ -15,6 +15,8 @@ const (
 	StatsRead      = "stats:read"
 	MeRead         = "me:read"
 	MeWrite        = "me:write"
+	PoliciesRead   = "policies:read"
+	PoliciesWrite  = "policies:write"
 	ChangesRead    = "changes:read"
 	TenantRead     = "tenant:read"
 	BackupRead     = "backup:read"
@@ -25,7 +27,7 @@ const (
 
 // AllScopes lists every scope, for tokens that may do all and for metadata documents.
 func AllScopes() []string {
-	return []string{MemoriesRead, MemoriesWrite, MemoriesDelete, AppsRead, AppsWrite, StatsRead, MeRead, MeWrite, ChangesRead, TenantRead, AdminRead, AdminWrite, BackupRead, BackupWrite}
+	return []string{MemoriesRead, MemoriesWrite, MemoriesDelete, AppsRead, AppsWrite, PoliciesRead, PoliciesWrite, StatsRead, MeRead, MeWrite, ChangesRead, TenantRead, AdminRead, AdminWrite, BackupRead, BackupWrite}
 }
 
 // Open stands in the table for an operation that needs no token.
@@ -70,6 +72,12 @@ var operations = map[string]string{
 	"putAccessRule":      AppsWrite,
 	"withdrawAccessRule": AppsWrite,
 
+	"listArchivePolicies":   PoliciesRead,
+	"getArchivePolicy":      PoliciesRead,
+	"createArchivePolicy":   PoliciesWrite,
+	"changeArchivePolicy":   PoliciesWrite,
+	"withdrawArchivePolicy": PoliciesWrite,
+
 	"listChanges":       ChangesRead,
 	"listTenantChanges": TenantRead,
 	"exportMemories":    BackupRead,
@@ -81,6 +89,12 @@ var operations = map[string]string{
 	"nats:memory.pause":    MemoriesWrite,
 	"nats:memory.activate": MemoriesWrite,
 	"nats:memory.delete":   MemoriesDelete,
+
+	"nats:app.rule-access":         AppsWrite,
+	"nats:app.withdraw-access":     AppsWrite,
+	"nats:archive-policy.make":     PoliciesWrite,
+	"nats:archive-policy.change":   PoliciesWrite,
+	"nats:archive-policy.withdraw": PoliciesWrite,
 
 	// The paths of the replaced system.
 	"old:listMemories":    MemoriesRead,

@@ -18,7 +18,7 @@ import (
 const Version = 1
 
 // Tables is the schema of an edition, as the code knows it.
-var Tables = rows.Define(users, apps, accessRules, categories, memories, memoryCategories, memoryStatuses)
+var Tables = rows.Define(users, apps, accessRules, categories, memories, memoryCategories, memoryStatuses, archivePolicies)
 
 var errNotThere = errors.New("the entity does not exist")
 
@@ -55,6 +55,10 @@ func Apply(w *rows.Set, e *envelope.Event) error {
 		return at.accessWithdrawn(w, p)
 	case *events.CategoryDefined:
 		return at.categoryDefined(w, p)
+	case *events.ArchivePolicySet:
+		return at.archivePolicySet(w, p)
+	case *events.ArchivePolicyWithdrawn:
+		return at.archivePolicyWithdrawn(w)
 	case *events.MemoryAdded:
 		return at.memoryAdded(w, p)
 	case *events.MemoryChanged:

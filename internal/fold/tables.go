@@ -234,6 +234,43 @@ var memoryStatuses = &rows.Log[db.MemoryStatus]{
 	},
 }
 
+var archivePolicies = &rows.Table[rows.One, db.ArchivePolicy]{
+	Description: rows.Description{
+		Name: "archive_policy", Entity: "archive-policy", KeyColumns: 2,
+		Columns: []rows.Column{
+			{Name: "tenant_id", Type: "text", NotNull: true}, {Name: "id", Type: "uuid", NotNull: true},
+			{Name: "version", Type: "int8", NotNull: true}, {Name: "owner_id", Type: "uuid", NotNull: true},
+			{Name: "criteria", Type: "text", NotNull: true}, {Name: "criteria_id", Type: "uuid"},
+			{Name: "days", Type: "int8", NotNull: true},
+			{Name: "created_at", Type: "timestamptz", NotNull: true}, {Name: "updated_at", Type: "timestamptz", NotNull: true},
+		},
+	},
+	Owner:   func(r *db.ArchivePolicy) envelope.Key { return rows.Owner(r.TenantID, "archive-policy", r.ID) },
+	OwnerOf: rows.OwnedBy("archive-policy"),
+	Sub:     one[db.ArchivePolicy], SubOf: oneOf, Compare: rows.CompareOne,
+	Encode: func(t *rows.Tuple, r *db.ArchivePolicy) {
+		t.Text(r.TenantID)
+		t.UUID(r.ID)
+		t.Int8(r.Version)
+		t.UUID(r.OwnerID)
+		t.Text(r.Criteria)
+		t.UUIDOrNull(r.CriteriaID)
+		t.Int8(r.Days)
+		t.Time(r.CreatedAt)
+		t.Time(r.UpdatedAt)
+	},
+	Check: func(r *db.ArchivePolicy) error {
+		if c := events.Criteria(r.Criteria); !c.Valid() || (c == events.Global) != (r.CriteriaID == nil) || r.Days < 1 {
+			return fmt.Errorf("criteria %q with id %v after %d days make no policy", r.Criteria, r.CriteriaID, r.Days)
+		}
+		return nil
+	},
+	Load: func(ctx context.Context, tx db.DBTX, keys []envelope.Key) ([]db.ArchivePolicy, error) {
+		tenants, ids := split(keys)
+		return db.New(tx).ArchivePolicyOfEntities(ctx, db.ArchivePolicyOfEntitiesParams{TenantIds: tenants, Ids: ids})
+	},
+}
+
 func checkState(s string) error {
 	if !events.State(s).Valid() {
 		return fmt.Errorf("state %q is not active, paused, archived or deleted", s)

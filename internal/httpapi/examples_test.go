@@ -16,11 +16,20 @@ type belongings struct {
 	memory   string
 	app      string
 	rule     string // an access rule of the app
+	policy   string
 	position string
 	memories string // cursors and tokens
 	apps     string
 	changes  string
 	all      string // the token of the tenant's changes
+}
+
+// forOnce returns the key, or for those of nobody, who are asked about several times, a new one each time.
+func (o belongings) forOnce(key string) string {
+	if strings.HasPrefix(o.marker, "nobody") {
+		return uuid.NewString()
+	}
+	return key
 }
 
 // inquiry is a request about somebody's belongings.
@@ -74,6 +83,13 @@ func ofRule(body string) func(belongings) []inquiry {
 	}
 }
 
+// ofPolicy asks about an archive policy.
+func ofPolicy(body string) func(belongings) []inquiry {
+	return func(o belongings) []inquiry {
+		return []inquiry{{"/v1/archive-policies/" + o.policy, body, []string{"If-Match", "*"}}}
+	}
+}
+
 // always asks the same about everybody.
 func always(path string) func(belongings) []inquiry {
 	return func(belongings) []inquiry { return []inquiry{{path: path}} }
@@ -90,11 +106,7 @@ var examples = map[string]example{
 		}
 	}},
 	"createMemory": {varies: true, own: http.StatusCreated, about: func(o belongings) []inquiry {
-		key := o.memory
-		if strings.HasPrefix(o.marker, "nobody") {
-			key = uuid.NewString() // asked about several times, and new each time
-		}
-		return []inquiry{{path: "/v1/memories", body: `{"content":"x"}`, headers: []string{"Idempotency-Key", key}}}
+		return []inquiry{{path: "/v1/memories", body: `{"content":"x"}`, headers: []string{"Idempotency-Key", o.forOnce(o.memory)}}}
 	}},
 	"getMemory":        {about: one("/v1/memories/{id}")},
 	"changeMemory":     {about: oneWith("/v1/memories/{id}", `{"content":"changed"}`, "If-Match", "*")},
@@ -110,17 +122,24 @@ var examples = map[string]example{
 			{path: "/v1/apps?search=" + url.QueryEscape(o.marker), headers: []string{"Refold-Min-Position", o.position}},
 		}
 	}},
-	"getApp":             {about: one("/v1/apps/{id}")},
-	"changeApp":          {about: oneWith("/v1/apps/{id}", `{"description":"changed"}`, "If-Match", "*")},
-	"pauseApp":           {about: one("/v1/apps/{id}/pause")},
-	"activateApp":        {about: one("/v1/apps/{id}/activate")},
-	"listAppMemories":    {about: one("/v1/apps/{id}/memories")},
-	"listMemoryAccesses": {about: one("/v1/memories/{id}/access-log")},
-	"listAppAccessed":    {about: one("/v1/apps/{id}/accessed")},
-	"listAccessRules":    {about: one("/v1/apps/{id}/access-rules")},
-	"getAccessRule":      {about: ofRule("")},
-	"putAccessRule":      {about: ofRule(`{"object_type":"memory","effect":"deny"}`)},
-	"withdrawAccessRule": {about: ofRule("")},
+	"getApp":              {about: one("/v1/apps/{id}")},
+	"changeApp":           {about: oneWith("/v1/apps/{id}", `{"description":"changed"}`, "If-Match", "*")},
+	"pauseApp":            {about: one("/v1/apps/{id}/pause")},
+	"activateApp":         {about: one("/v1/apps/{id}/activate")},
+	"listAppMemories":     {about: one("/v1/apps/{id}/memories")},
+	"listMemoryAccesses":  {about: one("/v1/memories/{id}/access-log")},
+	"listAppAccessed":     {about: one("/v1/apps/{id}/accessed")},
+	"listAccessRules":     {about: one("/v1/apps/{id}/access-rules")},
+	"getAccessRule":       {about: ofRule("")},
+	"putAccessRule":       {about: ofRule(`{"object_type":"memory","effect":"deny"}`)},
+	"withdrawAccessRule":  {about: ofRule("")},
+	"listArchivePolicies": {about: always("/v1/archive-policies")},
+	"createArchivePolicy": {varies: true, about: func(o belongings) []inquiry {
+		return []inquiry{{"/v1/archive-policies", `{"criteria":"global","days":36500}`, []string{"Idempotency-Key", o.forOnce(o.policy)}}}
+	}},
+	"getArchivePolicy":      {about: ofPolicy("")},
+	"changeArchivePolicy":   {about: ofPolicy(`{"criteria":"global","days":36500}`)},
+	"withdrawArchivePolicy": {about: ofPolicy("")},
 	"searchMemories": {about: func(o belongings) []inquiry {
 		marker := url.QueryEscape(o.marker)
 		return []inquiry{

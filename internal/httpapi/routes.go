@@ -67,6 +67,11 @@ var operations = map[string]string{
 	"GET /v1/apps/{id}/access-rules/{rule}":    "getAccessRule",
 	"PUT /v1/apps/{id}/access-rules/{rule}":    "putAccessRule",
 	"DELETE /v1/apps/{id}/access-rules/{rule}": "withdrawAccessRule",
+	"GET /v1/archive-policies":                 "listArchivePolicies",
+	"POST /v1/archive-policies":                "createArchivePolicy",
+	"GET /v1/archive-policies/{id}":            "getArchivePolicy",
+	"PUT /v1/archive-policies/{id}":            "changeArchivePolicy",
+	"DELETE /v1/archive-policies/{id}":         "withdrawArchivePolicy",
 
 	"GET /healthz":         "getHealth",
 	"GET /readyz":          "getReady",
@@ -78,17 +83,19 @@ var operations = map[string]string{
 
 // bodies are the members that the body of an operation may have. The others take none.
 var bodies = map[string][]string{
-	"createTenant":     membersOf(api.CreateTenant{}),
-	"setTenantLimits":  membersOf(api.TenantLimits{}),
-	"createMemory":     membersOf(api.CreateMemory{}),
-	"changeMemory":     membersOf(api.ChangeMemory{}),
-	"archiveMemories":  membersOf(api.WhichMemories{}),
-	"pauseMemories":    membersOf(api.WhichMemories{}),
-	"activateMemories": membersOf(api.WhichMemories{}),
-	"deleteMemories":   membersOf(api.WhichMemories{}),
-	"changeApp":        membersOf(api.ChangeApp{}),
-	"changeMe":         membersOf(api.ChangeMe{}),
-	"putAccessRule":    membersOf(api.PutAccessRule{}),
+	"createTenant":        membersOf(api.CreateTenant{}),
+	"setTenantLimits":     membersOf(api.TenantLimits{}),
+	"createMemory":        membersOf(api.CreateMemory{}),
+	"changeMemory":        membersOf(api.ChangeMemory{}),
+	"archiveMemories":     membersOf(api.WhichMemories{}),
+	"pauseMemories":       membersOf(api.WhichMemories{}),
+	"activateMemories":    membersOf(api.WhichMemories{}),
+	"deleteMemories":      membersOf(api.WhichMemories{}),
+	"changeApp":           membersOf(api.ChangeApp{}),
+	"changeMe":            membersOf(api.ChangeMe{}),
+	"putAccessRule":       membersOf(api.PutAccessRule{}),
+	"createArchivePolicy": membersOf(api.ArchiveRule{}),
+	"changeArchivePolicy": membersOf(api.ArchiveRule{}),
 }
 
 // classes are the operations that are under way for long. They are limited apart from the others.

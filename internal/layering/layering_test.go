@@ -16,7 +16,7 @@ import (
 const module = "github.com/refold-dev/refold/"
 
 // meaning changes with the business; it is pure and has no store.
-var meaning = []string{"events", "events/commands", "internal/memory", "internal/app", "internal/user", "internal/category", "internal/tenant", "internal/fold"}
+var meaning = []string{"events", "events/commands", "internal/memory", "internal/app", "internal/user", "internal/category", "internal/archivepolicy", "internal/tenant", "internal/fold"}
 
 // machinery does not change with the business: it is handed functions and never imports meaning.
 var machinery = []string{
@@ -25,7 +25,7 @@ var machinery = []string{
 }
 
 // pure packages read no clock, network, file or database.
-var pure = []string{"events", "events/envelope", "events/commands", "internal/memory", "internal/app", "internal/user", "internal/category", "internal/tenant", "events/jsonb", "events/storable"}
+var pure = []string{"events", "events/envelope", "events/commands", "internal/memory", "internal/app", "internal/user", "internal/category", "internal/archivepolicy", "internal/tenant", "events/jsonb", "events/storable"}
 
 var impure = []string{"net", "net/http", "os", "os/exec", "io/fs", "database/sql", "math/rand", "math/rand/v2", "log", "log/slog", "syscall"}
 

@@ -52,6 +52,8 @@ type Config struct {
 	// ScrubRate is how many rows a second of each edition are held against their digests all the time, by Run; 0 = 20,000,
 	// negative = none.
 	ScrubRate int
+	// ArchiveEvery is how often archive policies are applied by Run; 0 = once an hour, negative = never.
+	ArchiveEvery time.Duration
 	// AccessLogKeep is how long the access log is kept; 0 = 90 days.
 	AccessLogKeep time.Duration
 	// StableFor is how long the journal must end before a checkpoint until PROJECTION_AHEAD is latched; 0 = 30 s,
@@ -251,6 +253,9 @@ func (p *Plane) Run(ctx context.Context) error {
 	group.Go(func() error { return p.Live.Run(ctx, p.DB, p.Logger) })
 	group.Go(func() error { return p.owedAudits(ctx) })
 	group.Go(func() error { return p.Witness.Run(ctx) })
+	if p.ArchiveEvery >= 0 {
+		group.Go(func() error { return p.Archival().Run(ctx) })
+	}
 	accesses := &activity.Log{
 		NATS: p.Stack.NATS(), JournalID: p.Journal.ID, Replicas: p.Replicas, DB: p.DB, Recorder: p.Activity, Keep: p.AccessLogKeep, Logger: p.Logger,
 	}

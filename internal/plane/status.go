@@ -106,7 +106,11 @@ func (p *Plane) Status(ctx context.Context) (*Status, error) {
 			continue // of no interest until a start is refused for it
 		}
 		backedUp = backedUp || n.Name == settingLastBackup
-		s.Notes = append(s.Notes, n.Name+": "+factText(n.Value))
+		text := factText(n.Value)
+		if n.Name == settingArchival {
+			text = roundText(n.Value)
+		}
+		s.Notes = append(s.Notes, n.Name+": "+text)
 	}
 	if !backedUp {
 		s.Notes = append(s.Notes, "there is no backup of this plane: see `refold backup create`")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/refold-dev/refold/events/envelope"
+	"github.com/refold-dev/refold/internal/activity"
 	"github.com/refold-dev/refold/internal/command"
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/fold"
@@ -76,7 +77,7 @@ func (p *Plane) LimitTenant(ctx context.Context, id string, l directory.Limits, 
 	return p.changeTenant(ctx, id, "tenant.limit", actor, tenant.Limit{Limits: tenant.Limits(l)})
 }
 
-// RemoveTenant makes a tenant absent to its principals for ever, and ends the logins that read it by SQL. Its events and
+// RemoveTenant makes a tenant absent to its principals for ever, ends the logins that read it by SQL, and forgets its access log. Its events and
 // rows stay where they are: the journal never forgets. It may be repeated until it succeeds.
 func (p *Plane) RemoveTenant(ctx context.Context, id, actor string) (directory.Tenant, error) {
 	t, err := p.changeTenant(ctx, id, "tenant.remove", actor, tenant.Remove{})
@@ -87,14 +88,15 @@ func (p *Plane) RemoveTenant(ctx context.Context, id, actor string) (directory.T
 	if err != nil {
 		return t, fmt.Errorf("tenant %s is removed, its SQL readers are not known: %w", id, err)
 	}
-	var faults []error
+	_, err = activity.Forget(ctx, p.DB, id)
+	faults := []error{err}
 	for _, r := range readers {
 		if r.Tenant == id {
 			faults = append(faults, p.DB.DropSQLReader(ctx, r.Login))
 		}
 	}
 	if err := errors.Join(faults...); err != nil {
-		return t, fmt.Errorf("tenant %s is removed, but still read by SQL; repeat this: %w", id, err)
+		return t, fmt.Errorf("tenant %s is removed, but still read by SQL, or its access log is still there; repeat this: %w", id, err)
 	}
 	return t, nil
 }

@@ -157,6 +157,16 @@ func (w *Writer) Do(ctx context.Context, c Caller, wish Wish, cmd commands.Comma
 		return w.ActivateMemory(ctx, c, wish, cmd.ID)
 	case commands.DeleteMemory:
 		return w.DeleteMemory(ctx, c, wish, cmd.ID)
+	case commands.RuleAccess:
+		return w.RuleAccess(ctx, c, wish, cmd)
+	case commands.WithdrawAccess:
+		return w.WithdrawAccess(ctx, c, wish, cmd)
+	case commands.MakeArchivePolicy:
+		return w.MakeArchivePolicy(ctx, c, wish, cmd)
+	case commands.ChangeArchivePolicy:
+		return w.ChangeArchivePolicy(ctx, c, wish, cmd)
+	case commands.WithdrawArchivePolicy:
+		return w.WithdrawArchivePolicy(ctx, c, wish, cmd.ID)
 	}
 	return Done{}, fmt.Errorf("nobody carries out the command %T", cmd)
 }

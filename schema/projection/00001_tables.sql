@@ -86,6 +86,19 @@ CREATE TABLE memory_status (
     changed_at timestamptz NOT NULL
 );
 
+-- What users want archived by its age; a policy that is withdrawn has no row.
+CREATE TABLE archive_policy (
+    tenant_id   text        NOT NULL,
+    id          uuid        NOT NULL,
+    version     bigint      NOT NULL,
+    owner_id    uuid        NOT NULL,
+    criteria    text        NOT NULL CHECK (criteria IN ('global', 'app', 'category')),
+    criteria_id uuid        CHECK ((criteria = 'global') = (criteria_id IS NULL)),
+    days        bigint      NOT NULL CHECK (days >= 1),
+    created_at  timestamptz NOT NULL,
+    updated_at  timestamptz NOT NULL
+);
+
 -- Quarantine: an entity whose event could not be folded is held from that event on.
 CREATE TABLE held_entity (
     tenant_id text   NOT NULL,

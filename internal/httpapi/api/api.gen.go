@@ -291,6 +291,35 @@ type AppPage struct {
 	Total *int64 `json:"total,omitempty"`
 }
 
+// ArchivePolicy defines model for ArchivePolicy.
+type ArchivePolicy struct {
+	CreatedAt  time.Time           `json:"created_at"`
+	Criteria   string              `json:"criteria"`
+	CriteriaId *openapi_types.UUID `json:"criteria_id,omitempty"`
+	Days       int                 `json:"days"`
+	Id         openapi_types.UUID  `json:"id"`
+	UpdatedAt  time.Time           `json:"updated_at"`
+	Version    int64               `json:"version"`
+}
+
+// ArchivePolicyPage defines model for ArchivePolicyPage.
+type ArchivePolicyPage struct {
+	Items      []ArchivePolicy `json:"items"`
+	NextCursor *string         `json:"next_cursor,omitempty"`
+}
+
+// ArchiveRule defines model for ArchiveRule.
+type ArchiveRule struct {
+	// Criteria All memories, those of an app, or those of a category.
+	Criteria string `json:"criteria"`
+
+	// CriteriaId The app or category; absent for global.
+	CriteriaId *openapi_types.UUID `json:"criteria_id,omitempty"`
+
+	// Days The age at which a memory is archived.
+	Days int `json:"days"`
+}
+
 // Category defines model for Category.
 type Category struct {
 	Description *string            `json:"description,omitempty"`
@@ -920,6 +949,78 @@ type PauseAppParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
+// ListArchivePoliciesParams defines parameters for ListArchivePolicies.
+type ListArchivePoliciesParams struct {
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+	Limit  *int    `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Prefer RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
+	// command with it is answered once the rows have it, which `Preference-Applied: wait=<seconds>` says; when they do
+	// not have it in time, it is answered all the same. With `respond-async` a command that the rows do not have yet is
+	// answered 202 instead of 200 or 201: it is stored for good, and will show.
+	Prefer *Prefer `json:"Prefer,omitempty"`
+
+	// RefoldPosition The answer is at least as new as this position, which an earlier answer gave as `Refold-Position`. A request may use that name as well.
+	RefoldPosition *RefoldPosition `json:"Refold-Min-Position,omitempty"`
+}
+
+// CreateArchivePolicyParams defines parameters for CreateArchivePolicy.
+type CreateArchivePolicyParams struct {
+	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// Prefer RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
+	// command with it is answered once the rows have it, which `Preference-Applied: wait=<seconds>` says; when they do
+	// not have it in time, it is answered all the same. With `respond-async` a command that the rows do not have yet is
+	// answered 202 instead of 200 or 201: it is stored for good, and will show.
+	Prefer *Prefer `json:"Prefer,omitempty"`
+}
+
+// WithdrawArchivePolicyParams defines parameters for WithdrawArchivePolicy.
+type WithdrawArchivePolicyParams struct {
+	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// IfMatch The `ETag` that the entity must have, or `*`. Its version is what counts, so the ETags of commands and of questions will both do.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// Prefer RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
+	// command with it is answered once the rows have it, which `Preference-Applied: wait=<seconds>` says; when they do
+	// not have it in time, it is answered all the same. With `respond-async` a command that the rows do not have yet is
+	// answered 202 instead of 200 or 201: it is stored for good, and will show.
+	Prefer *Prefer `json:"Prefer,omitempty"`
+}
+
+// GetArchivePolicyParams defines parameters for GetArchivePolicy.
+type GetArchivePolicyParams struct {
+	// Prefer RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
+	// command with it is answered once the rows have it, which `Preference-Applied: wait=<seconds>` says; when they do
+	// not have it in time, it is answered all the same. With `respond-async` a command that the rows do not have yet is
+	// answered 202 instead of 200 or 201: it is stored for good, and will show.
+	Prefer *Prefer `json:"Prefer,omitempty"`
+
+	// RefoldPosition The answer is at least as new as this position, which an earlier answer gave as `Refold-Position`. A request may use that name as well.
+	RefoldPosition *RefoldPosition `json:"Refold-Min-Position,omitempty"`
+
+	// IfNoneMatch `ETag`s of earlier answers; 304 without a body when the answer would be one of them.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
+// ChangeArchivePolicyParams defines parameters for ChangeArchivePolicy.
+type ChangeArchivePolicyParams struct {
+	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// IfMatch As elsewhere, but required where content is replaced, so that nobody overwrites what they have not seen; 428 when absent. `*` takes whatever is there.
+	IfMatch IfMatchRequired `json:"If-Match"`
+
+	// Prefer RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
+	// command with it is answered once the rows have it, which `Preference-Applied: wait=<seconds>` says; when they do
+	// not have it in time, it is answered all the same. With `respond-async` a command that the rows do not have yet is
+	// answered 202 instead of 200 or 201: it is stored for good, and will show.
+	Prefer *Prefer `json:"Prefer,omitempty"`
+}
+
 // ListCategoriesParams defines parameters for ListCategories.
 type ListCategoriesParams struct {
 	// AsApp Read as this app of the caller: only memories that its access rules allow, in items, totals and numbers alike; none
@@ -1416,6 +1517,12 @@ type ChangeAppJSONRequestBody = ChangeApp
 // PutAccessRuleJSONRequestBody defines body for PutAccessRule for application/json ContentType.
 type PutAccessRuleJSONRequestBody = PutAccessRule
 
+// CreateArchivePolicyJSONRequestBody defines body for CreateArchivePolicy for application/json ContentType.
+type CreateArchivePolicyJSONRequestBody = ArchiveRule
+
+// ChangeArchivePolicyJSONRequestBody defines body for ChangeArchivePolicy for application/json ContentType.
+type ChangeArchivePolicyJSONRequestBody = ArchiveRule
+
 // ImportMemoriesMultipartRequestBody defines body for ImportMemories for multipart/form-data ContentType.
 type ImportMemoriesMultipartRequestBody ImportMemoriesMultipartBody
 
@@ -1520,6 +1627,21 @@ type ServerInterface interface {
 	// PauseApp Let an app take no new memories and read none
 	// (POST /v1/apps/{id}/pause)
 	PauseApp(w http.ResponseWriter, r *http.Request, id ID, params PauseAppParams)
+	// ListArchivePolicies The caller's archive policies, oldest first
+	// (GET /v1/archive-policies)
+	ListArchivePolicies(w http.ResponseWriter, r *http.Request, params ListArchivePoliciesParams)
+	// CreateArchivePolicy Let memories be archived by their age
+	// (POST /v1/archive-policies)
+	CreateArchivePolicy(w http.ResponseWriter, r *http.Request, params CreateArchivePolicyParams)
+	// WithdrawArchivePolicy Withdraw an archive policy; what it archived stays archived
+	// (DELETE /v1/archive-policies/{id})
+	WithdrawArchivePolicy(w http.ResponseWriter, r *http.Request, id ID, params WithdrawArchivePolicyParams)
+	// GetArchivePolicy One archive policy
+	// (GET /v1/archive-policies/{id})
+	GetArchivePolicy(w http.ResponseWriter, r *http.Request, id ID, params GetArchivePolicyParams)
+	// ChangeArchivePolicy Replace what an archive policy says
+	// (PUT /v1/archive-policies/{id})
+	ChangeArchivePolicy(w http.ResponseWriter, r *http.Request, id ID, params ChangeArchivePolicyParams)
 	// ListCategories The categories of the caller's active and paused memories, by name
 	// (GET /v1/categories)
 	ListCategories(w http.ResponseWriter, r *http.Request, params ListCategoriesParams)
@@ -3081,6 +3203,420 @@ func (siw *ServerInterfaceWrapper) PauseApp(w http.ResponseWriter, r *http.Reque
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.PauseApp(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListArchivePolicies operation middleware
+func (siw *ServerInterfaceWrapper) ListArchivePolicies(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListArchivePoliciesParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Prefer" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Prefer")]; found {
+		var Prefer Prefer
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Prefer", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Prefer", valueList[0], &Prefer, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Prefer", Err: err})
+			return
+		}
+
+		params.Prefer = &Prefer
+
+	}
+
+	// ------------- Optional header parameter "Refold-Min-Position" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Refold-Min-Position")]; found {
+		var RefoldPosition RefoldPosition
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Refold-Min-Position", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Refold-Min-Position", valueList[0], &RefoldPosition, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Refold-Min-Position", Err: err})
+			return
+		}
+
+		params.RefoldPosition = &RefoldPosition
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListArchivePolicies(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateArchivePolicy operation middleware
+func (siw *ServerInterfaceWrapper) CreateArchivePolicy(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateArchivePolicyParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	// ------------- Optional header parameter "Prefer" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Prefer")]; found {
+		var Prefer Prefer
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Prefer", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Prefer", valueList[0], &Prefer, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Prefer", Err: err})
+			return
+		}
+
+		params.Prefer = &Prefer
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateArchivePolicy(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// WithdrawArchivePolicy operation middleware
+func (siw *ServerInterfaceWrapper) WithdrawArchivePolicy(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params WithdrawArchivePolicyParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = &IfMatch
+
+	}
+
+	// ------------- Optional header parameter "Prefer" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Prefer")]; found {
+		var Prefer Prefer
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Prefer", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Prefer", valueList[0], &Prefer, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Prefer", Err: err})
+			return
+		}
+
+		params.Prefer = &Prefer
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.WithdrawArchivePolicy(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetArchivePolicy operation middleware
+func (siw *ServerInterfaceWrapper) GetArchivePolicy(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetArchivePolicyParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Prefer" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Prefer")]; found {
+		var Prefer Prefer
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Prefer", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Prefer", valueList[0], &Prefer, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Prefer", Err: err})
+			return
+		}
+
+		params.Prefer = &Prefer
+
+	}
+
+	// ------------- Optional header parameter "Refold-Min-Position" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Refold-Min-Position")]; found {
+		var RefoldPosition RefoldPosition
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Refold-Min-Position", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Refold-Min-Position", valueList[0], &RefoldPosition, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Refold-Min-Position", Err: err})
+			return
+		}
+
+		params.RefoldPosition = &RefoldPosition
+
+	}
+
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-None-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-None-Match", Err: err})
+			return
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetArchivePolicy(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ChangeArchivePolicy operation middleware
+func (siw *ServerInterfaceWrapper) ChangeArchivePolicy(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ChangeArchivePolicyParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	// ------------- Required header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatchRequired
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	} else {
+		err := fmt.Errorf("Header parameter If-Match is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "If-Match", Err: err})
+		return
+	}
+
+	// ------------- Optional header parameter "Prefer" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Prefer")]; found {
+		var Prefer Prefer
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Prefer", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Prefer", valueList[0], &Prefer, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Prefer", Err: err})
+			return
+		}
+
+		params.Prefer = &Prefer
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ChangeArchivePolicy(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -5648,6 +6184,11 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/stats", wrapper.GetStats)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/me", wrapper.GetMe)
 	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/v1/me", wrapper.ChangeMe)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/archive-policies", wrapper.ListArchivePolicies)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/archive-policies", wrapper.CreateArchivePolicy)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/v1/archive-policies/{id}", wrapper.WithdrawArchivePolicy)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/archive-policies/{id}", wrapper.GetArchivePolicy)
+	m.HandleFunc(http.MethodPut+" "+options.BaseURL+"/v1/archive-policies/{id}", wrapper.ChangeArchivePolicy)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/changes", wrapper.ListChanges)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/tenant/changes", wrapper.ListTenantChanges)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/export", wrapper.ExportMemories)
@@ -7009,6 +7550,377 @@ type PauseAppdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response PauseAppdefaultApplicationProblemPlusJSONResponse) VisitPauseAppResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListArchivePoliciesRequestObject struct {
+	Params ListArchivePoliciesParams
+}
+
+type ListArchivePoliciesResponseObject interface {
+	VisitListArchivePoliciesResponse(w http.ResponseWriter) error
+}
+
+type ListArchivePolicies200ResponseHeaders struct {
+	RefoldAgeMs    *string
+	RefoldEdition  *string
+	RefoldPosition *string
+}
+
+type ListArchivePolicies200JSONResponse struct {
+	Body    ArchivePolicyPage
+	Headers ListArchivePolicies200ResponseHeaders
+}
+
+func (response ListArchivePolicies200JSONResponse) VisitListArchivePoliciesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.RefoldAgeMs != nil {
+		w.Header().Set("Refold-Age-Ms", fmt.Sprint(*response.Headers.RefoldAgeMs))
+	}
+	if response.Headers.RefoldEdition != nil {
+		w.Header().Set("Refold-Edition", fmt.Sprint(*response.Headers.RefoldEdition))
+	}
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListArchivePoliciesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListArchivePoliciesdefaultApplicationProblemPlusJSONResponse) VisitListArchivePoliciesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateArchivePolicyRequestObject struct {
+	Params CreateArchivePolicyParams
+	Body   *CreateArchivePolicyJSONRequestBody
+}
+
+type CreateArchivePolicyResponseObject interface {
+	VisitCreateArchivePolicyResponse(w http.ResponseWriter) error
+}
+
+type CreateArchivePolicy200JSONResponse struct{ AcceptedJSONResponse }
+
+func (response CreateArchivePolicy200JSONResponse) VisitCreateArchivePolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.PreferenceApplied != nil {
+		w.Header().Set("Preference-Applied", fmt.Sprint(*response.Headers.PreferenceApplied))
+	}
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateArchivePolicy202ResponseHeaders struct {
+	ETag              *string
+	PreferenceApplied *string
+	RefoldPosition    *string
+}
+
+type CreateArchivePolicy202JSONResponse struct {
+	Body    Accepted
+	Headers CreateArchivePolicy202ResponseHeaders
+}
+
+func (response CreateArchivePolicy202JSONResponse) VisitCreateArchivePolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.PreferenceApplied != nil {
+		w.Header().Set("Preference-Applied", fmt.Sprint(*response.Headers.PreferenceApplied))
+	}
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateArchivePolicydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateArchivePolicydefaultApplicationProblemPlusJSONResponse) VisitCreateArchivePolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type WithdrawArchivePolicyRequestObject struct {
+	Id     ID `json:"id"`
+	Params WithdrawArchivePolicyParams
+}
+
+type WithdrawArchivePolicyResponseObject interface {
+	VisitWithdrawArchivePolicyResponse(w http.ResponseWriter) error
+}
+
+type WithdrawArchivePolicy200JSONResponse struct{ AcceptedJSONResponse }
+
+func (response WithdrawArchivePolicy200JSONResponse) VisitWithdrawArchivePolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.PreferenceApplied != nil {
+		w.Header().Set("Preference-Applied", fmt.Sprint(*response.Headers.PreferenceApplied))
+	}
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type WithdrawArchivePolicy202ResponseHeaders struct {
+	ETag              *string
+	PreferenceApplied *string
+	RefoldPosition    *string
+}
+
+type WithdrawArchivePolicy202JSONResponse struct {
+	Body    Accepted
+	Headers WithdrawArchivePolicy202ResponseHeaders
+}
+
+func (response WithdrawArchivePolicy202JSONResponse) VisitWithdrawArchivePolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.PreferenceApplied != nil {
+		w.Header().Set("Preference-Applied", fmt.Sprint(*response.Headers.PreferenceApplied))
+	}
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type WithdrawArchivePolicydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response WithdrawArchivePolicydefaultApplicationProblemPlusJSONResponse) VisitWithdrawArchivePolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetArchivePolicyRequestObject struct {
+	Id     ID `json:"id"`
+	Params GetArchivePolicyParams
+}
+
+type GetArchivePolicyResponseObject interface {
+	VisitGetArchivePolicyResponse(w http.ResponseWriter) error
+}
+
+type GetArchivePolicy200ResponseHeaders struct {
+	ETag           *string
+	RefoldAgeMs    *string
+	RefoldEdition  *string
+	RefoldPosition *string
+}
+
+type GetArchivePolicy200JSONResponse struct {
+	Body    ArchivePolicy
+	Headers GetArchivePolicy200ResponseHeaders
+}
+
+func (response GetArchivePolicy200JSONResponse) VisitGetArchivePolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.RefoldAgeMs != nil {
+		w.Header().Set("Refold-Age-Ms", fmt.Sprint(*response.Headers.RefoldAgeMs))
+	}
+	if response.Headers.RefoldEdition != nil {
+		w.Header().Set("Refold-Edition", fmt.Sprint(*response.Headers.RefoldEdition))
+	}
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetArchivePolicy304Response struct {
+}
+
+func (response GetArchivePolicy304Response) VisitGetArchivePolicyResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
+}
+
+type GetArchivePolicydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetArchivePolicydefaultApplicationProblemPlusJSONResponse) VisitGetArchivePolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ChangeArchivePolicyRequestObject struct {
+	Id     ID `json:"id"`
+	Params ChangeArchivePolicyParams
+	Body   *ChangeArchivePolicyJSONRequestBody
+}
+
+type ChangeArchivePolicyResponseObject interface {
+	VisitChangeArchivePolicyResponse(w http.ResponseWriter) error
+}
+
+type ChangeArchivePolicy200JSONResponse struct{ AcceptedJSONResponse }
+
+func (response ChangeArchivePolicy200JSONResponse) VisitChangeArchivePolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.PreferenceApplied != nil {
+		w.Header().Set("Preference-Applied", fmt.Sprint(*response.Headers.PreferenceApplied))
+	}
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ChangeArchivePolicy202ResponseHeaders struct {
+	ETag              *string
+	PreferenceApplied *string
+	RefoldPosition    *string
+}
+
+type ChangeArchivePolicy202JSONResponse struct {
+	Body    Accepted
+	Headers ChangeArchivePolicy202ResponseHeaders
+}
+
+func (response ChangeArchivePolicy202JSONResponse) VisitChangeArchivePolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.PreferenceApplied != nil {
+		w.Header().Set("Preference-Applied", fmt.Sprint(*response.Headers.PreferenceApplied))
+	}
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ChangeArchivePolicydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ChangeArchivePolicydefaultApplicationProblemPlusJSONResponse) VisitChangeArchivePolicyResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -8969,6 +9881,21 @@ type StrictServerInterface interface {
 	// PauseApp Let an app take no new memories and read none
 	// (POST /v1/apps/{id}/pause)
 	PauseApp(ctx context.Context, request PauseAppRequestObject) (PauseAppResponseObject, error)
+	// ListArchivePolicies The caller's archive policies, oldest first
+	// (GET /v1/archive-policies)
+	ListArchivePolicies(ctx context.Context, request ListArchivePoliciesRequestObject) (ListArchivePoliciesResponseObject, error)
+	// CreateArchivePolicy Let memories be archived by their age
+	// (POST /v1/archive-policies)
+	CreateArchivePolicy(ctx context.Context, request CreateArchivePolicyRequestObject) (CreateArchivePolicyResponseObject, error)
+	// WithdrawArchivePolicy Withdraw an archive policy; what it archived stays archived
+	// (DELETE /v1/archive-policies/{id})
+	WithdrawArchivePolicy(ctx context.Context, request WithdrawArchivePolicyRequestObject) (WithdrawArchivePolicyResponseObject, error)
+	// GetArchivePolicy One archive policy
+	// (GET /v1/archive-policies/{id})
+	GetArchivePolicy(ctx context.Context, request GetArchivePolicyRequestObject) (GetArchivePolicyResponseObject, error)
+	// ChangeArchivePolicy Replace what an archive policy says
+	// (PUT /v1/archive-policies/{id})
+	ChangeArchivePolicy(ctx context.Context, request ChangeArchivePolicyRequestObject) (ChangeArchivePolicyResponseObject, error)
 	// ListCategories The categories of the caller's active and paused memories, by name
 	// (GET /v1/categories)
 	ListCategories(ctx context.Context, request ListCategoriesRequestObject) (ListCategoriesResponseObject, error)
@@ -9778,6 +10705,153 @@ func (sh *strictHandler) PauseApp(w http.ResponseWriter, r *http.Request, id ID,
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(PauseAppResponseObject); ok {
 		if err := validResponse.VisitPauseAppResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListArchivePolicies operation middleware
+func (sh *strictHandler) ListArchivePolicies(w http.ResponseWriter, r *http.Request, params ListArchivePoliciesParams) {
+	var request ListArchivePoliciesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListArchivePolicies(ctx, request.(ListArchivePoliciesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListArchivePolicies")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListArchivePoliciesResponseObject); ok {
+		if err := validResponse.VisitListArchivePoliciesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateArchivePolicy operation middleware
+func (sh *strictHandler) CreateArchivePolicy(w http.ResponseWriter, r *http.Request, params CreateArchivePolicyParams) {
+	var request CreateArchivePolicyRequestObject
+
+	request.Params = params
+
+	var body CreateArchivePolicyJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateArchivePolicy(ctx, request.(CreateArchivePolicyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateArchivePolicy")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateArchivePolicyResponseObject); ok {
+		if err := validResponse.VisitCreateArchivePolicyResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// WithdrawArchivePolicy operation middleware
+func (sh *strictHandler) WithdrawArchivePolicy(w http.ResponseWriter, r *http.Request, id ID, params WithdrawArchivePolicyParams) {
+	var request WithdrawArchivePolicyRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.WithdrawArchivePolicy(ctx, request.(WithdrawArchivePolicyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "WithdrawArchivePolicy")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(WithdrawArchivePolicyResponseObject); ok {
+		if err := validResponse.VisitWithdrawArchivePolicyResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetArchivePolicy operation middleware
+func (sh *strictHandler) GetArchivePolicy(w http.ResponseWriter, r *http.Request, id ID, params GetArchivePolicyParams) {
+	var request GetArchivePolicyRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetArchivePolicy(ctx, request.(GetArchivePolicyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetArchivePolicy")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetArchivePolicyResponseObject); ok {
+		if err := validResponse.VisitGetArchivePolicyResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ChangeArchivePolicy operation middleware
+func (sh *strictHandler) ChangeArchivePolicy(w http.ResponseWriter, r *http.Request, id ID, params ChangeArchivePolicyParams) {
+	var request ChangeArchivePolicyRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body ChangeArchivePolicyJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ChangeArchivePolicy(ctx, request.(ChangeArchivePolicyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ChangeArchivePolicy")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ChangeArchivePolicyResponseObject); ok {
+		if err := validResponse.VisitChangeArchivePolicyResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

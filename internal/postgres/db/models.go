@@ -34,6 +34,18 @@ type AppAccessRule struct {
 	CreatedAt  time.Time
 }
 
+type ArchivePolicy struct {
+	TenantID   string
+	ID         uuid.UUID
+	Version    int64
+	OwnerID    uuid.UUID
+	Criteria   string
+	CriteriaID *uuid.UUID
+	Days       int64
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+}
+
 type Category struct {
 	TenantID    string
 	ID          uuid.UUID
