@@ -17,6 +17,7 @@ var kinds = []events.Payload{
 	&events.UserRegistered{}, &events.UserChanged{},
 	&events.AppRegistered{}, &events.AppChanged{}, &events.AppPaused{}, &events.AppResumed{}, &events.AppAccessRuled{}, &events.AppAccessWithdrawn{},
 	&events.CategoryDefined{},
+	&events.ArchivePolicySet{}, &events.ArchivePolicyWithdrawn{},
 	&events.MemoryAdded{}, &events.MemoryChanged{}, &events.MemoryActivated{}, &events.MemoryPaused{}, &events.MemoryArchived{},
 	&events.MemoryDeleted{}, &events.MemoryImported{}, &events.MemorySupplemented{},
 	&events.JournalCreated{}, &events.JournalReconciled{}, &events.TenantCreated{}, &events.BarrierRaised{}, &events.RowsRepaired{},
@@ -27,6 +28,7 @@ var kinds = []events.Payload{
 var wishes = []commands.Command{
 	commands.AddMemory{}, commands.ChangeMemory{}, commands.ArchiveMemory{}, commands.PauseMemory{}, commands.ActivateMemory{}, commands.DeleteMemory{},
 	commands.RuleAccess{}, commands.WithdrawAccess{},
+	commands.MakeArchivePolicy{}, commands.ChangeArchivePolicy{}, commands.WithdrawArchivePolicy{},
 }
 
 // documents returns the files by their names.

@@ -227,7 +227,10 @@ var bodiesOf = map[string][]string{
 		`{"rule":"` + someID + `","object_type":"memory","object_id":"` + someID + `","effect":"deny"}`,
 		`{"rule":"` + someID + `","object_type":"category","effect":"allow"}`,
 	},
-	"app.withdraw-access": {`{"rule":"` + someID + `"}`},
+	"app.withdraw-access":     {`{"rule":"` + someID + `"}`},
+	"archive-policy.make":     {`{"criteria":"global","days":30}`, `{"criteria":"app","criteria_id":"` + someID + `","days":36500}`},
+	"archive-policy.change":   {`{"criteria":"global","days":1}`, `{"criteria":"category","criteria_id":"` + someID + `","days":30}`},
+	"archive-policy.withdraw": {`{}`},
 }
 
 // TestCommandsAndDecoderAgree: of good and spoiled bodies, alone and in a batch, schema and decoder refuse the same ones.
@@ -285,6 +288,11 @@ func extremes(name string) map[string]string {
 			out[what] = `{"content":"c",` + member + `}`
 		}
 		out["no content"] = `{"content":""}`
+	case "archive-policy.make", "archive-policy.change":
+		out["global with an id"] = `{"criteria":"global","criteria_id":"` + someID + `","days":30}`
+		out["of nothing"] = `{"criteria":"app","criteria_id":"` + uuid.Nil.String() + `","days":30}`
+		out["at once"] = `{"criteria":"global","days":0}`
+		out["never"] = `{"criteria":"global","days":36501}`
 	case "app.rule-access", "app.withdraw-access":
 		out["nobody's rule"] = `{"rule":"` + uuid.Nil.String() + `","object_type":"memory","effect":"deny"}`
 		out["unknown effect"] = `{"rule":"` + someID + `","object_type":"memory","effect":"maybe"}`

@@ -108,7 +108,7 @@ func (f form) object(t reflect.Type) schema {
 	properties, required := schema{}, []string{}
 	for _, field := range reflect.VisibleFields(t) {
 		name, always := f.member(field)
-		if name == "" {
+		if name == "" || field.Anonymous { // of an embedded type the fields are visited as well
 			continue
 		}
 		property := f.of(field.Type)
@@ -139,6 +139,11 @@ var (
 	content   = schema{"minLength": 1, "maxLength": storable.ContentBytesMax, "description": fmt.Sprintf("at most %d bytes of UTF-8", storable.ContentBytesMax)}
 	names     = schema{"maxItems": commands.CategoriesMax, "items": schema{"type": "string", "minLength": 1, "maxLength": commands.NameRunesMax}}
 	notZeroed = schema{"not": schema{"const": uuid.Nil.String()}}
+	days      = schema{"minimum": 1, "maximum": commands.DaysMax}
+	criteria  = schema{"oneOf": []any{
+		schema{"properties": schema{"criteria": schema{"const": events.Global}, "criteria_id": false}},
+		schema{"properties": schema{"criteria": schema{"enum": []any{events.OfApp, events.OfCategory}}}, "required": []string{"criteria_id"}},
+	}}
 )
 
 // rules are those that the types do not tell, by type and member: what Validate checks.
@@ -154,6 +159,13 @@ var rules = map[string]schema{
 	"RuleAccess.object_id":    notZeroed,
 	"RuleAccess.effect":       {"enum": []any{events.Allow, events.Deny}},
 	"WithdrawAccess.rule":     notZeroed,
+
+	"MakeArchivePolicy":               criteria,
+	"MakeArchivePolicy.criteria_id":   notZeroed,
+	"MakeArchivePolicy.days":          days,
+	"ChangeArchivePolicy":             criteria,
+	"ChangeArchivePolicy.criteria_id": notZeroed,
+	"ChangeArchivePolicy.days":        days,
 }
 
 // payload is the schema of an event's data, with what envelope.Compose adds.
