@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -165,6 +166,49 @@ func TestRefusedBatchIsHalved(t *testing.T) {
 	facts, err := s.Facts(t.Context())
 	if err != nil || left == 0 || left >= 2*batchMin || len(seen)+left != count || facts.LastSeq != uint64(1+len(seen)) {
 		t.Fatalf("%d stored at places of their own, %d left, %+v, %v", len(seen), left, facts, err)
+	}
+}
+
+// TestManyAppends: more appends at once than two batches hold, each entity twice in a row, and one entity that many want.
+func TestManyAppends(t *testing.T) {
+	nc, _ := embedded(t)
+	s := opened(t, nc, Config{}).Shards[0]
+	const entities, rivals = 3*BatchMax + 7, 50
+	var all sync.WaitGroup
+	var places sync.Map
+	var won, lost atomic.Int32
+	for i := range entities {
+		all.Go(func() {
+			last := uint64(0)
+			for version := range uint64(2) {
+				receipt, err := s.Append(t.Context(), testEvent("acme", fmt.Sprintf("n%d", i), fmt.Sprintf("c%d", version), version+1), last)
+				if err != nil {
+					t.Errorf("entity %d, event %d: %v", i, version+1, err)
+					return
+				}
+				if _, twice := places.LoadOrStore(receipt.Seq, true); twice || receipt.Seq <= last {
+					t.Errorf("entity %d, event %d: place %d after %d, taken before: %v", i, version+1, receipt.Seq, last, twice)
+				}
+				last = receipt.Seq
+			}
+		})
+	}
+	for i := range rivals {
+		all.Go(func() {
+			switch _, err := s.Append(t.Context(), testEvent("acme", "wanted", fmt.Sprintf("r%d", i), 1), 0); {
+			case err == nil:
+				won.Add(1)
+			case errors.Is(err, ErrConflict):
+				lost.Add(1)
+			default:
+				t.Errorf("rival %d: %v", i, err)
+			}
+		})
+	}
+	all.Wait()
+	facts, err := s.Facts(t.Context())
+	if err != nil || won.Load() != 1 || lost.Load() != rivals-1 || facts.LastSeq != 1+2*entities+1 {
+		t.Fatalf("%d rivals won and %d lost, the last place is %d, want %d: %v", won.Load(), lost.Load(), facts.LastSeq, 2+2*entities, err)
 	}
 }
 
