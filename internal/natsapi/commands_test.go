@@ -319,7 +319,7 @@ func TestDrain(t *testing.T) {
 	check(t, err)
 	for deadline := time.Now().Add(patience); ; {
 		_, err := ann.conn.RequestMsg(ann.request(subject, `{}`), patience)
-		if err == nats.ErrNoResponders {
+		if errors.Is(err, nats.ErrNoResponders) {
 			break
 		}
 		if time.Now().After(deadline) {
