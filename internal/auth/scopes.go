@@ -130,6 +130,7 @@ var operations = map[string]string{
 	"getHealth":    Open,
 	"getReady":     Open,
 	"getOpenAPI":   Open,
+	"getAsyncAPI":  Open,
 	"listProblems": Open,
 	"getProblem":   Open,
 }

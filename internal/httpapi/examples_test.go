@@ -188,4 +188,5 @@ var examples = map[string]example{
 	"listProblems": {about: always("/problems")},
 	"getProblem":   {about: always("/problems/not_found")},
 	"getOpenAPI":   {about: always("/openapi.yaml")},
+	"getAsyncAPI":  {about: always("/asyncapi.json")},
 }

@@ -81,6 +81,7 @@ var operations = map[string]string{
 	"GET /problems":        "listProblems",
 	"GET /problems/{code}": "getProblem",
 	"GET /openapi.yaml":    "getOpenAPI",
+	"GET /asyncapi.json":   "getAsyncAPI",
 }
 
 // bodies are the members that the body of an operation may have. The others take none.

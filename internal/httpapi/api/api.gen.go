@@ -1619,6 +1619,9 @@ type ChangeMemoryJSONRequestBody = ChangeMemory
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// GetAsyncAPI The same for producers over NATS, with the schemas of commands and events
+	// (GET /asyncapi.json)
+	GetAsyncAPI(w http.ResponseWriter, r *http.Request)
 	// GetHealth The process is alive
 	// (GET /healthz)
 	GetHealth(w http.ResponseWriter, r *http.Request)
@@ -1800,6 +1803,20 @@ type ServerInterfaceWrapper struct {
 }
 
 type MiddlewareFunc func(http.Handler) http.Handler
+
+// GetAsyncAPI operation middleware
+func (siw *ServerInterfaceWrapper) GetAsyncAPI(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetAsyncAPI(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
 
 // GetHealth operation middleware
 func (siw *ServerInterfaceWrapper) GetHealth(w http.ResponseWriter, r *http.Request) {
@@ -6517,6 +6534,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/problems", wrapper.ListProblems)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/problems/{code}", wrapper.GetProblem)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/openapi.yaml", wrapper.GetOpenAPI)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/asyncapi.json", wrapper.GetAsyncAPI)
 
 	return m
 }
@@ -6544,6 +6562,27 @@ type MovedJSONResponse struct {
 }
 
 type ProblemApplicationProblemPlusJSONResponse Problem
+
+type GetAsyncAPIRequestObject struct {
+}
+
+type GetAsyncAPIResponseObject interface {
+	VisitGetAsyncAPIResponse(w http.ResponseWriter) error
+}
+
+type GetAsyncAPI200JSONResponse map[string]interface{}
+
+func (response GetAsyncAPI200JSONResponse) VisitGetAsyncAPIResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
 
 type GetHealthRequestObject struct {
 }
@@ -10322,6 +10361,9 @@ func (response ListTenantChangesdefaultApplicationProblemPlusJSONResponse) Visit
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// GetAsyncAPI The same for producers over NATS, with the schemas of commands and events
+	// (GET /asyncapi.json)
+	GetAsyncAPI(ctx context.Context, request GetAsyncAPIRequestObject) (GetAsyncAPIResponseObject, error)
 	// GetHealth The process is alive
 	// (GET /healthz)
 	GetHealth(ctx context.Context, request GetHealthRequestObject) (GetHealthResponseObject, error)
@@ -10532,6 +10574,30 @@ type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
 	options     StrictHTTPServerOptions
+}
+
+// GetAsyncAPI operation middleware
+func (sh *strictHandler) GetAsyncAPI(w http.ResponseWriter, r *http.Request) {
+	var request GetAsyncAPIRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAsyncAPI(ctx, request.(GetAsyncAPIRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAsyncAPI")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetAsyncAPIResponseObject); ok {
+		if err := validResponse.VisitGetAsyncAPIResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
 }
 
 // GetHealth operation middleware
