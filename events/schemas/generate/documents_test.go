@@ -184,7 +184,7 @@ func spoil(t testing.TB, text string) map[string]string {
 	walk = func(path string, object map[string]any) {
 		for name, value := range maps.Clone(object) {
 			at := path + "/" + name
-			if name == "metadata" || name == "request_hash" {
+			if name == "metadata" || name == "settings" || name == "request_hash" {
 				continue
 			}
 			if nested, ok := value.(map[string]any); ok {
