@@ -18,6 +18,7 @@ var kinds = []events.Payload{
 	&events.AppRegistered{}, &events.AppChanged{}, &events.AppPaused{}, &events.AppResumed{}, &events.AppAccessRuled{}, &events.AppAccessWithdrawn{},
 	&events.CategoryDefined{},
 	&events.ArchivePolicySet{}, &events.ArchivePolicyWithdrawn{},
+	&events.ConfigSet{},
 	&events.MemoryAdded{}, &events.MemoryChanged{}, &events.MemoryActivated{}, &events.MemoryPaused{}, &events.MemoryArchived{},
 	&events.MemoryDeleted{}, &events.MemoryImported{}, &events.MemorySupplemented{},
 	&events.JournalCreated{}, &events.JournalReconciled{}, &events.TenantCreated{}, &events.BarrierRaised{}, &events.RowsRepaired{},
