@@ -18,7 +18,7 @@ type ConfigSet struct {
 
 // ConfigPrivate is what is personal about a config.
 type ConfigPrivate struct {
-	Settings json.RawMessage // a JSON object; secrets in it are sealed; nil = {}
+	Settings json.RawMessage // a JSON object; secrets in it are sealed
 }
 
 func (*ConfigSet) payload() {}
@@ -62,4 +62,5 @@ func (p *ConfigPrivate) read(s *scanner) {
 			s.skip()
 		}
 	}
+	s.require(&m, "settings")
 }

@@ -184,10 +184,10 @@ func spoil(t testing.TB, text string) map[string]string {
 	walk = func(path string, object map[string]any) {
 		for name, value := range maps.Clone(object) {
 			at := path + "/" + name
-			if name == "metadata" || name == "settings" || name == "request_hash" {
+			if name == "request_hash" {
 				continue
 			}
-			if nested, ok := value.(map[string]any); ok {
+			if nested, ok := value.(map[string]any); ok && name != "metadata" && name != "settings" {
 				walk(at, nested)
 				continue
 			}

@@ -146,8 +146,9 @@ var (
 	}}
 )
 
-// rules are those that the types do not tell, by type and member: what Validate checks.
+// rules are those that the types do not tell, by type and member: what Validate and Decode check.
 var rules = map[string]schema{
+	"ConfigPrivate":           {"required": []string{"settings"}},
 	"AddMemory.content":       content,
 	"AddMemory.app":           name,
 	"AddMemory.categories":    names,
