@@ -26,12 +26,12 @@ func (s *server) ListMemoryAccesses(ctx context.Context, r api.ListMemoryAccesse
 	}
 	reads := c.Reads()
 	reads.Edition = began
-	page, stamp, err := s.Reader.AccessLog(ctx, reads, fresh, r.Id, behind, count)
+	page, stamp, err := s.Reader.AccessLog(ctx, reads, fresh, r.Id, reader.Pages[reader.AccessMark]{Behind: behind, Count: count})
 	if err != nil {
 		return nil, err
 	}
-	answer := api.ListMemoryAccesses200JSONResponse{Body: api.AccessPage{Items: make([]api.Access, 0, len(page.Accesses)), Total: page.Total}}
-	for _, a := range page.Accesses {
+	answer := api.ListMemoryAccesses200JSONResponse{Body: api.AccessPage{Items: make([]api.Access, 0, len(page.Items)), Total: page.Total}}
+	for _, a := range page.Items {
 		answer.Body.Items = append(answer.Body.Items, api.Access{At: a.AccessedAt.UTC(), Kind: a.Kind, UserId: a.UserID, AppId: a.AppID, AppName: a.AppName})
 	}
 	answer.Body.NextCursor = sealCursor(s.Sealer, c, "listMemoryAccesses", r.Id, stamp.Edition, page.Next)
@@ -55,15 +55,15 @@ func (s *server) ListAppAccessed(ctx context.Context, r api.ListAppAccessedReque
 	}
 	reads := c.Reads()
 	reads.Edition = began
-	page, next, stamp, err := s.Reader.AppAccessed(ctx, reads, fresh, r.Id, behind, count)
+	page, stamp, err := s.Reader.AppAccessed(ctx, reads, fresh, r.Id, reader.Pages[reader.AccessedMark]{Behind: behind, Count: count})
 	if err != nil {
 		return nil, err
 	}
-	answer := api.ListAppAccessed200JSONResponse{Body: api.AccessedPage{Items: make([]api.AccessedMemory, 0, len(page))}}
-	for _, m := range page {
+	answer := api.ListAppAccessed200JSONResponse{Body: api.AccessedPage{Items: make([]api.AccessedMemory, 0, len(page.Items))}}
+	for _, m := range page.Items {
 		answer.Body.Items = append(answer.Body.Items, api.AccessedMemory{Memory: memoryOnWire(m.Memory), AccessCount: m.Count, LastAccessed: m.LastAt.UTC()})
 	}
-	answer.Body.NextCursor = sealCursor(s.Sealer, c, "listAppAccessed", r.Id, stamp.Edition, next)
+	answer.Body.NextCursor = sealCursor(s.Sealer, c, "listAppAccessed", r.Id, stamp.Edition, page.Next)
 	answer.Headers.RefoldEdition, answer.Headers.RefoldPosition, answer.Headers.RefoldAgeMs = s.stamps(c, stamp)
 	return answer, nil
 }

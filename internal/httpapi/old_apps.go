@@ -1,7 +1,11 @@
 package httpapi
 
 import (
+	"cmp"
 	"encoding/json"
+	"slices"
+	"strconv"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -10,7 +14,7 @@ import (
 )
 
 func oldListApps(s *server, q *oldRequest) (any, error) {
-	page, size, err := q.pages("page_size", 10)
+	number, size, err := q.pages("page_size", 10)
 	if err != nil {
 		return nil, err
 	}
@@ -18,18 +22,76 @@ func oldListApps(s *server, q *oldRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := oldAppPage[oldApp, oldOfApp]{Page: page, PageSize: size, Apps: []oldApp{}}
+	out := oldAppPage{Page: number, PageSize: size, Apps: []oldApp{}}
 	if q.nobody() {
 		return out, nil
 	}
-	list.Pages = reader.Pages[reader.AppMark]{Skip: (page - 1) * size, Count: size, Total: true}
+	if q.URL.Query().Get("sort_by") == byAccessed {
+		out.Apps, out.Total, err = s.oldAppsByAccess(q, list, number, size)
+		return out, err
+	}
+	list.Pages = reader.Pages[reader.AppMark]{Skip: (number - 1) * size, Count: size, Total: true}
 	found, _, err := s.Reader.Apps(q.Context(), q.c.Reads(), reader.Freshness{}, list)
-	for _, a := range found.Items {
-		out.Apps = append(out.Apps, oldApp{ID: a.ID, Name: a.Name, IsActive: a.IsActive, Created: a.Memories})
+	if err != nil {
+		return nil, err
 	}
 	out.Total = found.Total
+	out.Apps, err = s.withAccesses(q, found.Items)
 	return out, err
 }
+
+// withAccesses makes apps of a list, with what they accessed.
+func (s *server) withAccesses(q *oldRequest, apps []reader.App) ([]oldApp, error) {
+	ids := make([]uuid.UUID, len(apps))
+	for i, a := range apps {
+		ids[i] = a.ID
+	}
+	accesses, _, err := s.Reader.AppAccesses(q.Context(), q.c.Reads(), reader.Freshness{}, ids)
+	out := make([]oldApp, len(apps))
+	for i, a := range apps {
+		out[i] = oldApp{ID: a.ID, Name: a.Name, IsActive: a.IsActive, Created: a.Memories, Accessed: accesses[a.ID].Memories}
+	}
+	return out, err
+}
+
+// oldAppsByAccess sorts by what is no part of the rows of an app, and so takes all apps that the filter selects.
+func (s *server) oldAppsByAccess(q *oldRequest, list reader.AppList, number, size int) ([]oldApp, int64, error) {
+	descending := list.Sort.Descending
+	list.Sort.Descending = false
+	found, _, err := s.allApps(q, reader.Freshness{}, q.c.Reads(), list)
+	if err != nil {
+		return nil, 0, err
+	}
+	apps, err := s.withAccesses(q, found)
+	slices.SortStableFunc(apps, func(a, b oldApp) int {
+		if descending {
+			a, b = b, a
+		}
+		return cmp.Compare(a.Accessed, b.Accessed)
+	})
+	from := min((number-1)*size, len(apps))
+	return apps[from:min(from+size, len(apps))], int64(len(apps)), err
+}
+
+// allApps returns the apps of a list, of which the old system shows oldListMost at most.
+func (s *server) allApps(q *oldRequest, fresh reader.Freshness, c reader.Caller, list reader.AppList) (all []reader.App, stamp reader.Stamp, err error) {
+	for list.Pages = (reader.Pages[reader.AppMark]{Count: reader.PageCountMax}); len(all) < oldListMost; {
+		var page reader.Page[reader.App, reader.AppMark]
+		page, stamp, err = s.Reader.Apps(q.Context(), c, fresh, list)
+		if err != nil {
+			return nil, stamp, err
+		}
+		all = append(all, page.Items...)
+		if list.Behind = page.Next; page.Next == nil {
+			break
+		}
+		c.Edition = stamp.Edition
+	}
+	return all, stamp, nil
+}
+
+// byAccessed is the sort of apps that only the old system has.
+const byAccessed = "memories_accessed"
 
 func (q *oldRequest) apps() (list reader.AppList, err error) {
 	values := q.URL.Query()
@@ -44,7 +106,7 @@ func (q *oldRequest) apps() (list reader.AppList, err error) {
 		list.Filter.Active = &active
 	}
 	switch values.Get("sort_by") {
-	case "", "name":
+	case "", "name", byAccessed:
 		list.Sort.By = reader.ByName
 	case "memories":
 		list.Sort.By = reader.ByMemories
@@ -61,7 +123,20 @@ func oldGetApp(s *server, q *oldRequest) (any, error) {
 		return nil, err
 	}
 	a, _, err := s.Reader.App(q.Context(), q.c.Reads(), reader.Freshness{}, id)
-	return oldAppAlone{IsActive: a.IsActive, Created: a.Memories}, err
+	if err != nil {
+		return nil, err
+	}
+	all, _, err := s.Reader.AppAccesses(q.Context(), q.c.Reads(), reader.Freshness{}, []uuid.UUID{id})
+	accesses := all[id]
+	return oldAppAlone{a.IsActive, a.Memories, accesses.Memories, inUTC(accesses.FirstAt), inUTC(accesses.LastAt)}, err
+}
+
+func inUTC(at *time.Time) *time.Time {
+	if at == nil {
+		return nil
+	}
+	utc := at.UTC()
+	return &utc
 }
 
 func oldListAppMemories(s *server, q *oldRequest) (any, error) {
@@ -80,9 +155,50 @@ func oldListAppMemories(s *server, q *oldRequest) (any, error) {
 		Filter: reader.MemoryFilter{AppIDs: []uuid.UUID{id}, States: []string{"active", "paused", "archived"}},
 		Pages:  reader.Pages[reader.MemoryMark]{Skip: (page - 1) * size, Count: size, Total: true},
 	})
-	out := oldAppPage[oldApp, oldOfApp]{Total: found.Total, Page: page, PageSize: size, Memories: []oldOfApp{}}
+	out := oldAppMemories[oldOfApp]{Total: found.Total, Page: page, PageSize: size, Memories: []oldOfApp{}}
 	for _, m := range found.Items {
-		out.Memories = append(out.Memories, oldOfApp{m.ID, m.Content, m.CreatedAt.UTC(), m.State, m.AppID, m.Categories, m.Metadata})
+		out.Memories = append(out.Memories, oldOfAppOf(m))
+	}
+	return out, err
+}
+
+func oldListAppAccessed(s *server, q *oldRequest) (any, error) {
+	id, err := q.id()
+	if err != nil {
+		return nil, err
+	}
+	page, size, err := q.pages("page_size", 10)
+	if err != nil {
+		return nil, err
+	}
+	found, _, err := s.Reader.AppAccessed(q.Context(), q.c.Reads(), reader.Freshness{}, id, reader.Pages[reader.AccessedMark]{
+		Skip: (page - 1) * size, Count: size, Total: true,
+	})
+	out := oldAppMemories[oldAccessed]{Total: found.Total, Page: page, PageSize: size, Memories: []oldAccessed{}}
+	for _, m := range found.Items {
+		out.Memories = append(out.Memories, oldAccessed{oldAccessedMemory{oldOfAppOf(m.Memory), m.AppName}, m.Count})
+	}
+	return out, err
+}
+
+// oldListAccesses answers with the access log of a memory. Of what was asked nothing is noted, so that the member which
+// the old system had for it is empty.
+func oldListAccesses(s *server, q *oldRequest) (any, error) {
+	id, err := q.id()
+	if err != nil {
+		return nil, err
+	}
+	page, size, err := q.pages("page_size", 10)
+	if err != nil {
+		return nil, err
+	}
+	found, _, err := s.Reader.AccessLog(q.Context(), q.c.Reads(), reader.Freshness{}, id, reader.Pages[reader.AccessMark]{
+		Skip: (page - 1) * size, Count: size, Total: true,
+	})
+	out := oldAccessPage{Total: found.Total, Page: page, PageSize: size, Logs: []oldAccess{}}
+	for _, a := range found.Items {
+		entry := uuid.NewSHA1(a.Batch, strconv.AppendInt(nil, int64(a.Ordinal), 10))
+		out.Logs = append(out.Logs, oldAccess{entry, id, a.AppID, a.AppName, a.AccessedAt.UTC(), a.Kind, json.RawMessage("{}")})
 	}
 	return out, err
 }

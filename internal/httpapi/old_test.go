@@ -16,9 +16,11 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/refold-dev/refold/events/envelope"
+	"github.com/refold-dev/refold/internal/activity"
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/openmemory/sample"
+	"github.com/refold-dev/refold/internal/user"
 )
 
 var (
@@ -150,6 +152,48 @@ func TestOldCategories(t *testing.T) {
 		t.Errorf("of a category: %v", got)
 	}
 	s.client(t, "a", "bob").do("GET", "/api/v1/memories/"+one+"/related", "").like(t, 404, "memory_absent")
+}
+
+// The access log, and what apps accessed, are told in the old shapes, without what is deleted and with true totals (2, 18).
+func TestOldAccesses(t *testing.T) {
+	s := newStack(t)
+	s.noted(t)
+	alice, bob := s.client(t, "a", "alice"), s.client(t, "a", "bob")
+	mine := alice.makeThings("m")
+	often, gone := alice.add(`{"content":"often","app":"notes"}`), alice.add(`{"content":"gone"}`)
+	app, caller := uuid.MustParse(mine.app), user.ID(known["a"].Key, "a", "alice")
+	for memory, times := range map[string]int{often: 3, mine.memory: 1, gone: 2} {
+		for range times {
+			s.config.Reader.Activity.Record(activity.Access{Tenant: "a", User: caller, App: &app, Kind: activity.Search, Memories: []uuid.UUID{uuid.MustParse(memory)}})
+		}
+		alice.accesses(memory, times)
+	}
+	alice.do("DELETE", "/api/v1/memories/", `{"memory_ids":["`+gone+`"]}`).want(t, 200)
+	do := func(path string) answer { return alice.do("GET", "/api/v1/"+path, "") }
+	do("apps/"+mine.app+"/accessed").like(t, 200, "app_accessed")
+	do("apps/"+mine.app+"/accessed?page=2&page_size=1").like(t, 200, "app_accessed_second")
+	do("apps/"+mine.app).like(t, 200, "app_that_accessed")
+	do("memories/"+often+"/access-log?page=2&page_size=2").like(t, 200, "access_log")
+	do("memories/"+often+"/access-log?page=9").like(t, 200, "access_log_beyond")
+	do("memories/"+often+"/access-log?page_size=101").want(t, 422)
+	for direction, want := range map[string][]float64{"asc": {0, 2}, "desc": {2, 0}} {
+		found := do("apps/?sort_by=memories_accessed&sort_direction="+direction).want(t, 200)
+		var got []float64
+		for _, one := range list(found["apps"]) {
+			got = append(got, one["total_memories_accessed"].(float64))
+		}
+		if !slices.Equal(got, want) || found["total"] != 2.0 {
+			t.Errorf("apps by what they accessed, %s: %v", direction, found)
+		}
+	}
+	second := do("apps/?sort_by=memories_accessed&page=2&page_size=1").want(t, 200)
+	if found := list(second["apps"]); len(found) != 1 || found[0]["id"] != mine.app || second["total"] != 2.0 {
+		t.Errorf("second page of apps by what they accessed: %v", second)
+	}
+	for _, other := range []*client{bob, s.client(t, "b", "alice")} {
+		other.do("GET", "/api/v1/memories/"+often+"/access-log", "").like(t, 404, "memory_absent")
+		other.do("GET", "/api/v1/apps/"+mine.app+"/accessed", "").like(t, 404, "app_absent")
+	}
 }
 
 // Totals count what all pages together hold, whatever is filtered and sorted (4, 18).
@@ -298,11 +342,13 @@ var oldRouteTable = []struct {
 	{"PUT", "memories/{id}", auth.MemoriesWrite, `{"memory_content":"x"}`, false},
 	{"GET", "memories/categories", auth.MemoriesRead, "", true},
 	{"GET", "memories/{id}/related", auth.MemoriesRead, "", false},
+	{"GET", "memories/{id}/access-log", auth.MemoriesRead, "", false},
 	{"PUT", "apps/{id}?is_active=true", auth.AppsWrite, "", false},
 	{"GET", "stats/", auth.StatsRead, "", true},
 	{"GET", "apps/", auth.AppsRead, "", true},
 	{"GET", "apps/{id}", auth.AppsRead, "", false},
 	{"GET", "apps/{id}/memories", auth.AppsRead, "", false},
+	{"GET", "apps/{id}/accessed", auth.AppsRead, "", false},
 	{"POST", "backup/export", auth.BackupRead, `{}`, false},
 	{"POST", "backup/import", auth.BackupWrite, "", false},
 }

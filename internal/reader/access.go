@@ -34,19 +34,12 @@ type AccessMark struct {
 	Ordinal int32     `json:"o"`
 }
 
-// AccessPage is a page of the access log of one memory.
-type AccessPage struct {
-	Accesses []Access // newest first; never nil
-	Total    int64    // of all pages
-	Next     *AccessMark
-}
-
-// AccessLog returns a page of the accesses to a memory of the caller, or ErrNotFound. The log is not proven: it is no
-// fold of the journal, comes a little later than what it tells of, and expires. count is 1 to PageCountMax.
-func (r *Reader) AccessLog(ctx context.Context, c Caller, f Freshness, memory uuid.UUID, behind *AccessMark, count int) (page AccessPage, stamp Stamp, err error) {
-	count = max(1, min(count, PageCountMax))
-	params := db.AccessPageParams{TenantID: c.Tenant, MemoryID: memory, UserID: c.User, CountMax: int32(count + 1)}
-	if behind != nil {
+// AccessLog returns a page of the accesses to a memory of the caller, newest first, with their number, or ErrNotFound. The
+// log is not proven: it is no fold of the journal, comes a little later than what it tells of, and expires.
+func (r *Reader) AccessLog(ctx context.Context, c Caller, f Freshness, memory uuid.UUID, pages Pages[AccessMark]) (page Page[Access, AccessMark], stamp Stamp, err error) {
+	count := pages.count()
+	params := db.AccessPageParams{TenantID: c.Tenant, MemoryID: memory, UserID: c.User, Skip: int32(pages.Skip), CountMax: int32(count + 1)}
+	if behind := pages.Behind; behind != nil {
 		params.BeforeAt, params.BeforeBatch, params.BeforeOrdinal = &behind.At, &behind.Batch, &behind.Ordinal
 	}
 	stamp, err = r.ask(ctx, c, f, func(q *db.Queries) error {
@@ -57,12 +50,7 @@ func (r *Reader) AccessLog(ctx context.Context, c Caller, f Freshness, memory uu
 		if err != nil {
 			return err
 		}
-		page = AccessPage{Accesses: found}
-		if len(found) > count {
-			page.Accesses = found[:count]
-			last := found[count-1]
-			page.Next = &AccessMark{last.AccessedAt, last.Batch, last.Ordinal}
-		}
+		page = paged(found, count, func(a Access) AccessMark { return AccessMark{a.AccessedAt, a.Batch, a.Ordinal} })
 		page.Total, err = q.AccessCount(ctx, db.AccessCountParams{TenantID: c.Tenant, MemoryID: memory, UserID: c.User})
 		return err
 	})
@@ -83,11 +71,10 @@ type AccessedMark struct {
 }
 
 // AppAccessed returns a page of the memories that an app of the caller accessed, most accessed first, or ErrNotFound.
-// Deleted ones are left out. As AccessLog it is not proven. count is 1 to PageCountMax.
-func (r *Reader) AppAccessed(ctx context.Context, c Caller, f Freshness, app uuid.UUID, behind *AccessedMark, count int) (page []Accessed, next *AccessedMark, stamp Stamp, err error) {
-	count = max(1, min(count, PageCountMax))
-	params := db.AccessedPageParams{TenantID: c.Tenant, AppID: app, UserID: c.User, CountMax: int32(count + 1)}
-	if behind != nil {
+// Deleted ones are left out. As AccessLog it is not proven.
+func (r *Reader) AppAccessed(ctx context.Context, c Caller, f Freshness, app uuid.UUID, pages Pages[AccessedMark]) (page Page[Accessed, AccessedMark], stamp Stamp, err error) {
+	params := db.AccessedPageParams{TenantID: c.Tenant, AppID: app, UserID: c.User, Skip: int32(pages.Skip), CountMax: int32(pages.count() + 1)}
+	if behind := pages.Behind; behind != nil {
 		params.Below, params.BelowID = &behind.Count, &behind.ID
 	}
 	stamp, err = r.ask(ctx, c, f, func(q *db.Queries) error {
@@ -98,22 +85,21 @@ func (r *Reader) AppAccessed(ctx context.Context, c Caller, f Freshness, app uui
 		if err != nil {
 			return err
 		}
-		page, next = accessed(found, count)
-		return nil
+		page = paged(accessed(found), pages.count(), func(m Accessed) AccessedMark { return AccessedMark{m.Count, m.ID} })
+		if pages.Total {
+			page.Total, err = q.AccessedCount(ctx, db.AccessedCountParams{TenantID: c.Tenant, AppID: app, UserID: c.User})
+		}
+		return err
 	})
-	return page, next, stamp, err
+	return page, stamp, err
 }
 
-func accessed(found []db.AccessedPageRow, count int) (page []Accessed, next *AccessedMark) {
-	if len(found) > count {
-		found = found[:count]
-		next = &AccessedMark{found[count-1].Accesses, found[count-1].Memory.ID}
-	}
-	page = make([]Accessed, len(found))
+func accessed(found []db.AccessedPageRow) []Accessed {
+	out := make([]Accessed, len(found))
 	for i, row := range found {
-		page[i] = Accessed{Memory{Memory: row.Memory, AppName: row.AppName, Categories: row.Categories}, row.Accesses, row.LastAt}
+		out[i] = Accessed{Memory{Memory: row.Memory, AppName: row.AppName, Categories: row.Categories}, row.Accesses, row.LastAt}
 	}
-	return page, next
+	return out
 }
 
 func ownApp(ctx context.Context, q *db.Queries, c Caller, app uuid.UUID) error {
