@@ -470,6 +470,7 @@ func TestKeysRotate(t *testing.T) {
 	must("a known key while its set is fetched again", true, verify(fresh, "two"))
 	close(server.hold)
 	fetched(3)
+	must("an unknown key, which waits for the fetch under way", false, verify(old, "nobody"))
 
 	server.keys.Store(nil)
 	pass(23 * time.Hour)
