@@ -81,6 +81,8 @@ func (s *scanner) payload(kind string) Payload {
 		return decodeArchivePolicySet(s)
 	case kindArchivePolicyWithdrawn:
 		return &ArchivePolicyWithdrawn{By: decodeBy(s)}
+	case kindConfigSet:
+		return decodeConfigSet(s)
 	case kindMemoryAdded:
 		return decodeMemoryAdded(s)
 	case kindMemoryChanged:
@@ -126,6 +128,7 @@ func Kinds() []string {
 		kindAppRegistered, kindAppChanged, kindAppPaused, kindAppResumed, kindAppAccessRuled, kindAppAccessWithdrawn,
 		kindCategoryDefined,
 		kindArchivePolicySet, kindArchivePolicyWithdrawn,
+		kindConfigSet,
 		kindMemoryAdded, kindMemoryChanged, kindMemoryActivated, kindMemoryPaused, kindMemoryArchived,
 		kindMemoryDeleted, kindMemoryImported, kindMemorySupplemented,
 		kindJournalCreated, kindJournalReconciled, kindTenantCreated, kindBarrierRaised, kindRowsRepaired,

@@ -72,6 +72,8 @@ func golden() map[string]events.Payload {
 		"archive-policy.set.v1.minimal": &events.ArchivePolicySet{OwnerID: id(0x10), Criteria: events.Global, Days: 1},
 		"archive-policy.withdrawn.v1":   &events.ArchivePolicyWithdrawn{By: id(0x10)},
 
+		"config.set.v1": &events.ConfigSet{By: id(0x10), Private: events.ConfigPrivate{Settings: json.RawMessage(`{"mem0": {"llm": {"config": {"api_key": "sealed:AAECAw"}, "provider": "p"}}}`)}},
+
 		"memory.added.v1":           &events.MemoryAdded{UserID: id(0x10), AppID: ref(id(0x20)), CategoryIDs: []uuid.UUID{id(0x30), id(0x31)}, Private: memory},
 		"memory.added.v1.minimal":   &events.MemoryAdded{UserID: id(0x10), Private: events.MemoryPrivate{Content: "c"}},
 		"memory.changed.v1":         &events.MemoryChanged{CategoryIDs: &[]uuid.UUID{id(0x30)}, Private: events.MemoryChangedPrivate{Content: ref(awkwardText), Metadata: json.RawMessage(`{}`)}},

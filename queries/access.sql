@@ -34,7 +34,7 @@ DELETE FROM control.access WHERE ctid = ANY (ARRAY(
 SELECT accessed_at FROM control.access ORDER BY accessed_at LIMIT 1;
 
 -- name: AccessPage :many
--- A page of the accesses to one memory, newest first, after as many as are skipped; for readers.
+-- A page of the accesses to one memory, newest first; for readers.
 SELECT l.accessed_at, l.batch, l.ordinal, l.user_id, l.app_id, l.kind, a.name AS app_name
 FROM control.access l
 LEFT JOIN app a ON a.tenant_id = l.tenant_id AND a.id = l.app_id
@@ -42,15 +42,14 @@ WHERE l.tenant_id = @tenant_id AND l.memory_id = @memory_id AND l.user_id = @use
   AND (sqlc.narg('before_at')::timestamptz IS NULL
       OR (l.accessed_at, l.batch, l.ordinal) < (sqlc.narg('before_at')::timestamptz, sqlc.narg('before_batch')::uuid, sqlc.narg('before_ordinal')::integer))
 ORDER BY l.accessed_at DESC, l.batch DESC, l.ordinal DESC
-OFFSET @skip::int LIMIT @count_max::int;
+LIMIT @count_max OFFSET @skip;
 
 -- name: AccessCount :one
 -- How many accesses to one memory are known; for readers.
 SELECT count(*) FROM control.access l WHERE l.tenant_id = @tenant_id AND l.memory_id = @memory_id AND l.user_id = @user_id;
 
 -- name: AccessedPage :many
--- A page of the memories that an app accessed, most accessed first, after as many as are skipped; deleted ones are left
--- out. For readers.
+-- A page of the memories that an app accessed, most accessed first; deleted ones are left out. For readers.
 WITH counted AS (
     SELECT l.memory_id, count(*) AS accesses, max(l.accessed_at)::timestamptz AS last_at
     FROM control.access l
@@ -65,15 +64,7 @@ JOIN memory m ON m.tenant_id = @tenant_id AND m.id = c.memory_id AND m.user_id =
 LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
 WHERE sqlc.narg('below')::bigint IS NULL OR (c.accesses, m.id) < (sqlc.narg('below')::bigint, sqlc.narg('below_id')::uuid)
 ORDER BY c.accesses DESC, m.id DESC
-OFFSET @skip::int LIMIT @count_max::int;
-
--- name: AccessedCount :one
--- How many memories an app accessed that are not deleted; for readers.
-SELECT count(*) FROM (
-    SELECT DISTINCT l.memory_id FROM control.access l
-    WHERE l.tenant_id = @tenant_id AND l.app_id = @app_id::uuid AND l.user_id = @user_id
-) c
-JOIN memory m ON m.tenant_id = @tenant_id AND m.id = c.memory_id AND m.user_id = @user_id AND m.state <> 'deleted';
+LIMIT @count_max OFFSET @skip;
 
 -- name: AccessesOfApps :many
 -- How many memories that are not deleted each app accessed, and when it did so first and last; for readers.

@@ -6,9 +6,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -16,6 +18,8 @@ import (
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/httpapi"
 	"github.com/refold-dev/refold/internal/isolation"
+	"github.com/refold-dev/refold/internal/localstack"
+	"github.com/refold-dev/refold/internal/natsapi"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/tenant"
 	"github.com/spf13/cobra"
@@ -26,6 +30,7 @@ const reportIsolation = "selftest.isolation"
 
 type selftestFlags struct {
 	url     string
+	natsURL string
 	scratch bool
 	probes  int64
 	tenants int
@@ -41,18 +46,19 @@ func (c *cli) selftest() *cobra.Command {
 			"cursors, positions and tokens, in places where they belong and where they do not, on every route that /openapi.yaml names.\n" +
 			"Every byte that comes back is searched for what only another tenant can know, also in hex and base64, and every answer\n" +
 			"about what is foreign is held against the answer to the same request about what does not exist.\n\n" +
-			"Without flags it attacks an HTTP edge of its own on the plane's stores; --url takes the one of a running process of the same\n" +
-			"plane. The tenants are removed at the end; what they did stays in the journal for\n" +
-			"ever. --scratch makes a plane for it and throws that away.",
+			"Without flags it attacks edges of its own on the plane's stores, over HTTP, MCP and, where NATS is embedded, NATS; --url and\n" +
+			"--nats-url take those of a running process of the same plane. The tenants are removed at the end; what they did stays in the\n" +
+			"journal for ever. --scratch makes a plane for it and throws that away.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if f.probes < 1 || f.tenants < 2 || f.tenants > 50 || f.scratch && f.url != "" {
-				return usageError{errors.New("selftest isolation wants --probes of 1 and more, --tenants of 2 to 50, and not both --scratch and --url")}
+			if f.probes < 1 || f.tenants < 2 || f.tenants > 50 || f.scratch && f.url+f.natsURL != "" {
+				return usageError{errors.New("selftest isolation wants --probes of 1 and more, --tenants of 2 to 50, and not both --scratch and --url or --nats-url")}
 			}
 			return c.selftestIsolation(cmd.Context(), f)
 		},
 	}
 	flags := isolation.Flags()
-	flags.StringVar(&f.url, "url", "", "attack this HTTP edge, such as http://127.0.0.1:8080; none = one of this process")
+	flags.StringVar(&f.url, "url", "", "attack this HTTP and MCP edge, such as http://127.0.0.1:8080; none = one of this process")
+	flags.StringVar(&f.natsURL, "nats-url", "", "attack this NATS edge for producers; none = one of this process, unless there is a --url")
 	flags.BoolVar(&f.scratch, "scratch", false, "make a plane for it, with an embedded journal and a private Postgres, and throw it away")
 	flags.Int64Var(&f.probes, "probes", 100_000, "how many requests")
 	flags.IntVar(&f.tenants, "tenants", 3, "how many tenants, with an owner of things and two attackers each")
@@ -73,6 +79,12 @@ func (c *cli) selftestIsolation(ctx context.Context, f selftestFlags) error {
 			return err
 		}
 		c.config.DataDir, c.config.PostgresURL, c.config.NATSURL = dir, "", ""
+	}
+	if !c.verbose {
+		c.config.Logger = slog.New(slog.DiscardHandler) // the server complains of every probe
+	}
+	if f.url == "" && c.config.NATSListen == "" {
+		c.config.NATSListen = "127.0.0.1:0" // for producers, where this process embeds the server
 	}
 	return c.with(ctx, func(p *plane.Plane) error {
 		r, err := c.attack(ctx, p, f)
@@ -103,19 +115,12 @@ func (c *cli) attack(ctx context.Context, p *plane.Plane, f selftestFlags) (_ *i
 	if config.Identities, err = attackers(ctx, p, f.tenants); err != nil {
 		return nil, err
 	}
-	address := f.url
-	if address == "" {
-		var end func()
-		if address, end, err = ownEdge(p); err != nil {
-			return nil, err
-		}
-		defer end()
-	}
-	prober, err := isolation.NewHTTP(ctx, address)
+	probers, end, err := f.probers(ctx, p, config.Identities[0])
 	if err != nil {
 		return nil, err
 	}
-	config.Probers = []isolation.Prober{prober}
+	defer end()
+	config.Probers = probers
 	bar := c.progress()
 	defer bar.end()
 	config.Progress = func(done, total int64) { bar.tell("probes", done, total) }
@@ -150,7 +155,11 @@ func attackers(ctx context.Context, p *plane.Plane, tenants int) (all []isolatio
 			if err != nil {
 				return all, err
 			}
-			all = append(all, isolation.Identity{Tenant: id, User: user, Token: token, Attacks: user != "owner"})
+			agent, err := key.Mint(auth.TokenRequest{Tenant: id, Subject: user, Scopes: auth.AllScopes(), TTL: 24 * time.Hour, Audience: auth.LocalMCPAudience})
+			if err != nil {
+				return all, err
+			}
+			all = append(all, isolation.Identity{Tenant: id, User: user, Token: token, AgentToken: agent, Attacks: user != "owner"})
 		}
 		limits := directory.Limits{PerSecond: tenant.LimitMax, Burst: tenant.LimitMax, InFlight: tenant.LimitMax}
 		if _, err := p.LimitTenant(ctx, id, limits, operator()); err != nil {
@@ -173,26 +182,84 @@ func removeTenants(ctx context.Context, p *plane.Plane, all []isolation.Identity
 	return errors.Join(faults...)
 }
 
-// ownEdge serves the HTTP edge of this process on a port of its own.
-func ownEdge(p *plane.Plane) (address string, end func(), err error) {
+// probers attack the edges that the flags name, and else edges of this process.
+func (f selftestFlags) probers(ctx context.Context, p *plane.Plane, as isolation.Identity) (_ []isolation.Prober, end func(), err error) {
+	end = func() {}
+	defer func() {
+		if err != nil {
+			end()
+		}
+	}()
+	address, natsURL := f.url, f.natsURL
+	if address == "" {
+		own, err := ownEdges(ctx, p)
+		if err != nil {
+			return nil, end, err
+		}
+		end = own.end
+		if address = own.url; natsURL == "" {
+			natsURL = own.natsURL
+		}
+	}
+	overHTTP, err := isolation.NewHTTP(ctx, address)
+	if err != nil {
+		return nil, end, err
+	}
+	overMCP, err := isolation.NewMCP(ctx, address, as)
+	if err != nil {
+		return nil, end, err
+	}
+	probers := []isolation.Prober{overHTTP, overMCP}
+	if natsURL != "" {
+		overNATS, before := &isolation.NATS{URL: natsURL}, end
+		probers, end = append(probers, overNATS), func() { overNATS.Close(); before() }
+	}
+	return probers, end, nil
+}
+
+// edges are those of this process, on ports of their own.
+type edges struct {
+	url, natsURL string // the second is empty where producers have none
+	end          func()
+}
+
+func ownEdges(ctx context.Context, p *plane.Plane) (own edges, err error) {
 	parts, err := edgeParts(p)
 	if err != nil {
-		return "", nil, err
+		return own, err
 	}
-	server := httpapi.Server(parts)
+	agents, err := mcpFlags{}.edge(p, parts, nil)
+	if err != nil {
+		return own, err
+	}
+	producers := producerFlags{account: localstack.ProducersAccount}
+	commands, err := producers.edge(p, parts)
+	if err != nil {
+		return own, err
+	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return "", nil, err
+		return own, err
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = server.Serve(listener) // until Close
-	}()
-	return "http://" + listener.Addr().String(), func() {
-		_ = server.Close()
-		<-done
-	}, nil
+	server := httpapi.Server(parts)
+	beside(server, agents)
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var done sync.WaitGroup
+	done.Go(func() { _ = server.Serve(listener) }) // until Close
+	own = edges{url: "http://" + listener.Addr().String(), end: func() { stop(); _ = server.Close(); done.Wait() }}
+	if commands == nil {
+		return own, nil
+	}
+	own.natsURL = p.Stack.NATSURL()
+	ready, failed := make(chan struct{}), make(chan error, 1)
+	done.Go(func() { failed <- natsapi.Serve(serving, *commands, func() { close(ready) }) })
+	select {
+	case <-ready:
+		return own, nil
+	case err := <-failed:
+		own.end()
+		return own, err
+	}
 }
 
 func isolationTable(w *tabwriter.Writer, r *isolation.Report) {

@@ -65,6 +65,7 @@ func TestSelftestIsolation(t *testing.T) {
 	if r.Probes < 2000 || r.LeakCount != 0 || r.DifferCount != 0 || len(r.Operations) < 20 || r.BytesSearched < 100_000 {
 		t.Errorf("an attack on a plane that holds: %+v", r)
 	}
+	mustHaveAttacked(t, r, "HTTP", "MCP")
 	for name, c := range map[string]struct {
 		spoil func(b *broken, who string, a *http.Response, body []byte) []byte
 		found func(r isolation.Report) bool
@@ -79,6 +80,15 @@ func TestSelftestIsolation(t *testing.T) {
 			func(r isolation.Report) bool {
 				return r.LeakCount > 0 && strings.HasSuffix(r.Leaks[0].What, "in base64")
 			},
+		},
+		"somebody else's answer in that of an agent": {
+			func(b *broken, who string, a *http.Response, body []byte) []byte {
+				if bytes.Contains(body, []byte(`"isError":true`)) { // so that owners are answered as they should be
+					return append(body, b.first...)
+				}
+				return body
+			},
+			func(r isolation.Report) bool { return r.LeakCount > 0 && r.Leaks[0].Protocol == "MCP" },
 		},
 		"403 for what is somebody else's": {
 			func(b *broken, who string, a *http.Response, body []byte) []byte {
@@ -104,7 +114,33 @@ func TestSelftestIsolation(t *testing.T) {
 		}
 	}
 	reports := s.ask("GET", "/v1/admin/reports?kind="+reportIsolation, minted(t, "--operator", "--subject", "olga"), "").want(t, http.StatusOK)
-	if n := len(reports["items"].([]any)); n != 3 {
-		t.Errorf("%d reports, want 3", n)
+	if n := len(reports["items"].([]any)); n != 4 {
+		t.Errorf("%d reports, want 4", n)
 	}
+}
+
+func mustHaveAttacked(t *testing.T, r isolation.Report, protocols ...string) {
+	t.Helper()
+	for _, protocol := range protocols {
+		probes := int64(0)
+		for operation, n := range r.Operations {
+			if strings.HasPrefix(operation, protocol+" ") {
+				probes += n
+			}
+		}
+		if probes < r.Probes/int64(2*len(protocols)) {
+			t.Errorf("%d of %d probes were over %s: %v", probes, r.Probes, protocol, r.Operations)
+		}
+	}
+}
+
+// On a plane of its own the attack goes over every edge, NATS among them.
+func TestSelftestOfAScratchPlane(t *testing.T) {
+	t.Setenv("REFOLD_DATA", t.TempDir())
+	t.Setenv("REFOLD_OUTPUT", "json")
+	r := into[isolation.Report](t, refold(t, exitOK, "selftest", "isolation", "--scratch", "--probes", "3000"))
+	if r.Probes < 3000 || !r.Clean() {
+		t.Errorf("an attack on a plane that holds: %+v", r)
+	}
+	mustHaveAttacked(t, r, "HTTP", "MCP", "NATS")
 }

@@ -98,14 +98,10 @@ func (c *cli) serve() *cobra.Command {
 	return cmd
 }
 
-// gcPercent spends memory on fewer collections: a serving process keeps some tens of megabytes alive, and makes short-lived
-// garbage with each request. GOGC overrides it.
-const gcPercent = 400
-
 // runServe serves until ctx ends. Projectors go on until the last answer is given: readers may be waiting for them.
 func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, deployment plane.Deployment, gate gateFlags, issuers []auth.Issuer, producers producerFlags, agents mcpFlags) error {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
+	if os.Getenv("GOGC") == "" { // it has precedence
+		debug.SetGCPercent(plane.GCPercent)
 	}
 	p, err := plane.Open(ctx, c.config)
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
 
 	"github.com/refold-dev/refold/events/client"
 	"github.com/refold-dev/refold/events/commands"
@@ -47,15 +50,22 @@ type stack struct {
 
 func newStack(t testing.TB) *stack {
 	t.Helper()
-	s := &stack{}
-	var err error
-	s.plane, err = plane.Open(t.Context(), plane.Config{
+	s := opened(t, plane.Config{
 		DataDir: testenv.Dir(t), PostgresURL: testenv.Postgres(t), NATSListen: "127.0.0.1:0", Durability: localstack.DurabilityRelaxed, ScrubRate: -1,
 	})
-	check(t, err)
 	t.Cleanup(func() { check(t, s.plane.Close()) })
 	check(t, s.plane.EnsureLive(t.Context(), nil))
-	_, _, err = s.plane.CreateTenant(t.Context(), "a", "", "test")
+	_, _, err := s.plane.CreateTenant(t.Context(), "a", "", "test")
+	check(t, err)
+	return s
+}
+
+// opened starts a plane, for the caller to close.
+func opened(t testing.TB, config plane.Config) *stack {
+	t.Helper()
+	s := &stack{}
+	var err error
+	s.plane, err = plane.Open(t.Context(), config)
 	check(t, err)
 	s.key, err = auth.LocalKey(s.plane.DataDir)
 	check(t, err)
@@ -367,5 +377,171 @@ func TestBatcher(t *testing.T) {
 	b.Close()
 	if _, err := b.Do(t.Context(), add("", "c")); !errors.Is(err, client.ErrClosed) {
 		t.Errorf("closed: %v", err)
+	}
+}
+
+// wire is the network between a client and the server: all that is on it can be cut at once.
+type wire struct {
+	listener net.Listener
+	to       string
+	mu       sync.Mutex
+	conns    []net.Conn
+	cuts     int
+}
+
+func newWire(t testing.TB, url string) *wire {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	w := &wire{listener: listener, to: strings.TrimPrefix(url, "nats://")}
+	t.Cleanup(func() { _ = listener.Close(); w.cut() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			w.carry(conn)
+		}
+	}()
+	return w
+}
+
+func (w *wire) url() string { return "nats://" + w.listener.Addr().String() }
+
+func (w *wire) carry(conn net.Conn) {
+	far, err := net.Dial("tcp", w.to)
+	if err != nil {
+		_ = conn.Close()
+		return
+	}
+	w.mu.Lock()
+	w.conns = append(w.conns, conn, far)
+	w.mu.Unlock()
+	forward := func(to, from net.Conn) {
+		_, _ = io.Copy(to, from)
+		_, _ = to.Close(), from.Close()
+	}
+	go forward(far, conn)
+	go forward(conn, far)
+}
+
+// cut ends every connection; new ones are carried.
+func (w *wire) cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.conns {
+		_ = c.Close()
+	}
+	w.conns, w.cuts = nil, w.cuts+1
+}
+
+// TestCutWhileTheAnswerIsUnderWay: each time that commands are stored, the connection is cut before the answer is sent,
+// six times. The client comes back and asks again; nothing is stored twice.
+func TestCutWhileTheAnswerIsUnderWay(t *testing.T) {
+	s := newStack(t)
+	s.serve(t)
+	w := newWire(t, s.plane.Stack.NATSURL())
+	c := s.client(t, func(c *client.Config) {
+		c.URL, c.AttemptMax = w.url(), 700*time.Millisecond
+		c.Options = []nats.Option{nats.ReconnectWait(10 * time.Millisecond)}
+	})
+	_, err := c.Do(t.Context(), add("", "so that the user exists"))
+	check(t, err)
+	before := s.lastSeq(t)
+	var stored atomic.Int32
+	s.hook(func(ctx context.Context, shard journal.Shard, e *envelope.Event, expected uint64) (journal.Receipt, error) {
+		receipt, err := shard.Append(ctx, e, expected)
+		if stored.Add(1) <= 6 {
+			w.cut()
+		}
+		return receipt, err
+	})
+	ids := map[uuid.UUID]bool{}
+	for i := range 4 {
+		made, err := c.Do(t.Context(), add("", fmt.Sprint("alone ", i)))
+		check(t, err)
+		ids[*made.ID] = true
+	}
+	wishes := make([]commands.Wish, 50)
+	for i := range wishes {
+		wishes[i] = add("", fmt.Sprint("together ", i))
+	}
+	results, err := c.DoAll(t.Context(), wishes)
+	check(t, err)
+	for i, r := range results {
+		if err := client.Err(r); err != nil {
+			t.Fatalf("command %d: %v", i, err)
+		}
+		ids[*r.ID] = true
+	}
+	if got := s.lastSeq(t) - before; len(ids) != 54 || got != 54 {
+		t.Errorf("%d memories and %d events of 54 commands", len(ids), got)
+	}
+	if w.cuts < 5 || stored.Load() <= 54 {
+		t.Errorf("%d cuts and %d attempts: nothing was lost on the way", w.cuts, stored.Load())
+	}
+}
+
+// TestPlaneRestarts: the whole process with its NATS server goes while commands are stored and not answered yet, and
+// comes back at the same address.
+func TestPlaneRestarts(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	address := listener.Addr().String()
+	check(t, listener.Close())
+	config := plane.Config{DataDir: testenv.Dir(t), PostgresURL: testenv.Postgres(t), NATSListen: address, Durability: localstack.DurabilityAlways, ScrubRate: -1}
+	first := opened(t, config)
+	check(t, first.plane.EnsureLive(t.Context(), nil))
+	_, _, err = first.plane.CreateTenant(t.Context(), "a", "", "test")
+	check(t, err)
+	first.config.DrainMax = time.Millisecond // it does not wait for answers
+	ctx, stop := context.WithCancel(t.Context())
+	ready, ended := make(chan struct{}), make(chan error, 1)
+	go func() { ended <- natsapi.Serve(ctx, first.config, func() { close(ready) }) }()
+	<-ready
+	c := first.client(t, func(c *client.Config) {
+		c.AttemptMax = time.Second
+		c.Options = []nats.Option{nats.ReconnectWait(20 * time.Millisecond)}
+	})
+	_, err = c.Do(t.Context(), add("", "so that the user exists"))
+	check(t, err)
+	before := first.lastSeq(t)
+	stored, release := make(chan struct{}, 100), make(chan struct{})
+	first.hook(func(ctx context.Context, shard journal.Shard, e *envelope.Event, expected uint64) (journal.Receipt, error) {
+		receipt, err := shard.Append(ctx, e, expected)
+		stored <- struct{}{}
+		<-release
+		return receipt, err
+	})
+	const count = 20
+	wishes := make([]commands.Wish, count)
+	for i := range wishes {
+		wishes[i] = add("", fmt.Sprint("c", i))
+	}
+	results := make(chan []commands.Result, 1)
+	go func() {
+		all, _ := c.DoAll(t.Context(), wishes)
+		results <- all
+	}()
+	for range count {
+		<-stored
+	}
+	stop()
+	if err := <-ended; err == nil {
+		t.Error("nothing was left unanswered: the test shows nothing")
+	}
+	check(t, first.plane.Close())
+	close(release)
+	second := opened(t, config)
+	defer func() { check(t, second.plane.Close()) }()
+	defer second.serve(t)()
+	for i, r := range <-results {
+		if err := client.Err(r); err != nil || r.Version != 1 {
+			t.Errorf("command %d: %+v, %v", i, r, err)
+		}
+	}
+	if got := second.lastSeq(t) - before; got != count {
+		t.Errorf("%d events of %d commands", got, count)
 	}
 }

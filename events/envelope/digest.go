@@ -83,7 +83,7 @@ func uuidFrom(sum []byte) uuid.UUID {
 
 func derive(key []byte, purpose string, parts ...string) [32]byte {
 	mac := hmac.New(sha256.New, key)
-	var b []byte
+	b := make([]byte, 0, 256)
 	b = appendPart(b, "refold "+purpose+" v1")
 	for _, p := range parts {
 		b = appendPart(b, p)

@@ -17,6 +17,8 @@ const (
 	MeWrite        = "me:write"
 	PoliciesRead   = "policies:read"
 	PoliciesWrite  = "policies:write"
+	ConfigRead     = "config:read"
+	ConfigWrite    = "config:write"
 	ChangesRead    = "changes:read"
 	TenantRead     = "tenant:read"
 	BackupRead     = "backup:read"
@@ -27,7 +29,7 @@ const (
 
 // AllScopes lists every scope, for tokens that may do all and for metadata documents.
 func AllScopes() []string {
-	return []string{MemoriesRead, MemoriesWrite, MemoriesDelete, AppsRead, AppsWrite, PoliciesRead, PoliciesWrite, StatsRead, MeRead, MeWrite, ChangesRead, TenantRead, AdminRead, AdminWrite, BackupRead, BackupWrite}
+	return []string{MemoriesRead, MemoriesWrite, MemoriesDelete, AppsRead, AppsWrite, PoliciesRead, PoliciesWrite, ConfigRead, ConfigWrite, StatsRead, MeRead, MeWrite, ChangesRead, TenantRead, AdminRead, AdminWrite, BackupRead, BackupWrite}
 }
 
 // Open stands in the table for an operation that needs no token.
@@ -78,6 +80,10 @@ var operations = map[string]string{
 	"changeArchivePolicy":   PoliciesWrite,
 	"withdrawArchivePolicy": PoliciesWrite,
 
+	"getConfig":     ConfigRead,
+	"replaceConfig": ConfigWrite,
+	"changeConfig":  ConfigWrite,
+
 	"listChanges":       ChangesRead,
 	"listTenantChanges": TenantRead,
 	"exportMemories":    BackupRead,
@@ -108,11 +114,15 @@ var operations = map[string]string{
 	"old:listApps":        AppsRead,
 	"old:getApp":          AppsRead,
 	"old:listAppMemories": AppsRead,
+	"old:listAccesses":    MemoriesRead,
 	"old:listAppAccessed": AppsRead,
 	"old:listCategories":  MemoriesRead,
 	"old:listRelated":     MemoriesRead,
-	"old:listAccesses":    MemoriesRead,
 	"old:setApp":          AppsWrite,
+	"old:getConfig":       ConfigRead,
+	"old:setConfig":       ConfigWrite,
+	"old:changeConfig":    ConfigWrite,
+	"old:resetConfig":     ConfigWrite,
 	"old:getStats":        StatsRead,
 	"old:export":          BackupRead,
 	"old:import":          BackupWrite,
@@ -120,6 +130,7 @@ var operations = map[string]string{
 	"getHealth":    Open,
 	"getReady":     Open,
 	"getOpenAPI":   Open,
+	"getAsyncAPI":  Open,
 	"listProblems": Open,
 	"getProblem":   Open,
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -34,8 +36,12 @@ const (
 
 // producers measures 8 batching producers over TCP on a journal that syncs before it acknowledges, beside what such a
 // journal takes at all: appends in groups without any command around them, and single publishes as any client of
-// JetStream would make them. The producers run in this process and take their share of its cores.
+// JetStream would make them. The producers run in this process and take their share of its cores; nothing projects
+// meanwhile.
 func (b *bench) producers(ctx context.Context) error {
+	if os.Getenv("GOGC") == "" { // as a process that serves
+		defer debug.SetGCPercent(debug.SetGCPercent(plane.GCPercent))
+	}
 	p, end, err := b.openForProducers(ctx)
 	if err != nil {
 		return err

@@ -45,7 +45,7 @@ func Evolve(s State, e *envelope.Event) (State, error) {
 		*events.AppAccessRuled, *events.AppAccessWithdrawn,
 		*events.MemoryAdded, *events.MemoryChanged, *events.MemoryActivated, *events.MemoryPaused,
 		*events.MemoryArchived, *events.MemoryDeleted, *events.MemoryImported, *events.MemorySupplemented,
-		*events.ArchivePolicySet, *events.ArchivePolicyWithdrawn, *events.JournalCreated, *events.JournalReconciled, *events.TenantCreated,
+		*events.ArchivePolicySet, *events.ArchivePolicyWithdrawn, *events.ConfigSet, *events.JournalCreated, *events.JournalReconciled, *events.TenantCreated,
 		*events.TenantSuspended, *events.TenantResumed, *events.TenantRemoved, *events.TenantLimited, *events.BarrierRaised, *events.RowsRepaired:
 	}
 	return s, fmt.Errorf("%s: not an event of a category", e.Kind)

@@ -18,7 +18,7 @@ import (
 const Version = 1
 
 // Tables is the schema of an edition, as the code knows it.
-var Tables = rows.Define(users, apps, accessRules, categories, memories, memoryCategories, memoryStatuses, archivePolicies)
+var Tables = rows.Define(users, apps, accessRules, categories, memories, memoryCategories, memoryStatuses, archivePolicies, configs)
 
 var errNotThere = errors.New("the entity does not exist")
 
@@ -59,6 +59,8 @@ func Apply(w *rows.Set, e *envelope.Event) error {
 		return at.archivePolicySet(w, p)
 	case *events.ArchivePolicyWithdrawn:
 		return at.archivePolicyWithdrawn(w)
+	case *events.ConfigSet:
+		return at.configSet(w, p)
 	case *events.MemoryAdded:
 		return at.memoryAdded(w, p)
 	case *events.MemoryChanged:

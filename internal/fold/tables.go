@@ -271,6 +271,34 @@ var archivePolicies = &rows.Table[rows.One, db.ArchivePolicy]{
 	},
 }
 
+var configs = &rows.Table[rows.One, db.Config]{
+	Description: rows.Description{
+		Name: "config", Entity: "config", KeyColumns: 2,
+		Columns: []rows.Column{
+			{Name: "tenant_id", Type: "text", NotNull: true}, {Name: "id", Type: "uuid", NotNull: true},
+			{Name: "version", Type: "int8", NotNull: true}, {Name: "settings", Type: "jsonb", NotNull: true},
+			{Name: "changed_by", Type: "uuid", NotNull: true},
+			{Name: "created_at", Type: "timestamptz", NotNull: true}, {Name: "updated_at", Type: "timestamptz", NotNull: true},
+		},
+	},
+	Owner:   func(r *db.Config) envelope.Key { return rows.Owner(r.TenantID, "config", r.ID) },
+	OwnerOf: rows.OwnedBy("config"),
+	Sub:     one[db.Config], SubOf: oneOf, Compare: rows.CompareOne,
+	Encode: func(t *rows.Tuple, r *db.Config) {
+		t.Text(r.TenantID)
+		t.UUID(r.ID)
+		t.Int8(r.Version)
+		t.JSONB(r.Settings)
+		t.UUID(r.ChangedBy)
+		t.Time(r.CreatedAt)
+		t.Time(r.UpdatedAt)
+	},
+	Load: func(ctx context.Context, tx db.DBTX, keys []envelope.Key) ([]db.Config, error) {
+		tenants, ids := split(keys)
+		return db.New(tx).ConfigOfEntities(ctx, db.ConfigOfEntitiesParams{TenantIds: tenants, Ids: ids})
+	},
+}
+
 func checkState(s string) error {
 	if !events.State(s).Valid() {
 		return fmt.Errorf("state %q is not active, paused, archived or deleted", s)

@@ -26,7 +26,7 @@ func (s *server) ListMemoryAccesses(ctx context.Context, r api.ListMemoryAccesse
 	}
 	reads := c.Reads()
 	reads.Edition = began
-	page, stamp, err := s.Reader.AccessLog(ctx, reads, fresh, r.Id, reader.Pages[reader.AccessMark]{Behind: behind, Count: count})
+	page, stamp, err := s.Reader.AccessLog(ctx, reads, fresh, r.Id, reader.Pages[reader.AccessMark]{Behind: behind, Count: count, Total: true})
 	if err != nil {
 		return nil, err
 	}

@@ -157,6 +157,13 @@ var examples = map[string]example{
 	"changeMe": {own: http.StatusPreconditionFailed, about: func(belongings) []inquiry {
 		return []inquiry{{"/v1/me", `{"name":"x"}`, []string{"If-Match", `"999"`}}}
 	}},
+	"getConfig": {about: always("/v1/config")},
+	"replaceConfig": {own: http.StatusPreconditionFailed, about: func(belongings) []inquiry {
+		return []inquiry{{"/v1/config", `{"settings":{}}`, []string{"If-Match", `"999"`}}}
+	}},
+	"changeConfig": {own: http.StatusPreconditionFailed, about: func(belongings) []inquiry {
+		return []inquiry{{"/v1/config", `{"settings":{"x":1}}`, []string{"If-Match", `"999"`}}}
+	}},
 	"listChanges": {about: func(o belongings) []inquiry {
 		return []inquiry{{path: "/v1/changes?after=" + url.QueryEscape(o.changes)}, {path: "/v1/changes", headers: []string{"Last-Event-ID", o.changes}}}
 	}},
@@ -181,4 +188,5 @@ var examples = map[string]example{
 	"listProblems": {about: always("/problems")},
 	"getProblem":   {about: always("/problems/not_found")},
 	"getOpenAPI":   {about: always("/openapi.yaml")},
+	"getAsyncAPI":  {about: always("/asyncapi.json")},
 }

@@ -41,25 +41,40 @@ var oldRoutes = map[string]struct {
 	operation string
 	answer    oldAnswer
 }{
-	"GET /api/v1/memories":                  {"old:listMemories", oldListMemories},
-	"POST /api/v1/memories":                 {"old:createMemory", oldCreateMemory},
-	"DELETE /api/v1/memories":               {"old:deleteMemories", oldDeleteMemories},
-	"POST /api/v1/memories/filter":          {"old:filterMemories", oldFilterMemories},
-	"POST /api/v1/memories/actions/archive": {"old:archiveMemories", oldArchiveMemories},
-	"POST /api/v1/memories/actions/pause":   {"old:pauseMemories", oldPauseMemories},
-	"GET /api/v1/memories/categories":       {"old:listCategories", oldListCategories},
-	"GET /api/v1/memories/{id}":             {"old:getMemory", oldGetMemory},
-	"GET /api/v1/memories/{id}/related":     {"old:listRelated", oldListRelated},
-	"GET /api/v1/memories/{id}/access-log":  {"old:listAccesses", oldListAccesses},
-	"PUT /api/v1/memories/{id}":             {"old:changeMemory", oldChangeMemory},
-	"GET /api/v1/apps":                      {"old:listApps", oldListApps},
-	"GET /api/v1/apps/{id}":                 {"old:getApp", oldGetApp},
-	"GET /api/v1/apps/{id}/memories":        {"old:listAppMemories", oldListAppMemories},
-	"GET /api/v1/apps/{id}/accessed":        {"old:listAppAccessed", oldListAppAccessed},
-	"PUT /api/v1/apps/{id}":                 {"old:setApp", oldSetApp},
-	"GET /api/v1/stats":                     {"old:getStats", oldGetStats},
-	"POST /api/v1/backup/export":            {"old:export", oldExport},
-	"POST /api/v1/backup/import":            {"old:import", oldImport},
+	"GET /api/v1/memories":                   {"old:listMemories", oldListMemories},
+	"POST /api/v1/memories":                  {"old:createMemory", oldCreateMemory},
+	"DELETE /api/v1/memories":                {"old:deleteMemories", oldDeleteMemories},
+	"POST /api/v1/memories/filter":           {"old:filterMemories", oldFilterMemories},
+	"POST /api/v1/memories/actions/archive":  {"old:archiveMemories", oldArchiveMemories},
+	"POST /api/v1/memories/actions/pause":    {"old:pauseMemories", oldPauseMemories},
+	"GET /api/v1/memories/categories":        {"old:listCategories", oldListCategories},
+	"GET /api/v1/memories/{id}":              {"old:getMemory", oldGetMemory},
+	"GET /api/v1/memories/{id}/related":      {"old:listRelated", oldListRelated},
+	"GET /api/v1/memories/{id}/access-log":   {"old:listAccesses", oldListAccesses},
+	"PUT /api/v1/memories/{id}":              {"old:changeMemory", oldChangeMemory},
+	"GET /api/v1/apps":                       {"old:listApps", oldListApps},
+	"GET /api/v1/apps/{id}":                  {"old:getApp", oldGetApp},
+	"GET /api/v1/apps/{id}/memories":         {"old:listAppMemories", oldListAppMemories},
+	"GET /api/v1/apps/{id}/accessed":         {"old:listAppAccessed", oldListAppAccessed},
+	"PUT /api/v1/apps/{id}":                  {"old:setApp", oldSetApp},
+	"GET /api/v1/stats":                      {"old:getStats", oldGetStats},
+	"GET /api/v1/config":                     {"old:getConfig", oldGetConfig},
+	"PUT /api/v1/config":                     {"old:setConfig", oldSetConfig},
+	"PATCH /api/v1/config":                   {"old:changeConfig", oldChangeConfig},
+	"POST /api/v1/config/reset":              {"old:resetConfig", oldResetConfig},
+	"GET /api/v1/config/openmemory":          {"old:getConfig", oldGetConfigAt("{}", "openmemory")},
+	"PUT /api/v1/config/openmemory":          {"old:setConfig", oldSetConfigAt("openmemory")},
+	"GET /api/v1/config/mem0/llm":            {"old:getConfig", oldGetConfigAt("{}", "mem0", "llm")},
+	"PUT /api/v1/config/mem0/llm":            {"old:setConfig", oldSetConfigAt("mem0", "llm")},
+	"GET /api/v1/config/mem0/embedder":       {"old:getConfig", oldGetConfigAt("{}", "mem0", "embedder")},
+	"PUT /api/v1/config/mem0/embedder":       {"old:setConfig", oldSetConfigAt("mem0", "embedder")},
+	"GET /api/v1/config/mem0/vector_store":   {"old:getConfig", oldGetConfigAt("null", "mem0", "vector_store")},
+	"PUT /api/v1/config/mem0/vector_store":   {"old:setConfig", oldSetConfigAt("mem0", "vector_store")},
+	"GET /api/v1/config/mem0/graph_store":    {"old:getConfig", oldGetConfigAt("null", "mem0", "graph_store")},
+	"PUT /api/v1/config/mem0/graph_store":    {"old:setConfig", oldSetConfigAt("mem0", "graph_store")},
+	"DELETE /api/v1/config/mem0/graph_store": {"old:setConfig", oldUnsetConfigAt("mem0", "graph_store")},
+	"POST /api/v1/backup/export":             {"old:export", oldExport},
+	"POST /api/v1/backup/import":             {"old:import", oldImport},
 }
 
 // handleOld registers the routes, with and without a slash at the end.
@@ -113,7 +128,7 @@ func (s *server) serveOld(w http.ResponseWriter, r *http.Request, answer oldAnsw
 // oldLists reports whether a request asks for a list, which is empty where there is nothing.
 func oldLists(r *http.Request) bool {
 	path := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, oldPrefix), "/")
-	return slices.Contains([]string{"GET memories", "GET memories/categories", "POST memories/filter", "GET apps", "GET stats"}, r.Method+" "+path)
+	return slices.Contains([]string{"GET memories", "GET memories/categories", "POST memories/filter", "GET apps", "GET stats", "GET config"}, r.Method+" "+path)
 }
 
 // nobody tells that the tenant does not exist.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,7 +21,7 @@ func oldListApps(s *server, q *oldRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := oldAppPage{Page: number, PageSize: size, Apps: []oldApp{}}
+	out := oldAppPage[oldApp, oldOfApp]{Page: number, PageSize: size, Apps: []oldApp{}}
 	if q.nobody() {
 		return out, nil
 	}
@@ -155,50 +154,9 @@ func oldListAppMemories(s *server, q *oldRequest) (any, error) {
 		Filter: reader.MemoryFilter{AppIDs: []uuid.UUID{id}, States: []string{"active", "paused", "archived"}},
 		Pages:  reader.Pages[reader.MemoryMark]{Skip: (page - 1) * size, Count: size, Total: true},
 	})
-	out := oldAppMemories[oldOfApp]{Total: found.Total, Page: page, PageSize: size, Memories: []oldOfApp{}}
+	out := oldAppPage[oldApp, oldOfApp]{Total: found.Total, Page: page, PageSize: size, Memories: []oldOfApp{}}
 	for _, m := range found.Items {
 		out.Memories = append(out.Memories, oldOfAppOf(m))
-	}
-	return out, err
-}
-
-func oldListAppAccessed(s *server, q *oldRequest) (any, error) {
-	id, err := q.id()
-	if err != nil {
-		return nil, err
-	}
-	page, size, err := q.pages("page_size", 10)
-	if err != nil {
-		return nil, err
-	}
-	found, _, err := s.Reader.AppAccessed(q.Context(), q.c.Reads(), reader.Freshness{}, id, reader.Pages[reader.AccessedMark]{
-		Skip: (page - 1) * size, Count: size, Total: true,
-	})
-	out := oldAppMemories[oldAccessed]{Total: found.Total, Page: page, PageSize: size, Memories: []oldAccessed{}}
-	for _, m := range found.Items {
-		out.Memories = append(out.Memories, oldAccessed{oldAccessedMemory{oldOfAppOf(m.Memory), m.AppName}, m.Count})
-	}
-	return out, err
-}
-
-// oldListAccesses answers with the access log of a memory. Of what was asked nothing is noted, so that the member which
-// the old system had for it is empty.
-func oldListAccesses(s *server, q *oldRequest) (any, error) {
-	id, err := q.id()
-	if err != nil {
-		return nil, err
-	}
-	page, size, err := q.pages("page_size", 10)
-	if err != nil {
-		return nil, err
-	}
-	found, _, err := s.Reader.AccessLog(q.Context(), q.c.Reads(), reader.Freshness{}, id, reader.Pages[reader.AccessMark]{
-		Skip: (page - 1) * size, Count: size, Total: true,
-	})
-	out := oldAccessPage{Total: found.Total, Page: page, PageSize: size, Logs: []oldAccess{}}
-	for _, a := range found.Items {
-		entry := uuid.NewSHA1(a.Batch, strconv.AppendInt(nil, int64(a.Ordinal), 10))
-		out.Logs = append(out.Logs, oldAccess{entry, id, a.AppID, a.AppName, a.AccessedAt.UTC(), a.Kind, json.RawMessage("{}")})
 	}
 	return out, err
 }

@@ -87,50 +87,13 @@ func oldOfAppOf(m reader.Memory) oldOfApp {
 	return oldOfApp{m.ID, m.Content, m.CreatedAt.UTC(), m.State, m.AppID, m.Categories, m.Metadata}
 }
 
-// oldAccessPage is what its access log looks like.
-type oldAccessPage struct {
-	Total    int64       `json:"total"`
-	Page     int         `json:"page"`
-	PageSize int         `json:"page_size"`
-	Logs     []oldAccess `json:"logs"`
-}
-
-// oldAccess is that a memory was accessed.
-type oldAccess struct {
-	ID         uuid.UUID       `json:"id"`
-	MemoryID   uuid.UUID       `json:"memory_id"`
-	AppID      *uuid.UUID      `json:"app_id"`
-	AppName    *string         `json:"app_name"`
-	AccessedAt time.Time       `json:"accessed_at"`
-	AccessType string          `json:"access_type"`
-	Metadata   json.RawMessage `json:"metadata_"`
-}
-
-// oldAccessed is a memory with how often an app accessed it.
-type oldAccessed struct {
-	Memory oldAccessedMemory `json:"memory"`
-	Count  int64             `json:"access_count"`
-}
-
-type oldAccessedMemory struct {
-	oldOfApp
-	AppName *string `json:"app_name"`
-}
-
-// oldAppPage is what its lists of apps look like.
-type oldAppPage struct {
-	Total    int64    `json:"total"`
-	Page     int      `json:"page"`
-	PageSize int      `json:"page_size"`
-	Apps     []oldApp `json:"apps"`
-}
-
-// oldAppMemories is what its lists of an app's memories look like.
-type oldAppMemories[M any] struct {
+// oldAppPage is what its lists of apps, and of an app's memories, look like; one of the two lists is there.
+type oldAppPage[A, M any] struct {
 	Total    int64 `json:"total"`
 	Page     int   `json:"page"`
 	PageSize int   `json:"page_size"`
-	Memories []M   `json:"memories"`
+	Apps     []A   `json:"apps,omitzero"`
+	Memories []M   `json:"memories,omitzero"`
 }
 
 // oldApp is an app in a list.

@@ -3,7 +3,9 @@ package httpapi
 import (
 	"bytes"
 	"context"
+	"net/http"
 
+	"github.com/refold-dev/refold/events/schemas"
 	"github.com/refold-dev/refold/internal/httpapi/api"
 	"github.com/refold-dev/refold/internal/problem"
 )
@@ -26,4 +28,18 @@ func (s *server) GetReady(ctx context.Context, _ api.GetReadyRequestObject) (api
 // GetOpenAPI answers with the document that the server was generated from.
 func (s *server) GetOpenAPI(context.Context, api.GetOpenAPIRequestObject) (api.GetOpenAPIResponseObject, error) {
 	return api.GetOpenAPI200ApplicationyamlResponse{Body: bytes.NewReader(openAPI), ContentLength: int64(len(openAPI))}, nil
+}
+
+// GetAsyncAPI answers with the document for producers.
+func (s *server) GetAsyncAPI(context.Context, api.GetAsyncAPIRequestObject) (api.GetAsyncAPIResponseObject, error) {
+	return asyncAPI{}, nil
+}
+
+// asyncAPI is written as it was generated, in its order.
+type asyncAPI struct{}
+
+func (asyncAPI) VisitGetAsyncAPIResponse(w http.ResponseWriter) error {
+	w.Header().Set("Content-Type", "application/json")
+	_, err := w.Write(schemas.AsyncAPI)
+	return err
 }

@@ -72,12 +72,16 @@ var operations = map[string]string{
 	"GET /v1/archive-policies/{id}":            "getArchivePolicy",
 	"PUT /v1/archive-policies/{id}":            "changeArchivePolicy",
 	"DELETE /v1/archive-policies/{id}":         "withdrawArchivePolicy",
+	"GET /v1/config":                           "getConfig",
+	"PUT /v1/config":                           "replaceConfig",
+	"PATCH /v1/config":                         "changeConfig",
 
 	"GET /healthz":         "getHealth",
 	"GET /readyz":          "getReady",
 	"GET /problems":        "listProblems",
 	"GET /problems/{code}": "getProblem",
 	"GET /openapi.yaml":    "getOpenAPI",
+	"GET /asyncapi.json":   "getAsyncAPI",
 }
 
 // bodies are the members that the body of an operation may have. The others take none.
@@ -95,6 +99,8 @@ var bodies = map[string][]string{
 	"putAccessRule":       membersOf(api.PutAccessRule{}),
 	"createArchivePolicy": membersOf(api.ArchiveRule{}),
 	"changeArchivePolicy": membersOf(api.ArchiveRule{}),
+	"replaceConfig":       membersOf(api.ChangeConfig{}),
+	"changeConfig":        membersOf(api.ChangeConfig{}),
 }
 
 // classes are the operations that are under way for long. They are limited apart from the others.

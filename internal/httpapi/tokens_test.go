@@ -127,6 +127,10 @@ func TestOpenRoutes(t *testing.T) {
 	if a := nobody.do("GET", "/openapi.yaml", ""); a.status != 200 || !strings.HasPrefix(a.body, "openapi: 3.1") {
 		t.Errorf("document: %d, %.40s", a.status, a.body)
 	}
+	document := nobody.do("GET", "/asyncapi.json", "").want(t, http.StatusOK)
+	if channels, ok := document["channels"].(map[string]any); !ok || document["asyncapi"] != "3.0.0" || channels["command"] == nil {
+		t.Errorf("document for producers: %v", document["asyncapi"])
+	}
 	nobody.do("GET", "/unknown", "").want(t, http.StatusNotFound)
 	if a := nobody.do("PUT", "/v1/memories", ""); a.status != http.StatusMethodNotAllowed || !strings.Contains(a.header.Get("Allow"), "POST") {
 		t.Errorf("another method: %d, Allow %q", a.status, a.header.Get("Allow"))

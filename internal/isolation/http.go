@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -23,6 +24,41 @@ type HTTP struct {
 
 	routes     []httpRoute
 	parameters []string
+	keys       usedKeys
+}
+
+// usedKeys knows the idempotency keys that attackers have used: a second command with one is refused for the attacker's
+// own first one, whoever else has used the key.
+type usedKeys struct {
+	mu    sync.Mutex
+	seeds map[string]uint64
+}
+
+// isNew reports whether the key is new to the attacker, but for the same seed.
+func (k *usedKeys) isNew(as Identity, key string, seed uint64) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.seeds == nil {
+		k.seeds = map[string]uint64{}
+	}
+	used, known := k.seeds[as.Token+key]
+	if !known {
+		k.seeds[as.Token+key] = seed
+	}
+	return !known || used == seed
+}
+
+const idempotencyKey = "Idempotency-Key"
+
+// withoutUsedKey leaves an idempotency key out of both requests unless it is new.
+func (h *HTTP) withoutUsedKey(as Identity, seed uint64, one, two *request) {
+	for _, header := range one.headers {
+		if header[0] == idempotencyKey && !h.keys.isNew(as, header[1], seed) {
+			isKey := func(header [2]string) bool { return header[0] == idempotencyKey }
+			one.headers, two.headers = slices.DeleteFunc(one.headers, isKey), slices.DeleteFunc(two.headers, isKey)
+			return
+		}
+	}
 }
 
 type httpRoute struct{ method, path string }
@@ -35,10 +71,7 @@ var (
 
 // NewHTTP reads the document of a server.
 func NewHTTP(ctx context.Context, address string) (*HTTP, error) {
-	h := &HTTP{URL: strings.TrimRight(address, "/"), Client: &http.Client{
-		Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 64},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	h := &HTTP{URL: strings.TrimRight(address, "/"), Client: newHTTPClient()}
 	document, err := h.send(ctx, request{method: "GET", path: "/openapi.yaml"}, "")
 	if err != nil {
 		return nil, err
@@ -63,6 +96,13 @@ func NewHTTP(ctx context.Context, address string) (*HTTP, error) {
 		return nil, fmt.Errorf("%s/openapi.yaml names %d routes and %d parameters: is this refold?", h.URL, len(h.routes), len(h.parameters))
 	}
 	return h, nil
+}
+
+func newHTTPClient() *http.Client {
+	return &http.Client{
+		Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 64},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 // Name implements Prober.
@@ -126,11 +166,8 @@ const ownWait = "wait=30"
 // Own implements Prober: memories with texts, an app, a category and metadata that nobody else has.
 func (h *HTTP) Own(ctx context.Context, as Identity) (*Belongings, error) {
 	r := rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
-	own := &Belongings{}
-	mark := func() string {
-		own.Names = append(own.Names, "canary"+letters(r, 20))
-		return own.Names[len(own.Names)-1]
-	}
+	own := &Belongings{Tenant: as.Tenant}
+	mark := func() string { return own.mark(r) }
 	var position string
 	app, category := mark(), mark()
 	for range 3 {
@@ -179,6 +216,7 @@ func (h *HTTP) expect(ctx context.Context, r request, token string, status int) 
 // Probe implements Prober.
 func (h *HTTP) Probe(ctx context.Context, seed uint64, as Identity, foreign, absent *Belongings) (Exchange, error) {
 	one, two := h.make(seed, foreign), h.make(seed, absent)
+	h.withoutUsedKey(as, seed, &one, &two)
 	e := Exchange{Operation: one.operation}
 	a, err := h.send(ctx, one, as.Token)
 	if err != nil {
@@ -225,7 +263,7 @@ func (h *HTTP) make(seed uint64, about *Belongings) request {
 var pathParam = regexp.MustCompile(`\{[a-z_]+\}`)
 
 var attackedHeaders = []string{
-	"Refold-Min-Position", "Refold-Position", "Last-Event-ID", "If-None-Match", "Idempotency-Key", "X-Tenant", "X-Org-Id", "Refold-Tenant",
+	"Refold-Min-Position", "Refold-Position", "Last-Event-ID", "If-None-Match", idempotencyKey, "X-Tenant", "X-Org-Id", "Refold-Tenant",
 	"X-Forwarded-Host", "X-Forwarded-User", "Cookie", "Baggage", "X-User-Id", "X-Http-Method-Override",
 }
 
@@ -274,13 +312,7 @@ func answerOf(q request, a response, about *Belongings, loose bool) Answer {
 	for _, name := range volatile {
 		compared.Del(name)
 	}
-	text := fmt.Sprintf("%d %v %s", a.status, compared, a.body)
-	for _, values := range [][]string{about.IDs, about.Names, about.Sealed} {
-		for _, value := range values {
-			text = strings.ReplaceAll(strings.ReplaceAll(text, value, "*"), strings.ToUpper(value), "*")
-		}
-	}
-	out.Compared = text
+	out.Compared = about.hidden(fmt.Sprintf("%d %v %s", a.status, compared, a.body))
 	return out
 }
 

@@ -18,10 +18,11 @@ import (
 // Identity is a user of a tenant: one who owns things, or one who attacks the owners of other tenants. An attacker's
 // commands may well be carried out, on what is his own.
 type Identity struct {
-	Tenant  string
-	User    string
-	Token   string
-	Attacks bool
+	Tenant     string
+	User       string
+	Token      string
+	AgentToken string // for MCP, which takes no others
+	Attacks    bool
 }
 
 // Prober attacks over one protocol. It is used by one goroutine for each identity.
@@ -46,6 +47,7 @@ type Answer struct {
 	Asked    string // all that the request held
 	Received []byte // every byte, unpacked where it was packed
 	Compared string // what must not depend on whether a thing is foreign or absent
+	Wrong    string // what must not be, whatever came back; empty = nothing
 }
 
 // Config says what is attacked, and how long.
@@ -57,7 +59,7 @@ type Config struct {
 	Progress   func(done, total int64) // by one goroutine at a time; nil = none
 }
 
-// Finding is a leak, or an answer that tells foreign from absent.
+// Finding is a leak, an attacker who may do what nobody may, or an answer that tells foreign from absent.
 type Finding struct {
 	Protocol  string `json:"protocol"`
 	Operation string `json:"operation"`
@@ -75,9 +77,9 @@ type Report struct {
 	Operations    map[string]int64 `json:"operations"` // probes by protocol and operation
 	BytesSearched int64            `json:"bytes_searched"`
 	Canaries      int64            `json:"canaries"` // in all their forms
-	Leaks         []Finding        `json:"leaks"`    // the first findingsMax
+	Leaks         []Finding        `json:"leaks"`    // the first findingsMax of their kind
 	LeakCount     int64            `json:"leak_count"`
-	Differences   []Finding        `json:"differences"` // the first findingsMax
+	Differences   []Finding        `json:"differences"` // the first findingsMax of their kind
 	DifferCount   int64            `json:"difference_count"`
 	Milliseconds  int64            `json:"milliseconds"`
 }
@@ -198,6 +200,10 @@ func (a *attack) probe(ctx context.Context, p Prober, seed uint64, as, victim Id
 				found.Of, found.What = leaked.of, leaked.what
 				a.leak(found)
 			}
+			if answer.Wrong != "" {
+				found.What = answer.Wrong
+				a.leak(found)
+			}
 		}
 		if e.Foreign.Compared == e.Absent.Compared {
 			return nil
@@ -230,16 +236,23 @@ func (a *attack) leak(f Finding) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.report.LeakCount++
-	if len(a.report.Leaks) < findingsMax {
-		a.report.Leaks = append(a.report.Leaks, f)
-	}
+	a.report.Leaks = withNew(a.report.Leaks, f)
 }
 
 func (a *attack) difference(f Finding) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.report.DifferCount++
-	if len(a.report.Differences) < findingsMax {
-		a.report.Differences = append(a.report.Differences, f)
+	a.report.Differences = withNew(a.report.Differences, f)
+}
+
+// withNew adds a finding unless one like it is there: one hole is found a thousand times.
+func withNew(all []Finding, f Finding) []Finding {
+	known := slices.ContainsFunc(all, func(k Finding) bool {
+		return k.Protocol == f.Protocol && k.Operation == f.Operation && k.What == f.What
+	})
+	if known || len(all) == findingsMax {
+		return all
 	}
+	return append(all, f)
 }

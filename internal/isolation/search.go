@@ -13,6 +13,7 @@ import (
 // Belongings are what somebody has and what was handed out for it. Lists of one kind are of one form, so that those of
 // nobody can take their place.
 type Belongings struct {
+	Tenant string // whose they are; a name that nobody has
 	IDs    []string
 	Names  []string // texts that he alone has written: contents, metadata, names
 	Sealed []string // cursors, positions and tokens
@@ -20,7 +21,7 @@ type Belongings struct {
 
 // nobodys are of the same form, and nobody has them.
 func (b *Belongings) nobodys(r *rand.Rand) *Belongings {
-	out := &Belongings{}
+	out := &Belongings{Tenant: letters(r, len(b.Tenant))}
 	for range b.IDs {
 		out.IDs = append(out.IDs, uuid.NewString())
 	}
@@ -43,8 +44,28 @@ func letters(r *rand.Rand, n int) string {
 	return string(b)
 }
 
-// damaged replaces a letter by another.
+// mark makes a text that nobody else has.
+func (b *Belongings) mark(r *rand.Rand) string {
+	b.Names = append(b.Names, "canary"+letters(r, 20))
+	return b.Names[len(b.Names)-1]
+}
+
+// hidden takes out of an answer what the question named.
+func (b *Belongings) hidden(text string) string {
+	for _, values := range [][]string{b.IDs, b.Names, b.Sealed, {b.Tenant}} {
+		for _, value := range values {
+			if value != "" {
+				text = strings.ReplaceAll(strings.ReplaceAll(text, value, "*"), strings.ToUpper(value), "*")
+			}
+		}
+	}
+	return text
+}
+
+// damaged replaces a letter by another. However long that takes, it draws one number only: what is drawn after it must not
+// depend on the text.
 func damaged(r *rand.Rand, text string) string {
+	r = rand.New(rand.NewPCG(r.Uint64(), 0))
 	if text == "" {
 		return text
 	}

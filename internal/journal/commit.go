@@ -27,6 +27,8 @@ const (
 	BatchMax = 1000
 	// batchBytesMax bounds the bytes of one batch, which the server stages.
 	batchBytesMax = 4 << 20
+	// underMax bounds the batches under way.
+	underMax = 2
 	// queueMax bounds the appends that wait; more wait outside.
 	queueMax = 2 * BatchMax
 )
@@ -99,34 +101,46 @@ func (c *committer) late(w *waiting) answer {
 	return <-w.answer
 }
 
+// run keeps one batch under way, and a second one if that is full: the server finds it there when it is done with the
+// first. Two that are not full would cost it twice as much as one.
 func (c *committer) run() {
 	defer close(c.done)
-	var batch, held []*waiting // held did not fit into the batch before
-	for {
-		if len(held) == 0 {
-			select {
-			case w := <-c.queue:
-				held = append(held, w)
-			case <-c.quit:
-				return
-			}
+	next, landed, quit := newCollection(), make(chan []*waiting), c.quit
+	under, before := 0, 0
+	for under > 0 || next.size() > 0 || quit != nil {
+		if under == 0 && next.size() > 0 {
+			c.collect(next, before)
 		}
-		batch, held = c.collect(held, len(batch))
-		c.publish(batch)
+		if len(next.batch) > 0 && (under == 0 || under < underMax && next.full()) {
+			batch := next.cut()
+			before = len(batch)
+			under++
+			go func() { c.publish(batch); landed <- batch }()
+			continue
+		}
+		queue := c.queue
+		if quit == nil || next.size() >= queueMax {
+			queue = nil
+		}
+		select {
+		case w := <-queue:
+			next.add(w)
+		case batch := <-landed:
+			under--
+			next.free(batch)
+		case <-quit:
+			quit = nil
+		}
 	}
 }
 
 // collect takes what waits now, and lingers for as many as were in the batch before if that was worth a batch.
-func (c *committer) collect(held []*waiting, before int) (batch, rest []*waiting) {
-	b := &collection{subjects: map[string]bool{}}
-	for _, w := range held {
-		b.add(w)
-	}
+func (c *committer) collect(b *collection, before int) {
 	var late <-chan time.Time
 	if before >= batchMin {
 		late = time.After(lingerMax)
 	}
-	for len(b.rest) < queueMax && len(b.batch) < BatchMax {
+	for b.size() < queueMax && len(b.batch) < BatchMax {
 		select {
 		case w := <-c.queue:
 			b.add(w)
@@ -134,7 +148,7 @@ func (c *committer) collect(held []*waiting, before int) (batch, rest []*waiting
 		default:
 		}
 		if late == nil || len(b.batch) >= before {
-			return b.batch, b.rest
+			return
 		}
 		select {
 		case w := <-c.queue:
@@ -145,26 +159,66 @@ func (c *committer) collect(held []*waiting, before int) (batch, rest []*waiting
 			late = nil
 		}
 	}
-	return b.batch, b.rest
 }
 
-// collection is a batch in the making: at most one event of each entity, since the second could not know what to
-// expect.
+// collection is a batch in the making: at most one event of each entity, and none of an entity that has one under way,
+// since the second could not know what to expect.
 type collection struct {
 	batch, rest []*waiting
-	subjects    map[string]bool
+	subjects    map[string]bool // of the batch
+	flying      map[string]bool // under way
 	bytes       int
+	refused     bool // something did not fit any more
 }
 
+func newCollection() *collection {
+	return &collection{subjects: map[string]bool{}, flying: map[string]bool{}}
+}
+
+func (b *collection) size() int { return len(b.batch) + len(b.rest) }
+
+func (b *collection) full() bool { return b.refused || len(b.batch) == BatchMax }
+
 func (b *collection) add(w *waiting) {
-	if b.subjects[w.subject] || len(b.batch) == BatchMax || (len(b.batch) > 0 && b.bytes+w.bytes > batchBytesMax) {
+	large := len(b.batch) == BatchMax || len(b.batch) > 0 && b.bytes+w.bytes > batchBytesMax
+	if large || b.subjects[w.subject] || b.flying[w.subject] {
+		b.refused = b.refused || large
 		b.rest = append(b.rest, w)
 		return
 	}
-	if w.take() {
-		b.subjects[w.subject] = true
-		b.bytes += w.bytes
-		b.batch = append(b.batch, w)
+	b.subjects[w.subject] = true
+	b.bytes += w.bytes
+	b.batch = append(b.batch, w)
+}
+
+// cut takes the batch out, without those whose callers have left, and begins the next one with the rest.
+func (b *collection) cut() (batch []*waiting) {
+	for _, w := range b.batch {
+		if w.take() {
+			b.flying[w.subject] = true
+			batch = append(batch, w)
+		}
+	}
+	b.batch = nil
+	b.again()
+	return batch
+}
+
+// free ends the flight of a batch.
+func (b *collection) free(batch []*waiting) {
+	for _, w := range batch {
+		delete(b.flying, w.subject)
+	}
+	b.again()
+}
+
+// again looks at everything that waits once more, in its order.
+func (b *collection) again() {
+	waiting := append(b.batch, b.rest...)
+	b.batch, b.rest, b.bytes, b.refused = nil, nil, 0, false
+	clear(b.subjects)
+	for _, w := range waiting {
+		b.add(w)
 	}
 }
 

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -23,13 +24,20 @@ func TestCollectOneOfEachEntity(t *testing.T) {
 	for i := range 6 {
 		put(c, fmt.Sprintf("ev.0.acme.note.n%d", i%3), 100)
 	}
-	batch, rest := c.collect(nil, 0)
-	if len(batch) != 3 || len(rest) != 3 {
-		t.Fatalf("got a batch of %d and %d left, want 3 and 3", len(batch), len(rest))
+	b := newCollection()
+	c.collect(b, 0)
+	first := b.cut()
+	if len(first) != 3 || b.size() != 3 {
+		t.Fatalf("got a batch of %d and %d left, want 3 and 3", len(first), b.size())
 	}
-	batch, rest = c.collect(rest, 0)
-	if len(batch) != 3 || len(rest) != 0 {
-		t.Fatalf("next: got a batch of %d and %d left, want 3 and 0", len(batch), len(rest))
+	put(c, "ev.0.acme.note.other", 100)
+	c.collect(b, 0)
+	if batch := b.cut(); len(batch) != 1 || b.size() != 3 {
+		t.Fatalf("beside the first: got a batch of %d and %d left, want only the one of another entity", len(batch), b.size())
+	}
+	b.free(first)
+	if batch := b.cut(); len(batch) != 3 || b.size() != 0 {
+		t.Fatalf("after it: got a batch of %d and %d left, want 3 and 0", len(batch), b.size())
 	}
 }
 
@@ -38,15 +46,19 @@ func TestCollectWithinBounds(t *testing.T) {
 	for i := range BatchMax + 10 {
 		put(c, fmt.Sprintf("s%d", i), 100)
 	}
-	if batch, rest := c.collect(nil, 0); len(batch) != BatchMax || len(rest) != 0 || len(c.queue) != 10 {
-		t.Fatalf("got a batch of %d, %d left, %d queued, want %d, 0, 10", len(batch), len(rest), len(c.queue), BatchMax)
+	b := newCollection()
+	c.collect(b, 0)
+	if full, batch := b.full(), b.cut(); !full || len(batch) != BatchMax || b.size() != 0 || len(c.queue) != 10 {
+		t.Fatalf("got a batch of %d, %d left, %d queued, want %d, 0, 10", len(batch), b.size(), len(c.queue), BatchMax)
 	}
 	c = newCollector()
 	for i := range 6 {
 		put(c, fmt.Sprintf("s%d", i), batchBytesMax/3)
 	}
-	if batch, rest := c.collect(nil, 0); len(batch) != 3 || len(rest) != 3 {
-		t.Fatalf("large events: got a batch of %d and %d left, want 3 and 3", len(batch), len(rest))
+	b = newCollection()
+	c.collect(b, 0)
+	if full, batch := b.full(), b.cut(); !full || len(batch) != 3 || b.size() != 3 {
+		t.Fatalf("large events: got a batch of %d and %d left, want 3 and 3", len(batch), b.size())
 	}
 }
 
@@ -57,8 +69,10 @@ func TestCollectLeavesOutWhoHasLeft(t *testing.T) {
 	if !left.take() || left.take() {
 		t.Fatal("take does not belong to the first alone")
 	}
-	if batch, rest := c.collect(nil, 0); len(batch) != 1 || batch[0] != stays || len(rest) != 0 {
-		t.Fatalf("got a batch of %d and %d left, want only who stays", len(batch), len(rest))
+	b := newCollection()
+	c.collect(b, 0)
+	if batch := b.cut(); len(batch) != 1 || batch[0] != stays || b.size() != 0 {
+		t.Fatalf("got a batch of %d and %d left, want only who stays", len(batch), b.size())
 	}
 }
 
@@ -152,6 +166,49 @@ func TestRefusedBatchIsHalved(t *testing.T) {
 	facts, err := s.Facts(t.Context())
 	if err != nil || left == 0 || left >= 2*batchMin || len(seen)+left != count || facts.LastSeq != uint64(1+len(seen)) {
 		t.Fatalf("%d stored at places of their own, %d left, %+v, %v", len(seen), left, facts, err)
+	}
+}
+
+// TestManyAppends: more appends at once than two batches hold, each entity twice in a row, and one entity that many want.
+func TestManyAppends(t *testing.T) {
+	nc, _ := embedded(t)
+	s := opened(t, nc, Config{}).Shards[0]
+	const entities, rivals = 3*BatchMax + 7, 50
+	var all sync.WaitGroup
+	var places sync.Map
+	var won, lost atomic.Int32
+	for i := range entities {
+		all.Go(func() {
+			last := uint64(0)
+			for version := range uint64(2) {
+				receipt, err := s.Append(t.Context(), testEvent("acme", fmt.Sprintf("n%d", i), fmt.Sprintf("c%d", version), version+1), last)
+				if err != nil {
+					t.Errorf("entity %d, event %d: %v", i, version+1, err)
+					return
+				}
+				if _, twice := places.LoadOrStore(receipt.Seq, true); twice || receipt.Seq <= last {
+					t.Errorf("entity %d, event %d: place %d after %d, taken before: %v", i, version+1, receipt.Seq, last, twice)
+				}
+				last = receipt.Seq
+			}
+		})
+	}
+	for i := range rivals {
+		all.Go(func() {
+			switch _, err := s.Append(t.Context(), testEvent("acme", "wanted", fmt.Sprintf("r%d", i), 1), 0); {
+			case err == nil:
+				won.Add(1)
+			case errors.Is(err, ErrConflict):
+				lost.Add(1)
+			default:
+				t.Errorf("rival %d: %v", i, err)
+			}
+		})
+	}
+	all.Wait()
+	facts, err := s.Facts(t.Context())
+	if err != nil || won.Load() != 1 || lost.Load() != rivals-1 || facts.LastSeq != 1+2*entities+1 {
+		t.Fatalf("%d rivals won and %d lost, the last place is %d, want %d: %v", won.Load(), lost.Load(), facts.LastSeq, 2+2*entities, err)
 	}
 }
 

@@ -35,45 +35,54 @@ type outgoing struct {
 
 // newOutgoing checks all that can be checked before anything leaves the process.
 func newOutgoing(shard int, e *envelope.Event, last uint64) (*outgoing, error) {
-	bytes, err := Check(shard, e)
+	o := &outgoing{
+		key: e.Key, data: e.Data, eventID: e.EventID, commandID: e.CommandID, hash: envelope.RequestHash(e.Data), last: last,
+	}
+	var err error
+	o.subject, o.headers, o.bytes, err = check(shard, e)
 	if err != nil {
 		return nil, err
 	}
-	subject, err := envelope.Subject(shard, e.Key)
-	if err != nil {
-		return nil, err
-	}
-	return &outgoing{
-		key: e.Key, subject: subject, headers: e.Headers(), data: e.Data, bytes: bytes,
-		eventID: e.EventID, commandID: e.CommandID, hash: envelope.RequestHash(e.Data), last: last,
-	}, nil
+	return o, nil
 }
 
 // Check tells whether an event can be appended at all, and how many bytes it takes. It fails with
 // envelope.ErrSubject, envelope.ErrEnvelope or ErrTooLarge. Append calls it; nothing is stored when it fails.
 func Check(shard int, e *envelope.Event) (bytes int, err error) {
-	subject, err := envelope.Subject(shard, e.Key)
+	_, _, bytes, err = check(shard, e)
+	return bytes, err
+}
+
+func check(shard int, e *envelope.Event) (subject string, headers map[string]string, bytes int, err error) {
+	if subject, err = envelope.Subject(shard, e.Key); err != nil {
+		return "", nil, 0, err
+	}
+	headers = e.Headers()
+	headersBytes, err := checkHeaders(headers, e.Key)
 	if err != nil {
-		return 0, err
-	}
-	headers := e.Headers()
-	headersBytes := len("NATS/1.0\r\n\r\n")
-	for name, value := range headers {
-		if !survives(value) {
-			return 0, fmt.Errorf("%w: header %s of %s holds a control character or outer blanks, which would not survive", envelope.ErrEnvelope, name, e.Key)
-		}
-		headersBytes += len(name) + len(": ") + len(value) + len("\r\n")
-	}
-	if err := new(envelope.Event).FromHeaders(func(name string) string { return headers[name] }); err != nil {
-		return 0, fmt.Errorf("event of %s: %w", e.Key, err)
-	}
-	if headersBytes > HeadersBytesMax {
-		return 0, fmt.Errorf("%w: headers of %s take %d bytes, at most %d are allowed", ErrTooLarge, e.Key, headersBytes, HeadersBytesMax)
+		return "", nil, 0, err
 	}
 	if headersBytes+len(e.Data) > EventBytesMax {
-		return 0, fmt.Errorf("%w: event of %s takes %d bytes, at most %d are allowed", ErrTooLarge, e.Key, headersBytes+len(e.Data), EventBytesMax)
+		return "", nil, 0, fmt.Errorf("%w: event of %s takes %d bytes, at most %d are allowed", ErrTooLarge, e.Key, headersBytes+len(e.Data), EventBytesMax)
 	}
-	return headersBytes + len(subject) + len(e.Data), nil
+	return subject, headers, headersBytes + len(subject) + len(e.Data), nil
+}
+
+func checkHeaders(headers map[string]string, key envelope.Key) (bytes int, err error) {
+	bytes = len("NATS/1.0\r\n\r\n")
+	for name, value := range headers {
+		if !survives(value) {
+			return 0, fmt.Errorf("%w: header %s of %s holds a control character or outer blanks, which would not survive", envelope.ErrEnvelope, name, key)
+		}
+		bytes += len(name) + len(": ") + len(value) + len("\r\n")
+	}
+	if err := new(envelope.Event).FromHeaders(func(name string) string { return headers[name] }); err != nil {
+		return 0, fmt.Errorf("event of %s: %w", key, err)
+	}
+	if bytes > HeadersBytesMax {
+		return 0, fmt.Errorf("%w: headers of %s take %d bytes, at most %d are allowed", ErrTooLarge, key, bytes, HeadersBytesMax)
+	}
+	return bytes, nil
 }
 
 // survives tells whether a header value comes back as it went out: the client trims blanks and replaces newlines.

@@ -29,7 +29,7 @@ var defects = map[int]defect{
 	1: {"lists of apps hold those of every user, and routes by id check no owner", map[string][]string{
 		httpTests: {"TestIsolationMatrix", "TestForeignLooksAbsent", "TestOldForeignLooksAbsent"}}},
 	2: {"routes of a memory, its access log too, check no owner", map[string][]string{
-		httpTests: {"TestIsolationMatrix", "TestOldForeignLooksAbsent", "TestOldSelectorsReachNobodyElse", "TestOldAccesses", "TestAccessLog"}}},
+		httpTests: {"TestIsolationMatrix", "TestOldForeignLooksAbsent", "TestOldSelectorsReachNobodyElse", "TestOldAccessLog", "TestAccessLog"}}},
 	3: {"a pause of all, or by category, acts on the memories of all users", map[string][]string{
 		httpTests: {"TestOldSelectorsReachNobodyElse", "TestBulkSelectorsTakeOnlyOwnMemories"}}},
 	4: {"a pause with the state deleted deletes without the scope for it", map[string][]string{

@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -105,6 +107,10 @@ func decode[In any](schema *jsonschema.Resolved, arguments json.RawMessage) (in 
 		return in, err
 	}
 	err = json.Unmarshal(arguments, &in)
+	var noTime *time.ParseError
+	if errors.As(err, &noTime) {
+		return in, fmt.Errorf("%q is no time: want one such as 2026-01-31T12:00:00Z", strings.Trim(noTime.Value, `"`))
+	}
 	return in, err
 }
 

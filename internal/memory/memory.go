@@ -108,7 +108,7 @@ func (s *State) apply(payload events.Payload, e *envelope.Event) error {
 	case *events.UserRegistered, *events.UserChanged, *events.CategoryDefined,
 		*events.AppRegistered, *events.AppChanged, *events.AppPaused, *events.AppResumed,
 		*events.AppAccessRuled, *events.AppAccessWithdrawn,
-		*events.ArchivePolicySet, *events.ArchivePolicyWithdrawn, *events.JournalCreated, *events.JournalReconciled, *events.TenantCreated,
+		*events.ArchivePolicySet, *events.ArchivePolicyWithdrawn, *events.ConfigSet, *events.JournalCreated, *events.JournalReconciled, *events.TenantCreated,
 		*events.TenantSuspended, *events.TenantResumed, *events.TenantRemoved, *events.TenantLimited, *events.BarrierRaised, *events.RowsRepaired:
 	}
 	return errors.New("not an event of a memory")

@@ -3,9 +3,11 @@ package natsapi_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 
 	"github.com/refold-dev/refold/events/commands"
 	"github.com/refold-dev/refold/events/envelope"
+	"github.com/refold-dev/refold/events/storable"
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/natsapi"
@@ -316,7 +319,7 @@ func TestDrain(t *testing.T) {
 	check(t, err)
 	for deadline := time.Now().Add(patience); ; {
 		_, err := ann.conn.RequestMsg(ann.request(subject, `{}`), patience)
-		if err == nats.ErrNoResponders {
+		if errors.Is(err, nats.ErrNoResponders) {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -429,4 +432,78 @@ func TestSuspendedTenant(t *testing.T) {
 	_, err = s.plane.RemoveTenant(t.Context(), "a", "test")
 	check(t, err)
 	wantProblem(t, ann.do("k2", commands.AddMemory{Content: "c"}), "not_found", 404)
+}
+
+// TestTokenOfTheRequest: what the connection was opened with does not matter, only the token of each request, and only as
+// long as it is valid.
+func TestTokenOfTheRequest(t *testing.T) {
+	s := newStack(t)
+	var ahead atomic.Int64
+	verifier, err := auth.NewVerifier(auth.Config{
+		Issuers: []auth.Issuer{s.key.Issuer()}, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
+	})
+	check(t, err)
+	s.config.Verifier = verifier
+	s.serve(t)
+	ann := s.producer(t, "a", "ann")
+	brief, err := s.key.Mint(auth.TokenRequest{Tenant: "a", Subject: "ann", Scopes: auth.AllScopes(), TTL: time.Minute})
+	check(t, err)
+	ask := func() commands.Result {
+		return ann.do("k", commands.AddMemory{Content: "c"}, commands.HeaderAuthorization, "Bearer "+brief)
+	}
+	wantAccepted(t, ask())
+	ahead.Store(int64(5 * time.Minute))
+	wantProblem(t, ask(), "invalid_token", 401)
+	wantAccepted(t, ann.do("k", commands.AddMemory{Content: "c"}))
+}
+
+// TestWithoutAdmission: on a server that lets everybody publish everywhere, the service itself keeps tenants apart.
+func TestWithoutAdmission(t *testing.T) {
+	s := serving(t)
+	token := s.token(t, "a", "ann")
+	before := s.lastSeq(t)
+	for _, inbox := range []string{commands.InboxPrefix("b", "ann"), commands.InboxPrefix("b", "bob")} {
+		conn, err := s.plane.Stack.ConnectProducers(nats.CustomInboxPrefix(inbox))
+		check(t, err)
+		defer conn.Close()
+		p := &producer{t: t, conn: conn, tenant: "b", subject: "ann", token: token}
+		wantProblem(t, p.do("k", commands.AddMemory{Content: "c"}), "not_found", 404)
+		if got := p.batch(commands.Wish{Key: "k", Command: commands.AddMemory{Content: "c"}}); got.Problem == nil || got.Problem.Code != "not_found" || got.Results != nil {
+			t.Errorf("batch: %+v, want not_found", got)
+		}
+	}
+	if after := s.lastSeq(t); after != before {
+		t.Errorf("%d events", after-before)
+	}
+	// On its own tenant's subjects the same token is believed.
+	conn, err := s.plane.Stack.ConnectProducers(nats.CustomInboxPrefix(commands.InboxPrefix("a", "ann")))
+	check(t, err)
+	defer conn.Close()
+	wantAccepted(t, (&producer{t: t, conn: conn, tenant: "a", subject: "ann", token: token}).do("k", commands.AddMemory{Content: "c"}))
+}
+
+func TestLargeBodies(t *testing.T) {
+	s := serving(t)
+	ann := s.producer(t, "a", "ann")
+	largest := strings.Repeat("x", storable.ContentBytesMax)
+	wantAccepted(t, ann.do("k1", commands.AddMemory{Content: largest}))
+	r := ann.do("k2", commands.AddMemory{Content: largest + "x"})
+	wantProblem(t, r, "invalid", 422)
+	if r.Problem.Pointer != "/content" {
+		t.Errorf("pointer %q", r.Problem.Pointer)
+	}
+	got := ann.batch(commands.Wish{Key: "k3", Command: commands.AddMemory{Content: largest}}, commands.Wish{Key: "k4", Command: commands.AddMemory{Content: largest + "x"}},
+		commands.Wish{Key: "k5", Command: commands.AddMemory{Content: largest}})
+	if got.Problem != nil || len(got.Results) != 3 {
+		t.Fatalf("batch: %+v", got.Problem)
+	}
+	wantAccepted(t, got.Results[0])
+	wantProblem(t, got.Results[1], "invalid", 422)
+	wantAccepted(t, got.Results[2])
+	// More than a message of the server takes never leaves the client, and the connection goes on.
+	m := ann.request("cmd.a.batch", strings.Repeat(" ", commands.BatchBytesMax+1))
+	if _, err := ann.conn.RequestMsg(m, patience); !errors.Is(err, nats.ErrMaxPayload) {
+		t.Errorf("too large a message: %v", err)
+	}
+	wantAccepted(t, ann.do("k6", commands.AddMemory{Content: "c"}))
 }

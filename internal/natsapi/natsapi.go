@@ -6,7 +6,7 @@
 // Who may do what is decided twice. The server asks Admission who a connection is, and binds it to the subjects of its
 // tenant and to the inbox of its user, in an account that holds nothing else; it ends the connection when the token
 // expires. Each request carries the token once more, and only that is believed for tenant, user and scopes: it cannot be
-// forged by whoever may publish, it expires by the second, and it means the same on a server that others run.
+// forged by whoever may publish, it expires whatever the connection does, and it means the same on a server that others run.
 package natsapi
 
 import (

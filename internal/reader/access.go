@@ -10,8 +10,8 @@ import (
 	"github.com/refold-dev/refold/internal/postgres/db"
 )
 
-// Noted tells the access log that a caller accessed memories. It never blocks. Questions about memories note
-// themselves; commands and exports are noted by who carries them out.
+// Noted tells the access log that a caller accessed memories. It never blocks. Questions about memories and
+// exports note themselves; commands are noted by who carries them out.
 func (r *Reader) Noted(c Caller, kind activity.Kind, memories ...uuid.UUID) {
 	r.Activity.Record(activity.Access{Tenant: c.Tenant, User: c.User, App: c.App, Kind: kind, Memories: memories})
 }
@@ -34,13 +34,12 @@ type AccessMark struct {
 	Ordinal int32     `json:"o"`
 }
 
-// AccessLog returns a page of the accesses to a memory of the caller, newest first, with their number, or ErrNotFound. The
-// log is not proven: it is no fold of the journal, comes a little later than what it tells of, and expires.
+// AccessLog returns a page of the accesses to a memory of the caller, newest first, or ErrNotFound. The log is not
+// proven: it is no fold of the journal, comes a little later than what it tells of, and expires.
 func (r *Reader) AccessLog(ctx context.Context, c Caller, f Freshness, memory uuid.UUID, pages Pages[AccessMark]) (page Page[Access, AccessMark], stamp Stamp, err error) {
-	count := pages.count()
-	params := db.AccessPageParams{TenantID: c.Tenant, MemoryID: memory, UserID: c.User, Skip: int32(pages.Skip), CountMax: int32(count + 1)}
-	if behind := pages.Behind; behind != nil {
-		params.BeforeAt, params.BeforeBatch, params.BeforeOrdinal = &behind.At, &behind.Batch, &behind.Ordinal
+	params := db.AccessPageParams{TenantID: c.Tenant, MemoryID: memory, UserID: c.User, Skip: int32(pages.Skip), CountMax: int32(pages.count() + 1)}
+	if b := pages.Behind; b != nil {
+		params.BeforeAt, params.BeforeBatch, params.BeforeOrdinal = &b.At, &b.Batch, &b.Ordinal
 	}
 	stamp, err = r.ask(ctx, c, f, func(q *db.Queries) error {
 		if _, err := memoryByID(ctx, q, c, memory); err != nil {
@@ -50,8 +49,10 @@ func (r *Reader) AccessLog(ctx context.Context, c Caller, f Freshness, memory uu
 		if err != nil {
 			return err
 		}
-		page = paged(found, count, func(a Access) AccessMark { return AccessMark{a.AccessedAt, a.Batch, a.Ordinal} })
-		page.Total, err = q.AccessCount(ctx, db.AccessCountParams{TenantID: c.Tenant, MemoryID: memory, UserID: c.User})
+		page = paged(found, pages.count(), func(a Access) AccessMark { return AccessMark{a.AccessedAt, a.Batch, a.Ordinal} })
+		if pages.Total {
+			page.Total, err = q.AccessCount(ctx, db.AccessCountParams{TenantID: c.Tenant, MemoryID: memory, UserID: c.User})
+		}
 		return err
 	})
 	return page, stamp, err
@@ -74,8 +75,8 @@ type AccessedMark struct {
 // Deleted ones are left out. As AccessLog it is not proven.
 func (r *Reader) AppAccessed(ctx context.Context, c Caller, f Freshness, app uuid.UUID, pages Pages[AccessedMark]) (page Page[Accessed, AccessedMark], stamp Stamp, err error) {
 	params := db.AccessedPageParams{TenantID: c.Tenant, AppID: app, UserID: c.User, Skip: int32(pages.Skip), CountMax: int32(pages.count() + 1)}
-	if behind := pages.Behind; behind != nil {
-		params.Below, params.BelowID = &behind.Count, &behind.ID
+	if b := pages.Behind; b != nil {
+		params.Below, params.BelowID = &b.Count, &b.ID
 	}
 	stamp, err = r.ask(ctx, c, f, func(q *db.Queries) error {
 		if err := ownApp(ctx, q, c, app); err != nil {
@@ -85,9 +86,13 @@ func (r *Reader) AppAccessed(ctx context.Context, c Caller, f Freshness, app uui
 		if err != nil {
 			return err
 		}
-		page = paged(accessed(found), pages.count(), func(m Accessed) AccessedMark { return AccessedMark{m.Count, m.ID} })
-		if pages.Total {
-			page.Total, err = q.AccessedCount(ctx, db.AccessedCountParams{TenantID: c.Tenant, AppID: app, UserID: c.User})
+		page = paged(accessed(found), pages.count(), func(a Accessed) AccessedMark { return AccessedMark{a.Count, a.ID} })
+		if !pages.Total {
+			return nil
+		}
+		sums, err := q.AccessesOfApps(ctx, db.AccessesOfAppsParams{TenantID: c.Tenant, UserID: c.User, AppIds: []uuid.UUID{app}})
+		for _, sum := range sums {
+			page.Total = sum.Memories
 		}
 		return err
 	})
@@ -95,11 +100,11 @@ func (r *Reader) AppAccessed(ctx context.Context, c Caller, f Freshness, app uui
 }
 
 func accessed(found []db.AccessedPageRow) []Accessed {
-	out := make([]Accessed, len(found))
+	all := make([]Accessed, len(found))
 	for i, row := range found {
-		out[i] = Accessed{Memory{Memory: row.Memory, AppName: row.AppName, Categories: row.Categories}, row.Accesses, row.LastAt}
+		all[i] = Accessed{Memory{Memory: row.Memory, AppName: row.AppName, Categories: row.Categories}, row.Accesses, row.LastAt}
 	}
-	return out
+	return all
 }
 
 func ownApp(ctx context.Context, q *db.Queries, c Caller, app uuid.UUID) error {

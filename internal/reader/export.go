@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/refold-dev/refold/internal/activity"
 	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/postgres/db"
 )
@@ -32,6 +33,8 @@ type Export struct {
 	ctx context.Context
 	c   Caller
 	q   *db.Queries
+	// note tells the access log; nil after the first visit of all memories.
+	note func(memories ...uuid.UUID)
 }
 
 // Export calls fn with what a user has. All it reads is of one snapshot, page by page, so fn must not dawdle between two
@@ -46,8 +49,9 @@ func (r *Reader) Export(ctx context.Context, c Caller, f Freshness, filter Expor
 			return c.retired(err)
 		}
 	}
+	note := func(memories ...uuid.UUID) { r.Noted(c, activity.Export, memories...) }
 	_, err = postgres.WithTenant(ctx, pool, postgres.Entry{Tenant: c.Tenant, Planned: true}, func(q *db.Queries) error {
-		e := &Export{Filter: filter, ctx: ctx, c: c, q: q}
+		e := &Export{Filter: filter, ctx: ctx, c: c, q: q, note: note}
 		if err := e.begin(number, f); err != nil {
 			return err
 		}
@@ -74,8 +78,10 @@ func (e *Export) begin(number int64, f Freshness) error {
 	return absent(err)
 }
 
-// Memories visits the memories, oldest first, page by page.
+// Memories visits the memories, oldest first, page by page. Whoever visits them several times has accessed them once.
 func (e *Export) Memories(visit func([]db.Memory) error) error {
+	note := e.note
+	e.note = nil
 	p := db.ExportMemoryPageParams{
 		TenantID: e.c.Tenant, UserID: e.c.User, AppID: e.Filter.AppID, CreatedFrom: e.Filter.From, CreatedTo: e.Filter.To, CountMax: exportPage,
 	}
@@ -83,6 +89,9 @@ func (e *Export) Memories(visit func([]db.Memory) error) error {
 		page, err := e.q.ExportMemoryPage(e.ctx, p)
 		if err != nil || len(page) == 0 {
 			return err
+		}
+		if note != nil {
+			note(idsOf(page)...) // before the visit: what has left the plane in part was accessed
 		}
 		if err := visit(page); err != nil {
 			return err

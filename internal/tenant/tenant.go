@@ -83,7 +83,7 @@ func Evolve(s State, e *envelope.Event) (State, error) {
 		*events.AppAccessRuled, *events.AppAccessWithdrawn,
 		*events.MemoryAdded, *events.MemoryChanged, *events.MemoryActivated, *events.MemoryPaused,
 		*events.MemoryArchived, *events.MemoryDeleted, *events.MemoryImported, *events.MemorySupplemented,
-		*events.ArchivePolicySet, *events.ArchivePolicyWithdrawn, *events.JournalCreated, *events.JournalReconciled, *events.BarrierRaised, *events.RowsRepaired:
+		*events.ArchivePolicySet, *events.ArchivePolicyWithdrawn, *events.ConfigSet, *events.JournalCreated, *events.JournalReconciled, *events.BarrierRaised, *events.RowsRepaired:
 	}
 	return s, fmt.Errorf("%s: not an event of a tenant", e.Kind)
 }

@@ -68,7 +68,7 @@ func (s *State) apply(payload events.Payload, at time.Time) error {
 		*events.AppAccessRuled, *events.AppAccessWithdrawn,
 		*events.MemoryAdded, *events.MemoryChanged, *events.MemoryActivated, *events.MemoryPaused,
 		*events.MemoryArchived, *events.MemoryDeleted, *events.MemoryImported, *events.MemorySupplemented,
-		*events.ArchivePolicySet, *events.ArchivePolicyWithdrawn, *events.JournalCreated, *events.JournalReconciled, *events.TenantCreated,
+		*events.ArchivePolicySet, *events.ArchivePolicyWithdrawn, *events.ConfigSet, *events.JournalCreated, *events.JournalReconciled, *events.TenantCreated,
 		*events.TenantSuspended, *events.TenantResumed, *events.TenantRemoved, *events.TenantLimited, *events.BarrierRaised, *events.RowsRepaired:
 	}
 	return errors.New("not an event of a user")

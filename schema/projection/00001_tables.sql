@@ -99,6 +99,17 @@ CREATE TABLE archive_policy (
     updated_at  timestamptz NOT NULL
 );
 
+-- Settings that the users of a tenant share. Secrets in them are sealed.
+CREATE TABLE config (
+    tenant_id  text        NOT NULL,
+    id         uuid        NOT NULL,
+    version    bigint      NOT NULL,
+    settings   jsonb       NOT NULL,
+    changed_by uuid        NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL
+);
+
 -- Quarantine: an entity whose event could not be folded is held from that event on.
 CREATE TABLE held_entity (
     tenant_id text   NOT NULL,

@@ -10,6 +10,7 @@ ALTER TABLE memory ADD PRIMARY KEY (tenant_id, id);
 ALTER TABLE memory_category ADD PRIMARY KEY (tenant_id, memory_id, category_id);
 ALTER TABLE memory_status ADD PRIMARY KEY (tenant_id, memory_id, seq, ordinal);
 ALTER TABLE archive_policy ADD PRIMARY KEY (tenant_id, id);
+ALTER TABLE config ADD PRIMARY KEY (tenant_id, id);
 ALTER TABLE held_entity ADD PRIMARY KEY (tenant_id, entity, entity_id);
 ALTER TABLE held_event ADD PRIMARY KEY (tenant_id, entity, entity_id, seq);
 

@@ -366,6 +366,12 @@ type ChangeApp struct {
 	Metadata *Metadata `json:"metadata,omitempty"`
 }
 
+// ChangeConfig defines model for ChangeConfig.
+type ChangeConfig struct {
+	// Settings Any JSON object.
+	Settings Metadata `json:"settings"`
+}
+
 // ChangeMe defines model for ChangeMe.
 type ChangeMe struct {
 	Email *string `json:"email,omitempty"`
@@ -390,6 +396,19 @@ type ChangePage struct {
 
 	// Next The token to go on from; there is always one.
 	Next string `json:"next"`
+}
+
+// Config defines model for Config.
+type Config struct {
+	ChangedBy *openapi_types.UUID `json:"changed_by,omitempty"`
+
+	// Secrets The secrets that are set, by JSON Pointer into the settings, each with a sign that changes when the secret does.
+	Secrets map[string]string `json:"secrets"`
+
+	// Settings Any JSON object.
+	Settings  Metadata   `json:"settings"`
+	UpdatedAt *time.Time `json:"updated_at,omitempty"`
+	Version   int64      `json:"version"`
 }
 
 // CreateMemory defines model for CreateMemory.
@@ -1065,6 +1084,51 @@ type ListChangesParams struct {
 // ListChangesParamsFrom defines parameters for ListChanges.
 type ListChangesParamsFrom string
 
+// GetConfigParams defines parameters for GetConfig.
+type GetConfigParams struct {
+	// Prefer RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
+	// command with it is answered once the rows have it, which `Preference-Applied: wait=<seconds>` says; when they do
+	// not have it in time, it is answered all the same. With `respond-async` a command that the rows do not have yet is
+	// answered 202 instead of 200 or 201: it is stored for good, and will show.
+	Prefer *Prefer `json:"Prefer,omitempty"`
+
+	// RefoldPosition The answer is at least as new as this position, which an earlier answer gave as `Refold-Position`. A request may use that name as well.
+	RefoldPosition *RefoldPosition `json:"Refold-Min-Position,omitempty"`
+
+	// IfNoneMatch `ETag`s of earlier answers; 304 without a body when the answer would be one of them.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
+// ChangeConfigParams defines parameters for ChangeConfig.
+type ChangeConfigParams struct {
+	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// IfMatch As elsewhere, but required where content is replaced, so that nobody overwrites what they have not seen; 428 when absent. `*` takes whatever is there.
+	IfMatch IfMatchRequired `json:"If-Match"`
+
+	// Prefer RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
+	// command with it is answered once the rows have it, which `Preference-Applied: wait=<seconds>` says; when they do
+	// not have it in time, it is answered all the same. With `respond-async` a command that the rows do not have yet is
+	// answered 202 instead of 200 or 201: it is stored for good, and will show.
+	Prefer *Prefer `json:"Prefer,omitempty"`
+}
+
+// ReplaceConfigParams defines parameters for ReplaceConfig.
+type ReplaceConfigParams struct {
+	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// IfMatch As elsewhere, but required where content is replaced, so that nobody overwrites what they have not seen; 428 when absent. `*` takes whatever is there.
+	IfMatch IfMatchRequired `json:"If-Match"`
+
+	// Prefer RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
+	// command with it is answered once the rows have it, which `Preference-Applied: wait=<seconds>` says; when they do
+	// not have it in time, it is answered all the same. With `respond-async` a command that the rows do not have yet is
+	// answered 202 instead of 200 or 201: it is stored for good, and will show.
+	Prefer *Prefer `json:"Prefer,omitempty"`
+}
+
 // ExportMemoriesParams defines parameters for ExportMemories.
 type ExportMemoriesParams struct {
 	// AppId Only memories of this app.
@@ -1523,6 +1587,12 @@ type CreateArchivePolicyJSONRequestBody = ArchiveRule
 // ChangeArchivePolicyJSONRequestBody defines body for ChangeArchivePolicy for application/json ContentType.
 type ChangeArchivePolicyJSONRequestBody = ArchiveRule
 
+// ChangeConfigJSONRequestBody defines body for ChangeConfig for application/json ContentType.
+type ChangeConfigJSONRequestBody = ChangeConfig
+
+// ReplaceConfigJSONRequestBody defines body for ReplaceConfig for application/json ContentType.
+type ReplaceConfigJSONRequestBody = ChangeConfig
+
 // ImportMemoriesMultipartRequestBody defines body for ImportMemories for multipart/form-data ContentType.
 type ImportMemoriesMultipartRequestBody ImportMemoriesMultipartBody
 
@@ -1549,6 +1619,9 @@ type ChangeMemoryJSONRequestBody = ChangeMemory
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// GetAsyncAPI The same for producers over NATS, with the schemas of commands and events
+	// (GET /asyncapi.json)
+	GetAsyncAPI(w http.ResponseWriter, r *http.Request)
 	// GetHealth The process is alive
 	// (GET /healthz)
 	GetHealth(w http.ResponseWriter, r *http.Request)
@@ -1645,6 +1718,15 @@ type ServerInterface interface {
 	// ListChanges What has changed of what the caller may read
 	// (GET /v1/changes)
 	ListChanges(w http.ResponseWriter, r *http.Request, params ListChangesParams)
+	// GetConfig The settings that the users of the tenant share
+	// (GET /v1/config)
+	GetConfig(w http.ResponseWriter, r *http.Request, params GetConfigParams)
+	// ChangeConfig Change some settings
+	// (PATCH /v1/config)
+	ChangeConfig(w http.ResponseWriter, r *http.Request, params ChangeConfigParams)
+	// ReplaceConfig Replace all settings
+	// (PUT /v1/config)
+	ReplaceConfig(w http.ResponseWriter, r *http.Request, params ReplaceConfigParams)
 	// ExportMemories All that the caller has, as a zip
 	// (GET /v1/export)
 	ExportMemories(w http.ResponseWriter, r *http.Request, params ExportMemoriesParams)
@@ -1721,6 +1803,20 @@ type ServerInterfaceWrapper struct {
 }
 
 type MiddlewareFunc func(http.Handler) http.Handler
+
+// GetAsyncAPI operation middleware
+func (siw *ServerInterfaceWrapper) GetAsyncAPI(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetAsyncAPI(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
 
 // GetHealth operation middleware
 func (siw *ServerInterfaceWrapper) GetHealth(w http.ResponseWriter, r *http.Request) {
@@ -3811,6 +3907,251 @@ func (siw *ServerInterfaceWrapper) ListChanges(w http.ResponseWriter, r *http.Re
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListChanges(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetConfig operation middleware
+func (siw *ServerInterfaceWrapper) GetConfig(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetConfigParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Prefer" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Prefer")]; found {
+		var Prefer Prefer
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Prefer", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Prefer", valueList[0], &Prefer, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Prefer", Err: err})
+			return
+		}
+
+		params.Prefer = &Prefer
+
+	}
+
+	// ------------- Optional header parameter "Refold-Min-Position" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Refold-Min-Position")]; found {
+		var RefoldPosition RefoldPosition
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Refold-Min-Position", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Refold-Min-Position", valueList[0], &RefoldPosition, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Refold-Min-Position", Err: err})
+			return
+		}
+
+		params.RefoldPosition = &RefoldPosition
+
+	}
+
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-None-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-None-Match", Err: err})
+			return
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetConfig(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ChangeConfig operation middleware
+func (siw *ServerInterfaceWrapper) ChangeConfig(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ChangeConfigParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	// ------------- Required header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatchRequired
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	} else {
+		err := fmt.Errorf("Header parameter If-Match is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "If-Match", Err: err})
+		return
+	}
+
+	// ------------- Optional header parameter "Prefer" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Prefer")]; found {
+		var Prefer Prefer
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Prefer", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Prefer", valueList[0], &Prefer, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Prefer", Err: err})
+			return
+		}
+
+		params.Prefer = &Prefer
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ChangeConfig(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ReplaceConfig operation middleware
+func (siw *ServerInterfaceWrapper) ReplaceConfig(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ReplaceConfigParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	// ------------- Required header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatchRequired
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	} else {
+		err := fmt.Errorf("Header parameter If-Match is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "If-Match", Err: err})
+		return
+	}
+
+	// ------------- Optional header parameter "Prefer" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Prefer")]; found {
+		var Prefer Prefer
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Prefer", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Prefer", valueList[0], &Prefer, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Prefer", Err: err})
+			return
+		}
+
+		params.Prefer = &Prefer
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ReplaceConfig(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -6172,6 +6513,9 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/v1/archive-policies/{id}", wrapper.WithdrawArchivePolicy)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/archive-policies/{id}", wrapper.GetArchivePolicy)
 	m.HandleFunc(http.MethodPut+" "+options.BaseURL+"/v1/archive-policies/{id}", wrapper.ChangeArchivePolicy)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/config", wrapper.GetConfig)
+	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/v1/config", wrapper.ChangeConfig)
+	m.HandleFunc(http.MethodPut+" "+options.BaseURL+"/v1/config", wrapper.ReplaceConfig)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/changes", wrapper.ListChanges)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/tenant/changes", wrapper.ListTenantChanges)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/export", wrapper.ExportMemories)
@@ -6190,6 +6534,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/problems", wrapper.ListProblems)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/problems/{code}", wrapper.GetProblem)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/openapi.yaml", wrapper.GetOpenAPI)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/asyncapi.json", wrapper.GetAsyncAPI)
 
 	return m
 }
@@ -6217,6 +6562,27 @@ type MovedJSONResponse struct {
 }
 
 type ProblemApplicationProblemPlusJSONResponse Problem
+
+type GetAsyncAPIRequestObject struct {
+}
+
+type GetAsyncAPIResponseObject interface {
+	VisitGetAsyncAPIResponse(w http.ResponseWriter) error
+}
+
+type GetAsyncAPI200JSONResponse map[string]interface{}
+
+func (response GetAsyncAPI200JSONResponse) VisitGetAsyncAPIResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
 
 type GetHealthRequestObject struct {
 }
@@ -8032,6 +8398,237 @@ func (response ListChangesdefaultApplicationProblemPlusJSONResponse) VisitListCh
 	return err
 }
 
+type GetConfigRequestObject struct {
+	Params GetConfigParams
+}
+
+type GetConfigResponseObject interface {
+	VisitGetConfigResponse(w http.ResponseWriter) error
+}
+
+type GetConfig200ResponseHeaders struct {
+	ETag           *string
+	RefoldAgeMs    *string
+	RefoldEdition  *string
+	RefoldPosition *string
+}
+
+type GetConfig200JSONResponse struct {
+	Body    Config
+	Headers GetConfig200ResponseHeaders
+}
+
+func (response GetConfig200JSONResponse) VisitGetConfigResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.RefoldAgeMs != nil {
+		w.Header().Set("Refold-Age-Ms", fmt.Sprint(*response.Headers.RefoldAgeMs))
+	}
+	if response.Headers.RefoldEdition != nil {
+		w.Header().Set("Refold-Edition", fmt.Sprint(*response.Headers.RefoldEdition))
+	}
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetConfig304Response struct {
+}
+
+func (response GetConfig304Response) VisitGetConfigResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
+}
+
+type GetConfigdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetConfigdefaultApplicationProblemPlusJSONResponse) VisitGetConfigResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ChangeConfigRequestObject struct {
+	Params ChangeConfigParams
+	Body   *ChangeConfigJSONRequestBody
+}
+
+type ChangeConfigResponseObject interface {
+	VisitChangeConfigResponse(w http.ResponseWriter) error
+}
+
+type ChangeConfig200JSONResponse struct{ AcceptedJSONResponse }
+
+func (response ChangeConfig200JSONResponse) VisitChangeConfigResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.PreferenceApplied != nil {
+		w.Header().Set("Preference-Applied", fmt.Sprint(*response.Headers.PreferenceApplied))
+	}
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ChangeConfig202ResponseHeaders struct {
+	ETag              *string
+	PreferenceApplied *string
+	RefoldPosition    *string
+}
+
+type ChangeConfig202JSONResponse struct {
+	Body    Accepted
+	Headers ChangeConfig202ResponseHeaders
+}
+
+func (response ChangeConfig202JSONResponse) VisitChangeConfigResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.PreferenceApplied != nil {
+		w.Header().Set("Preference-Applied", fmt.Sprint(*response.Headers.PreferenceApplied))
+	}
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ChangeConfigdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ChangeConfigdefaultApplicationProblemPlusJSONResponse) VisitChangeConfigResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceConfigRequestObject struct {
+	Params ReplaceConfigParams
+	Body   *ReplaceConfigJSONRequestBody
+}
+
+type ReplaceConfigResponseObject interface {
+	VisitReplaceConfigResponse(w http.ResponseWriter) error
+}
+
+type ReplaceConfig200JSONResponse struct{ AcceptedJSONResponse }
+
+func (response ReplaceConfig200JSONResponse) VisitReplaceConfigResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.PreferenceApplied != nil {
+		w.Header().Set("Preference-Applied", fmt.Sprint(*response.Headers.PreferenceApplied))
+	}
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceConfig202ResponseHeaders struct {
+	ETag              *string
+	PreferenceApplied *string
+	RefoldPosition    *string
+}
+
+type ReplaceConfig202JSONResponse struct {
+	Body    Accepted
+	Headers ReplaceConfig202ResponseHeaders
+}
+
+func (response ReplaceConfig202JSONResponse) VisitReplaceConfigResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.PreferenceApplied != nil {
+		w.Header().Set("Preference-Applied", fmt.Sprint(*response.Headers.PreferenceApplied))
+	}
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceConfigdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ReplaceConfigdefaultApplicationProblemPlusJSONResponse) VisitReplaceConfigResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ExportMemoriesRequestObject struct {
 	Params ExportMemoriesParams
 }
@@ -9764,6 +10361,9 @@ func (response ListTenantChangesdefaultApplicationProblemPlusJSONResponse) Visit
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// GetAsyncAPI The same for producers over NATS, with the schemas of commands and events
+	// (GET /asyncapi.json)
+	GetAsyncAPI(ctx context.Context, request GetAsyncAPIRequestObject) (GetAsyncAPIResponseObject, error)
 	// GetHealth The process is alive
 	// (GET /healthz)
 	GetHealth(ctx context.Context, request GetHealthRequestObject) (GetHealthResponseObject, error)
@@ -9860,6 +10460,15 @@ type StrictServerInterface interface {
 	// ListChanges What has changed of what the caller may read
 	// (GET /v1/changes)
 	ListChanges(ctx context.Context, request ListChangesRequestObject) (ListChangesResponseObject, error)
+	// GetConfig The settings that the users of the tenant share
+	// (GET /v1/config)
+	GetConfig(ctx context.Context, request GetConfigRequestObject) (GetConfigResponseObject, error)
+	// ChangeConfig Change some settings
+	// (PATCH /v1/config)
+	ChangeConfig(ctx context.Context, request ChangeConfigRequestObject) (ChangeConfigResponseObject, error)
+	// ReplaceConfig Replace all settings
+	// (PUT /v1/config)
+	ReplaceConfig(ctx context.Context, request ReplaceConfigRequestObject) (ReplaceConfigResponseObject, error)
 	// ExportMemories All that the caller has, as a zip
 	// (GET /v1/export)
 	ExportMemories(ctx context.Context, request ExportMemoriesRequestObject) (ExportMemoriesResponseObject, error)
@@ -9965,6 +10574,30 @@ type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
 	options     StrictHTTPServerOptions
+}
+
+// GetAsyncAPI operation middleware
+func (sh *strictHandler) GetAsyncAPI(w http.ResponseWriter, r *http.Request) {
+	var request GetAsyncAPIRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAsyncAPI(ctx, request.(GetAsyncAPIRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAsyncAPI")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetAsyncAPIResponseObject); ok {
+		if err := validResponse.VisitGetAsyncAPIResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
 }
 
 // GetHealth operation middleware
@@ -10838,6 +11471,98 @@ func (sh *strictHandler) ListChanges(w http.ResponseWriter, r *http.Request, par
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ListChangesResponseObject); ok {
 		if err := validResponse.VisitListChangesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetConfig operation middleware
+func (sh *strictHandler) GetConfig(w http.ResponseWriter, r *http.Request, params GetConfigParams) {
+	var request GetConfigRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetConfig(ctx, request.(GetConfigRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetConfig")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetConfigResponseObject); ok {
+		if err := validResponse.VisitGetConfigResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ChangeConfig operation middleware
+func (sh *strictHandler) ChangeConfig(w http.ResponseWriter, r *http.Request, params ChangeConfigParams) {
+	var request ChangeConfigRequestObject
+
+	request.Params = params
+
+	var body ChangeConfigJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ChangeConfig(ctx, request.(ChangeConfigRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ChangeConfig")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ChangeConfigResponseObject); ok {
+		if err := validResponse.VisitChangeConfigResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ReplaceConfig operation middleware
+func (sh *strictHandler) ReplaceConfig(w http.ResponseWriter, r *http.Request, params ReplaceConfigParams) {
+	var request ReplaceConfigRequestObject
+
+	request.Params = params
+
+	var body ReplaceConfigJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ReplaceConfig(ctx, request.(ReplaceConfigRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReplaceConfig")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ReplaceConfigResponseObject); ok {
+		if err := validResponse.VisitReplaceConfigResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -176,7 +176,7 @@ WHERE l.tenant_id = $1 AND l.memory_id = $2 AND l.user_id = $3
   AND ($4::timestamptz IS NULL
       OR (l.accessed_at, l.batch, l.ordinal) < ($4::timestamptz, $5::uuid, $6::integer))
 ORDER BY l.accessed_at DESC, l.batch DESC, l.ordinal DESC
-OFFSET $7::int LIMIT $8::int
+LIMIT $8 OFFSET $7
 `
 
 type AccessPageParams struct {
@@ -200,7 +200,7 @@ type AccessPageRow struct {
 	AppName    *string
 }
 
-// A page of the accesses to one memory, newest first, after as many as are skipped; for readers.
+// A page of the accesses to one memory, newest first; for readers.
 func (q *Queries) AccessPage(ctx context.Context, arg AccessPageParams) ([]AccessPageRow, error) {
 	rows, err := q.db.Query(ctx, accessPage,
 		arg.TenantID,
@@ -238,28 +238,6 @@ func (q *Queries) AccessPage(ctx context.Context, arg AccessPageParams) ([]Acces
 	return items, nil
 }
 
-const accessedCount = `-- name: AccessedCount :one
-SELECT count(*) FROM (
-    SELECT DISTINCT l.memory_id FROM control.access l
-    WHERE l.tenant_id = $1 AND l.app_id = $2::uuid AND l.user_id = $3
-) c
-JOIN memory m ON m.tenant_id = $1 AND m.id = c.memory_id AND m.user_id = $3 AND m.state <> 'deleted'
-`
-
-type AccessedCountParams struct {
-	TenantID string
-	AppID    uuid.UUID
-	UserID   uuid.UUID
-}
-
-// How many memories an app accessed that are not deleted; for readers.
-func (q *Queries) AccessedCount(ctx context.Context, arg AccessedCountParams) (int64, error) {
-	row := q.db.QueryRow(ctx, accessedCount, arg.TenantID, arg.AppID, arg.UserID)
-	var count int64
-	err := row.Scan(&count)
-	return count, err
-}
-
 const accessedPage = `-- name: AccessedPage :many
 WITH counted AS (
     SELECT l.memory_id, count(*) AS accesses, max(l.accessed_at)::timestamptz AS last_at
@@ -275,7 +253,7 @@ JOIN memory m ON m.tenant_id = $1 AND m.id = c.memory_id AND m.user_id = $2 AND 
 LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
 WHERE $3::bigint IS NULL OR (c.accesses, m.id) < ($3::bigint, $4::uuid)
 ORDER BY c.accesses DESC, m.id DESC
-OFFSET $5::int LIMIT $6::int
+LIMIT $6 OFFSET $5
 `
 
 type AccessedPageParams struct {
@@ -296,8 +274,7 @@ type AccessedPageRow struct {
 	LastAt     time.Time
 }
 
-// A page of the memories that an app accessed, most accessed first, after as many as are skipped; deleted ones are left
-// out. For readers.
+// A page of the memories that an app accessed, most accessed first; deleted ones are left out. For readers.
 func (q *Queries) AccessedPage(ctx context.Context, arg AccessedPageParams) ([]AccessedPageRow, error) {
 	rows, err := q.db.Query(ctx, accessedPage,
 		arg.TenantID,

@@ -19,6 +19,7 @@ WHERE CASE k.entity
     WHEN 'app' THEN EXISTS (SELECT FROM app a WHERE a.tenant_id = $3 AND a.id = k.id AND a.owner_id = $4)
     WHEN 'category' THEN EXISTS (SELECT FROM category c WHERE c.tenant_id = $3 AND c.id = k.id)
     WHEN 'archive-policy' THEN EXISTS (SELECT FROM archive_policy p WHERE p.tenant_id = $3 AND p.id = k.id AND p.owner_id = $4)
+    WHEN 'config' THEN EXISTS (SELECT FROM config f WHERE f.tenant_id = $3 AND f.id = k.id)
     WHEN 'user' THEN EXISTS (SELECT FROM user_account u WHERE u.tenant_id = $3 AND u.id = k.id AND u.id = $4)
     ELSE false
 END
@@ -36,7 +37,7 @@ type EntitiesVisibleRow struct {
 	ID     uuid.UUID
 }
 
-// Which of the given entities a user may read: own memories, apps, archive policies and user, and the tenant's categories; for readers.
+// Which of the given entities a user may read: own memories, apps, archive policies and user, and the tenant's categories and config; for readers.
 func (q *Queries) EntitiesVisible(ctx context.Context, arg EntitiesVisibleParams) ([]EntitiesVisibleRow, error) {
 	rows, err := q.db.Query(ctx, entitiesVisible,
 		arg.Entities,

@@ -56,6 +56,16 @@ type Category struct {
 	UpdatedAt   time.Time
 }
 
+type Config struct {
+	TenantID  string
+	ID        uuid.UUID
+	Version   int64
+	Settings  []byte
+	ChangedBy uuid.UUID
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
 // The access log. Unproven: no fold of the journal, and not in backups.
 type ControlAccess struct {
 	TenantID   string
