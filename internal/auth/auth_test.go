@@ -83,6 +83,7 @@ func TestBearer(t *testing.T) {
 		"scheme case":  {[]string{"bearer abc"}, "", true},
 		"two headers":  {[]string{"Bearer a", "Bearer b"}, auth.InvalidRequest, false},
 		"basic":        {[]string{"Basic abc"}, auth.InvalidRequest, false},
+		"bound token":  {[]string{"DPoP abc"}, auth.InvalidRequest, false},
 		"nothing else": {[]string{"Bearer"}, auth.InvalidRequest, false},
 		"empty":        {[]string{"Bearer "}, auth.InvalidRequest, false},
 	} {

@@ -279,6 +279,8 @@ func TestForgedTokens(t *testing.T) {
 		"jti a number":              with(map[string]any{"jti": 1}),
 		"scope a list":              with(map[string]any{"scope": []string{"memories:read"}}),
 		"101 scopes":                with(map[string]any{"scope": strings.Repeat("a ", 101)}),
+		"bound to a key by DPoP":    with(map[string]any{"cnf": map[string]any{"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}),
+		"bound to nothing":          with(map[string]any{"cnf": json.RawMessage("null")}),
 		"an ID token":               with(map[string]any{"nonce": "n", "at_hash": "h"}),
 		"claims no object":          raw(`{"alg":"EdDSA","kid":"ed"}`, `"alice"`),
 		"cty":                       headed(map[string]any{"cty": "JWT"}),
@@ -468,6 +470,7 @@ func TestKeysRotate(t *testing.T) {
 	must("a known key while its set is fetched again", true, verify(fresh, "two"))
 	close(server.hold)
 	fetched(3)
+	must("an unknown key, which waits for the fetch under way", false, verify(old, "nobody"))
 
 	server.keys.Store(nil)
 	pass(23 * time.Hour)

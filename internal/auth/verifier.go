@@ -219,6 +219,9 @@ func (v *Verifier) principal(issuer *trusted, claims map[string]json.RawMessage)
 			return Principal{}, invalid("an ID token is no access token")
 		}
 	}
+	if _, bound := claims["cnf"]; bound { // as those of DPoP and of mutual TLS: there is no one here who could check it
+		return Principal{}, invalid("the token is bound to a key, whose proof is not understood here")
+	}
 	if p.Tenant, p.Subject, p.TokenID, err = identity(claims); err != nil {
 		return Principal{}, err
 	}

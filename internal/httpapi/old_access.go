@@ -51,8 +51,13 @@ func oldListAccesses(s *server, q *oldRequest) (any, error) {
 
 // oldAccessed is a memory with how often an app accessed it.
 type oldAccessed struct {
-	Memory oldListed `json:"memory"`
-	Count  int64     `json:"access_count"`
+	Memory oldAccessedMemory `json:"memory"`
+	Count  int64             `json:"access_count"`
+}
+
+type oldAccessedMemory struct {
+	oldOfApp
+	AppName *string `json:"app_name"`
 }
 
 func oldListAppAccessed(s *server, q *oldRequest) (any, error) {
@@ -69,7 +74,7 @@ func oldListAppAccessed(s *server, q *oldRequest) (any, error) {
 	})
 	out := oldAppPage[oldApp, oldAccessed]{Total: found.Total, Page: page, PageSize: size, Memories: []oldAccessed{}}
 	for _, a := range found.Items {
-		out.Memories = append(out.Memories, oldAccessed{oldListedOf(a.Memory), a.Count})
+		out.Memories = append(out.Memories, oldAccessed{oldAccessedMemory{oldOfAppOf(a.Memory), a.AppName}, a.Count})
 	}
 	return out, err
 }

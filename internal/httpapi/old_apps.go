@@ -1,7 +1,10 @@
 package httpapi
 
 import (
+	"cmp"
 	"encoding/json"
+	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -10,7 +13,7 @@ import (
 )
 
 func oldListApps(s *server, q *oldRequest) (any, error) {
-	page, size, err := q.pages("page_size", 10)
+	number, size, err := q.pages("page_size", 10)
 	if err != nil {
 		return nil, err
 	}
@@ -18,26 +21,76 @@ func oldListApps(s *server, q *oldRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := oldAppPage[oldApp, oldOfApp]{Page: page, PageSize: size, Apps: []oldApp{}}
+	out := oldAppPage[oldApp, oldOfApp]{Page: number, PageSize: size, Apps: []oldApp{}}
 	if q.nobody() {
 		return out, nil
 	}
-	list.Pages = reader.Pages[reader.AppMark]{Skip: (page - 1) * size, Count: size, Total: true}
+	if q.URL.Query().Get("sort_by") == byAccessed {
+		out.Apps, out.Total, err = s.oldAppsByAccess(q, list, number, size)
+		return out, err
+	}
+	list.Pages = reader.Pages[reader.AppMark]{Skip: (number - 1) * size, Count: size, Total: true}
 	found, _, err := s.Reader.Apps(q.Context(), q.c.Reads(), reader.Freshness{}, list)
 	if err != nil {
 		return nil, err
 	}
-	ids := make([]uuid.UUID, len(found.Items))
-	for i, a := range found.Items {
+	out.Total = found.Total
+	out.Apps, err = s.withAccesses(q, found.Items)
+	return out, err
+}
+
+// withAccesses makes apps of a list, with what they accessed.
+func (s *server) withAccesses(q *oldRequest, apps []reader.App) ([]oldApp, error) {
+	ids := make([]uuid.UUID, len(apps))
+	for i, a := range apps {
 		ids[i] = a.ID
 	}
 	accesses, _, err := s.Reader.AppAccesses(q.Context(), q.c.Reads(), reader.Freshness{}, ids)
-	for _, a := range found.Items {
-		out.Apps = append(out.Apps, oldApp{a.ID, a.Name, a.IsActive, a.Memories, accesses[a.ID].Memories})
+	out := make([]oldApp, len(apps))
+	for i, a := range apps {
+		out[i] = oldApp{ID: a.ID, Name: a.Name, IsActive: a.IsActive, Created: a.Memories, Accessed: accesses[a.ID].Memories}
 	}
-	out.Total = found.Total
 	return out, err
 }
+
+// oldAppsByAccess sorts by what is no part of the rows of an app, and so takes all apps that the filter selects.
+func (s *server) oldAppsByAccess(q *oldRequest, list reader.AppList, number, size int) ([]oldApp, int64, error) {
+	descending := list.Sort.Descending
+	list.Sort.Descending = false
+	found, _, err := s.allApps(q, reader.Freshness{}, q.c.Reads(), list)
+	if err != nil {
+		return nil, 0, err
+	}
+	apps, err := s.withAccesses(q, found)
+	slices.SortStableFunc(apps, func(a, b oldApp) int {
+		if descending {
+			a, b = b, a
+		}
+		return cmp.Compare(a.Accessed, b.Accessed)
+	})
+	from := min((number-1)*size, len(apps))
+	return apps[from:min(from+size, len(apps))], int64(len(apps)), err
+}
+
+// allApps returns the apps of a list, of which the old system shows oldListMost at most.
+func (s *server) allApps(q *oldRequest, fresh reader.Freshness, c reader.Caller, list reader.AppList) (all []reader.App, stamp reader.Stamp, err error) {
+	for list.Pages = (reader.Pages[reader.AppMark]{Count: reader.PageCountMax}); len(all) < oldListMost; {
+		var page reader.Page[reader.App, reader.AppMark]
+		page, stamp, err = s.Reader.Apps(q.Context(), c, fresh, list)
+		if err != nil {
+			return nil, stamp, err
+		}
+		all = append(all, page.Items...)
+		if list.Behind = page.Next; page.Next == nil {
+			break
+		}
+		c.Edition = stamp.Edition
+	}
+	return all, stamp, nil
+}
+
+// byAccessed is the sort of apps that only the old system has.
+const byAccessed = "memories_accessed"
 
 func (q *oldRequest) apps() (list reader.AppList, err error) {
 	values := q.URL.Query()
@@ -52,7 +105,7 @@ func (q *oldRequest) apps() (list reader.AppList, err error) {
 		list.Filter.Active = &active
 	}
 	switch values.Get("sort_by") {
-	case "", "name":
+	case "", "name", byAccessed:
 		list.Sort.By = reader.ByName
 	case "memories":
 		list.Sort.By = reader.ByMemories
@@ -72,9 +125,17 @@ func oldGetApp(s *server, q *oldRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	accesses, _, err := s.Reader.AppAccesses(q.Context(), q.c.Reads(), reader.Freshness{}, []uuid.UUID{id})
-	accessed := accesses[id]
-	return oldAppAlone{a.IsActive, a.Memories, accessed.Memories, accessed.FirstAt, accessed.LastAt}, err
+	all, _, err := s.Reader.AppAccesses(q.Context(), q.c.Reads(), reader.Freshness{}, []uuid.UUID{id})
+	accesses := all[id]
+	return oldAppAlone{a.IsActive, a.Memories, accesses.Memories, inUTC(accesses.FirstAt), inUTC(accesses.LastAt)}, err
+}
+
+func inUTC(at *time.Time) *time.Time {
+	if at == nil {
+		return nil
+	}
+	utc := at.UTC()
+	return &utc
 }
 
 func oldListAppMemories(s *server, q *oldRequest) (any, error) {
@@ -95,7 +156,7 @@ func oldListAppMemories(s *server, q *oldRequest) (any, error) {
 	})
 	out := oldAppPage[oldApp, oldOfApp]{Total: found.Total, Page: page, PageSize: size, Memories: []oldOfApp{}}
 	for _, m := range found.Items {
-		out.Memories = append(out.Memories, oldOfApp{m.ID, m.Content, m.CreatedAt.UTC(), m.State, m.AppID, m.Categories, m.Metadata})
+		out.Memories = append(out.Memories, oldOfAppOf(m))
 	}
 	return out, err
 }

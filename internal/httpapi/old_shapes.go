@@ -83,6 +83,10 @@ type oldOfApp struct {
 	Metadata   json.RawMessage `json:"metadata_"`
 }
 
+func oldOfAppOf(m reader.Memory) oldOfApp {
+	return oldOfApp{m.ID, m.Content, m.CreatedAt.UTC(), m.State, m.AppID, m.Categories, m.Metadata}
+}
+
 // oldAppPage is what its lists of apps, and of an app's memories, look like; one of the two lists is there.
 type oldAppPage[A, M any] struct {
 	Total    int64 `json:"total"`

@@ -16,9 +16,11 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/refold-dev/refold/events/envelope"
+	"github.com/refold-dev/refold/internal/activity"
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/openmemory/sample"
+	"github.com/refold-dev/refold/internal/user"
 )
 
 var (
@@ -150,6 +152,42 @@ func TestOldCategories(t *testing.T) {
 		t.Errorf("of a category: %v", got)
 	}
 	s.client(t, "a", "bob").do("GET", "/api/v1/memories/"+one+"/related", "").like(t, 404, "memory_absent")
+}
+
+// What apps accessed is told without what is deleted, with true totals, and apps are sorted by it (18).
+func TestOldAccesses(t *testing.T) {
+	s := newStack(t)
+	s.noted(t)
+	alice := s.client(t, "a", "alice")
+	mine := alice.makeThings("m")
+	often, gone := alice.add(`{"content":"often","app":"notes"}`), alice.add(`{"content":"gone"}`)
+	app, caller := uuid.MustParse(mine.app), user.ID(known["a"].Key, "a", "alice")
+	for memory, times := range map[string]int{often: 3, mine.memory: 1, gone: 2} {
+		for range times {
+			s.config.Reader.Activity.Record(activity.Access{Tenant: "a", User: caller, App: &app, Kind: activity.Search, Memories: []uuid.UUID{uuid.MustParse(memory)}})
+		}
+		alice.accesses(memory, times)
+	}
+	alice.do("DELETE", "/api/v1/memories/", `{"memory_ids":["`+gone+`"]}`).want(t, 200)
+	do := func(path string) answer { return alice.do("GET", "/api/v1/"+path, "") }
+	do("apps/"+mine.app+"/accessed").like(t, 200, "app_accessed")
+	do("apps/"+mine.app+"/accessed?page=2&page_size=1").like(t, 200, "app_accessed_second")
+	do("apps/"+mine.app).like(t, 200, "app_that_accessed")
+	do("memories/"+often+"/access-log?page=9").like(t, 200, "access_log_beyond")
+	for direction, want := range map[string][]float64{"asc": {0, 2}, "desc": {2, 0}} {
+		found := do("apps/?sort_by=memories_accessed&sort_direction="+direction).want(t, 200)
+		var got []float64
+		for _, one := range list(found["apps"]) {
+			got = append(got, one["total_memories_accessed"].(float64))
+		}
+		if !slices.Equal(got, want) || found["total"] != 2.0 {
+			t.Errorf("apps by what they accessed, %s: %v", direction, found)
+		}
+	}
+	second := do("apps/?sort_by=memories_accessed&page=2&page_size=1").want(t, 200)
+	if found := list(second["apps"]); len(found) != 1 || found[0]["id"] != mine.app || second["total"] != 2.0 {
+		t.Errorf("second page of apps by what they accessed: %v", second)
+	}
 }
 
 // Totals count what all pages together hold, whatever is filtered and sorted (4, 18).

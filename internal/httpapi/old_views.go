@@ -115,18 +115,9 @@ func oldGetStats(s *server, q *oldRequest) (any, error) {
 	out.Memories, out.Apps = stats.Active+stats.Paused+stats.Archived, stats.Apps
 	caller := q.c.Reads()
 	caller.Edition = stamp.Edition
-	list := reader.AppList{Pages: reader.Pages[reader.AppMark]{Count: reader.PageCountMax}}
-	for len(out.List) < oldListMost {
-		page, _, err := s.Reader.Apps(q.Context(), caller, reader.Freshness{Least: &stamp.Position}, list)
-		if err != nil {
-			return nil, err
-		}
-		for _, a := range page.Items {
-			out.List = append(out.List, oldAppRow{a.ID, a.OwnerID, a.Name, a.Description, a.Metadata, a.IsActive, a.CreatedAt.UTC(), a.UpdatedAt.UTC()})
-		}
-		if list.Behind = page.Next; page.Next == nil {
-			break
-		}
+	apps, _, err := s.allApps(q, reader.Freshness{Least: &stamp.Position}, caller, reader.AppList{})
+	for _, a := range apps {
+		out.List = append(out.List, oldAppRow{a.ID, a.OwnerID, a.Name, a.Description, a.Metadata, a.IsActive, a.CreatedAt.UTC(), a.UpdatedAt.UTC()})
 	}
-	return out, nil
+	return out, err
 }
