@@ -45,6 +45,10 @@ var tools = []Tool{
 		Doc: "Tell when a memory was archived, paused, made active or deleted, oldest change first.",
 	},
 	{
+		Name: "memory_accesses", Operation: "listMemoryAccesses", Title: "Access log of a memory", ReadOnly: true,
+		Doc: "Tell who read, found or changed a memory, through which app and when, newest first. It comes a moment later than what it tells of, and expires.",
+	},
+	{
 		Name: "update_memory", Operation: "changeMemory", Title: "Change a memory", Destructive: true, Idempotent: true,
 		Doc: "Replace the content, the metadata or the categories of a memory. What is not given stays as it is.",
 	},

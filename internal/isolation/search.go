@@ -66,7 +66,7 @@ func (b *Belongings) hidden(text string) string {
 // depend on the text.
 func damaged(r *rand.Rand, text string) string {
 	r = rand.New(rand.NewPCG(r.Uint64(), 0))
-	if text == "" {
+	if len(text) < 2 {
 		return text
 	}
 	b, at := []byte(text), r.IntN(len(text)-1)

@@ -105,7 +105,7 @@ func TestForms(t *testing.T) {
 		if a.status != c.status || !strings.Contains(a.body, c.text) {
 			t.Errorf("%s: %d %.300s, want %d with %q", name, a.status, a.body, c.status, c.text)
 		}
-		for _, inner := range []string{"pgx", "postgres", "SQLSTATE", "nats:", "goroutine", "/internal/"} {
+		for _, inner := range []string{"pgx", "postgres", "SQLSTATE", "nats:", "goroutine", "/internal/", "2006-01-02"} {
 			if strings.Contains(a.body, inner) {
 				t.Errorf("%s: the answer tells of %s: %s", name, inner, a.body)
 			}
@@ -201,23 +201,34 @@ func burst() int {
 	return 2000
 }
 
-// Many calls at once: each is answered or refused by the limit of its tenant, and another tenant does not notice.
+// Many calls at once: each is answered rightly or refused by the limit of its tenant, what was refused was not done, the
+// memory that it takes is bounded, and another tenant does not notice.
 func TestBurst(t *testing.T) {
 	s := newStack(t, func(c *mcpapi.Config) { c.Limits = quota.New(quota.Limits{PerSecond: 50, Burst: 100, InFlight: 64}) })
 	token, other := s.token(t, "a", "alice"), s.token(t, "b", "bob")
-	before := runtime.NumGoroutine()
-	statuses := map[int]int{}
+	goroutines, heap := runtime.NumGoroutine(), heapInUse()
+	statuses, stored := map[int]int{}, 0
 	var mu sync.Mutex
 	var group sync.WaitGroup
-	for range 20 {
+	for worker := range 20 {
 		group.Go(func() {
-			for range burst() / 20 {
-				a := s.post(t, token, "/mcp", callBody("whoami", nil))
+			for n := range burst() / 20 {
+				body, want := callBody("whoami", nil), `"user":"alice"`
+				if n%4 == 0 {
+					body, want = callBody("add_memories", map[string]any{"text": "burst", "idempotency_key": fmt.Sprintf("k%d-%d", worker, n)}), `"changed":true`
+				}
+				a := s.post(t, token, "/mcp", body)
 				mu.Lock()
 				statuses[a.status]++
+				if n%4 == 0 && a.status == http.StatusOK {
+					stored++
+				}
 				mu.Unlock()
-				if a.status == http.StatusTooManyRequests && a.header.Get("Retry-After") == "" {
-					t.Error("429 without Retry-After")
+				switch {
+				case a.status == http.StatusOK && !strings.Contains(a.body, want):
+					t.Errorf("a wrong answer: %s, want %s", a.body, want)
+				case a.status == http.StatusTooManyRequests && (a.header.Get("Retry-After") == "" || !strings.Contains(a.body, `"retryable":true`)):
+					t.Errorf("429 without Retry-After, or not to be repeated: %v %s", a.header, a.body)
 				}
 			}
 		})
@@ -228,11 +239,32 @@ func TestBurst(t *testing.T) {
 		}
 	}
 	group.Wait()
-	t.Logf("answers %v", statuses)
+	t.Logf("answers %v, %d stored", statuses, stored)
 	if statuses[200] < 100 || statuses[429] == 0 || statuses[200]+statuses[429] != burst()/20*20 {
 		t.Errorf("answers %v, want 200 and 429 and no others", statuses)
 	}
-	waitFor(t, "goroutines to end", func() bool { http.DefaultClient.CloseIdleConnections(); return runtime.NumGoroutine() < before+50 })
+	waitFor(t, "goroutines to end", func() bool {
+		http.DefaultClient.CloseIdleConnections()
+		return runtime.NumGoroutine() < goroutines+50
+	})
+	if now := heapInUse(); now > heap+64<<20 {
+		t.Errorf("%d bytes are in use, %d before", now, heap)
+	}
+	var numbers answer
+	waitFor(t, "the tenant's allowance", func() bool {
+		numbers = s.post(t, token, "/mcp", callBody("get_stats", nil))
+		return numbers.status == http.StatusOK
+	})
+	if want := fmt.Sprintf(`"active":%d`, stored); !strings.Contains(numbers.body, want) {
+		t.Errorf("%s, want %s: what was refused was stored, or what was stored is not there", numbers.body, want)
+	}
+}
+
+func heapInUse() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapInuse
 }
 
 // provider is an authorization server that grants what it is asked for, with the tokens of the local key. It signs in

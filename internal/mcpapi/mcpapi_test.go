@@ -12,7 +12,7 @@ import (
 
 var everyTool = []string{
 	"add_memories", "delete_all_memories", "delete_memories", "get_app", "get_memory", "get_stats", "list_apps", "list_categories", "list_memories",
-	"memory_history", "related_memories", "search_memory", "update_memory", "whoami",
+	"memory_accesses", "memory_history", "related_memories", "search_memory", "update_memory", "whoami",
 }
 
 // The SDK's own client over each transport and revision: the whole life of a memory.
@@ -159,7 +159,7 @@ func TestTheUserIsAsked(t *testing.T) {
 func TestToolsOfAToken(t *testing.T) {
 	s := newStack(t)
 	for _, c := range []struct{ scopes, tools string }{
-		{auth.MemoriesRead, "get_memory list_categories list_memories memory_history related_memories search_memory whoami"},
+		{auth.MemoriesRead, "get_memory list_categories list_memories memory_accesses memory_history related_memories search_memory whoami"},
 		{auth.MemoriesWrite, "add_memories update_memory"},
 		{auth.AppsRead, "get_app list_apps"},
 		{auth.StatsRead, "get_stats"},

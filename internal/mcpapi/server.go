@@ -103,6 +103,7 @@ func (e *Edge) addTools(s *mcp.Server) {
 	add(e, s, tool[getIn, getOut]{name: "get_memory", run: getMemory})
 	add(e, s, tool[relatedIn, relatedOut]{name: "related_memories", run: relatedMemories})
 	add(e, s, tool[memoryIn, historyOut]{name: "memory_history", run: memoryHistory})
+	add(e, s, tool[accessesIn, accessPage]{name: "memory_accesses", run: memoryAccesses})
 	add(e, s, tool[updateIn, written]{name: "update_memory", run: updateMemory})
 	add(e, s, tool[deleteIn, deleteOut]{name: "delete_memories", run: deleteMemories})
 	add(e, s, tool[deleteAllIn, deleteAllOut]{name: "delete_all_memories", run: deleteAll})

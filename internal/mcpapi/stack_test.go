@@ -73,6 +73,7 @@ func newStack(t testing.TB, change ...func(*mcpapi.Config)) *stack {
 	sealer, err := reader.NewSealer(bytes.Repeat([]byte{7}, 32))
 	check(t, err)
 	rows := reader.New(p.Live, p.DB)
+	rows.Activity = p.Activity
 	s := &stack{plane: p, key: key, config: mcpapi.Config{
 		Writer: writer.New(p.Directory, p.Journal.Shard, rows), Reader: rows, Sealer: sealer, Logger: slog.New(slog.NewTextHandler(testLog{t}, nil)),
 	}}
