@@ -62,8 +62,8 @@ func (b *Belongings) hidden(text string) string {
 	return text
 }
 
-// damaged replaces a letter by another. However long that takes, it draws one number only: what is drawn after it must not
-// depend on the text.
+// damaged replaces a letter by another, one that no id has: what was an id is none, whichever it was. However long that
+// takes, it draws one number only: what is drawn after it must not depend on the text.
 func damaged(r *rand.Rand, text string) string {
 	r = rand.New(rand.NewPCG(r.Uint64(), 0))
 	if len(text) < 2 {
@@ -72,10 +72,12 @@ func damaged(r *rand.Rand, text string) string {
 	b, at := []byte(text), r.IntN(len(text)-1)
 	old := b[at]
 	for b[at] == old {
-		b[at] = alphabet[r.IntN(len(alphabet))]
+		b[at] = beyondHex[r.IntN(len(beyondHex))]
 	}
 	return string(b)
 }
+
+const beyondHex = "ghijklmnopqrstuvwxyz"
 
 // canary is something that only one tenant can know.
 type canary struct{ text, what, of string }
