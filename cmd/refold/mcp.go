@@ -18,7 +18,6 @@ import (
 type mcpFlags struct {
 	url     string
 	servers []string
-	origins []string
 }
 
 func (m *mcpFlags) add(f *pflag.FlagSet) {
@@ -27,7 +26,6 @@ func (m *mcpFlags) add(f *pflag.FlagSet) {
 			"empty = loopback addresses and the plane's own tokens only (REFOLD_MCP_URL)")
 	f.StringSliceVar(&m.servers, "mcp-authorization-server", envList("REFOLD_MCP_AUTHORIZATION_SERVERS"),
 		"URLs of the issuers that agents may get tokens from; none = those of --issuers that are URLs (REFOLD_MCP_AUTHORIZATION_SERVERS)")
-	f.StringSliceVar(&m.origins, "mcp-origin", envList("REFOLD_MCP_ORIGINS"), "origins of web pages that may call the MCP edge (REFOLD_MCP_ORIGINS)")
 }
 
 // issuers are those whose tokens agents may show: for the address of this edge, and never as operators.
@@ -67,7 +65,7 @@ func (m mcpFlags) edge(p *plane.Plane, parts httpapi.Config, trusted []auth.Issu
 	}
 	edge, err := mcpapi.New(mcpapi.Config{
 		Verifier: verifier, Writer: parts.Writer, Reader: parts.Reader, Sealer: parts.Sealer, Limits: parts.Limits, Logger: parts.Logger,
-		Version: plane.ToolVersion(), URL: m.url, AuthorizationServers: m.authorizationServers(trusted), Origins: m.origins,
+		Version: plane.ToolVersion(), URL: m.url, AuthorizationServers: m.authorizationServers(trusted), Origins: parts.Origins,
 	})
 	if err != nil {
 		return nil, usageError{err}

@@ -49,12 +49,10 @@ func quotas(p *plane.Plane) *quota.Limiter {
 }
 
 func (c *cli) serve() *cobra.Command {
-	var listen, cutover, issuers string
-	var drain time.Duration
+	var cutover, issuers string
+	var edges edgeFlags
 	deployment := plane.Deployment{}
 	var gate gateFlags
-	var producers producerFlags
-	var agents mcpFlags
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Run the plane: stores, projectors and HTTP, until interrupted", Args: exactly(0),
 		Long: "Run the plane: stores, projectors and HTTP, until interrupted.\n\n" +
@@ -65,9 +63,10 @@ func (c *cli) serve() *cobra.Command {
 	}
 	f := cmd.Flags()
 	gate.add(f)
-	agents.add(f)
-	producers.add(f, &c.config.NATSListen)
-	f.StringVar(&listen, "listen", env("REFOLD_LISTEN", "127.0.0.1:8080"), "address of the HTTP edge (REFOLD_LISTEN)")
+	edges.agents.add(f)
+	edges.producers.add(f, &c.config.NATSListen)
+	f.StringVar(&edges.listen, "listen", env("REFOLD_LISTEN", "127.0.0.1:8080"), "address of the HTTP edge (REFOLD_LISTEN)")
+	f.StringSliceVar(&edges.origins, "origin", envList("REFOLD_ORIGINS"), "origins of web pages that may call, such as https://memories.example (REFOLD_ORIGINS)")
 	f.StringVar(&issuers, "issuers", env("REFOLD_ISSUERS", ""), "file that says whose tokens are believed, beside the plane's own; see `refold help issuers` (REFOLD_ISSUERS)")
 	f.StringVar(&cutover, "cutover", env("REFOLD_CUTOVER", "auto"), "auto or manual: who makes a new shape live (REFOLD_CUTOVER)")
 	f.IntVar(&deployment.Replicas, "cutover-replicas", max(envInt("REFOLD_CUTOVER_REPLICAS"), 1), "processes of this version that must be ready before the cutover (REFOLD_CUTOVER_REPLICAS)")
@@ -77,7 +76,7 @@ func (c *cli) serve() *cobra.Command {
 		"how often archive policies are applied; negative = never (REFOLD_ARCHIVE_EVERY)")
 	f.DurationVar(&c.config.AccessLogKeep, "access-log-keep", envDuration("REFOLD_ACCESS_LOG_KEEP", activity.KeepDefault),
 		"how long it is known who read what; the access log is no part of what is proven, nor of backups (REFOLD_ACCESS_LOG_KEEP)")
-	f.DurationVar(&drain, "drain", 2*time.Second, "how long to answer on after SIGTERM while /readyz says no")
+	f.DurationVar(&edges.drain, "drain", 2*time.Second, "how long to answer on after SIGTERM while /readyz says no")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if cutover != "auto" && cutover != "manual" {
 			return usageError{fmt.Errorf("cutover %q: use auto or manual", cutover)}
@@ -86,20 +85,34 @@ func (c *cli) serve() *cobra.Command {
 			return usageError{errors.New("access-log-keep: want a duration such as 2160h")}
 		}
 		deployment.Auto = cutover == "auto"
-		var trusted []auth.Issuer
-		if issuers != "" {
-			var err error
-			if trusted, err = auth.LoadIssuers(issuers); err != nil {
+		for _, origin := range edges.origins {
+			if err := httpapi.CheckOrigin(origin); err != nil {
 				return usageError{err}
 			}
 		}
-		return c.runServe(cmd.Context(), listen, drain, deployment, gate, trusted, producers, agents)
+		if issuers != "" {
+			var err error
+			if edges.issuers, err = auth.LoadIssuers(issuers); err != nil {
+				return usageError{err}
+			}
+		}
+		return c.runServe(cmd.Context(), deployment, gate, edges)
 	}
 	return cmd
 }
 
+// edgeFlags say how the plane is reached, and by whom.
+type edgeFlags struct {
+	listen    string
+	origins   []string
+	issuers   []auth.Issuer
+	drain     time.Duration
+	producers producerFlags
+	agents    mcpFlags
+}
+
 // runServe serves until ctx ends. Projectors go on until the last answer is given: readers may be waiting for them.
-func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, deployment plane.Deployment, gate gateFlags, issuers []auth.Issuer, producers producerFlags, agents mcpFlags) error {
+func (c *cli) runServe(ctx context.Context, deployment plane.Deployment, gate gateFlags, edges edgeFlags) error {
 	if os.Getenv("GOGC") == "" { // it has precedence
 		debug.SetGCPercent(plane.GCPercent)
 	}
@@ -112,15 +125,16 @@ func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, 
 			return errors.Join(err, p.Close())
 		}
 	}
-	parts, err := edgeParts(p, issuers...)
+	parts, err := edgeParts(p, edges.issuers...)
 	if err != nil {
 		return errors.Join(err, p.Close())
 	}
-	edge, err := producers.edge(p, parts)
+	parts.Origins = edges.origins
+	forProducers, err := edges.producers.edge(p, parts)
 	if err != nil {
 		return errors.Join(err, p.Close())
 	}
-	forAgents, err := agents.edge(p, parts, issuers)
+	forAgents, err := edges.agents.edge(p, parts, edges.issuers)
 	if err != nil {
 		return errors.Join(err, p.Close())
 	}
@@ -133,10 +147,10 @@ func (c *cli) runServe(ctx context.Context, listen string, drain time.Duration, 
 	group, running := errgroup.WithContext(served)
 	group.Go(func() error { return p.Run(running) })
 	group.Go(func() error { return p.Deploy(running, deployment) })
-	group.Go(func() error { return c.serveProducers(ctx, running, edge) })
+	group.Go(func() error { return c.serveProducers(ctx, running, forProducers) })
 	group.Go(func() error {
 		defer stop()
-		return serveHTTP(ctx, running, p, parts, forAgents, listen, drain, func(url string) {
+		return serveHTTP(ctx, running, p, parts, forAgents, edges.listen, edges.drain, func(url string) {
 			fmt.Fprintf(c.stderr, "refold serves %s\n  %s\n  data %s\n  health %s/readyz, contract %s/openapi.yaml, agents %s/mcp\n", url, p.Stack.Describe(), p.DataDir, url, url, url)
 		})
 	})

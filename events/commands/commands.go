@@ -60,7 +60,7 @@ func (e *InvalidError) Error() string {
 // Names returns the name of every command that Decode knows.
 func Names() []string {
 	return []string{nameAddMemory, nameChangeMemory, nameArchiveMemory, namePauseMemory, nameActivateMemory, nameDeleteMemory,
-		nameRuleAccess, nameWithdrawAccess,
+		nameChangeApp, namePauseApp, nameActivateApp, nameRuleAccess, nameWithdrawAccess, nameChangeUser,
 		nameMakeArchivePolicy, nameChangeArchivePolicy, nameWithdrawArchivePolicy}
 }
 
@@ -102,6 +102,18 @@ func decode(name string, target uuid.UUID, body []byte) (Command, error) {
 		return ActivateMemory{target}, nothing(body)
 	case nameDeleteMemory:
 		return DeleteMemory{target}, nothing(body)
+	case nameChangeApp:
+		c, err := read[ChangeApp](body, membersOfChangeApp)
+		c.ID = target
+		return c, err
+	case namePauseApp:
+		return PauseApp{target}, nothing(body)
+	case nameActivateApp:
+		return ActivateApp{target}, nothing(body)
+	case nameChangeUser:
+		c, err := read[ChangeUser](body, membersOfChangeUser)
+		c.ID = target
+		return c, err
 	case nameRuleAccess:
 		c, err := read[RuleAccess](body, membersOfRuleAccess)
 		c.ID = target

@@ -130,7 +130,13 @@ func (v Version) String() string {
 
 // Replaces reports whether a command of this name replaces content. Such a command must say which version it has read,
 // or that any may be replaced.
-func Replaces(name string) bool { return name == nameChangeMemory || name == nameChangeArchivePolicy }
+func Replaces(name string) bool {
+	switch name {
+	case nameChangeMemory, nameChangeApp, nameChangeUser, nameChangeArchivePolicy:
+		return true
+	}
+	return false
+}
 
 // Wish is a command with what surrounds it.
 type Wish struct {

@@ -96,6 +96,10 @@ var operations = map[string]string{
 	"nats:memory.activate": MemoriesWrite,
 	"nats:memory.delete":   MemoriesDelete,
 
+	"nats:user.change":             MeWrite,
+	"nats:app.change":              AppsWrite,
+	"nats:app.pause":               AppsWrite,
+	"nats:app.activate":            AppsWrite,
 	"nats:app.rule-access":         AppsWrite,
 	"nats:app.withdraw-access":     AppsWrite,
 	"nats:archive-policy.make":     PoliciesWrite,

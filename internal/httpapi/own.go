@@ -4,8 +4,8 @@ import (
 	"context"
 	"encoding/json"
 
+	"github.com/refold-dev/refold/events/commands"
 	"github.com/refold-dev/refold/internal/httpapi/api"
-	"github.com/refold-dev/refold/internal/problem"
 	"github.com/refold-dev/refold/internal/writer"
 )
 
@@ -35,11 +35,9 @@ func (s *server) GetMe(ctx context.Context, r api.GetMeRequestObject) (api.GetMe
 
 // ChangeMe changes what is known about the caller.
 func (s *server) ChangeMe(ctx context.Context, r api.ChangeMeRequestObject) (api.ChangeMeResponseObject, error) {
-	if r.Body.Name == nil && r.Body.Email == nil && r.Body.Metadata == nil {
-		return nil, problem.Invalid("", "nothing to change: want name, email or metadata")
-	}
-	change := writer.UserChange{Name: r.Body.Name, Email: r.Body.Email, Metadata: objectOf(r.Body.Metadata)}
+	change := commands.ChangeUser{UserName: r.Body.Name, Email: r.Body.Email, Metadata: objectOf(r.Body.Metadata)}
 	done, err := s.changing(ctx, r.Params.IdempotencyKey, &r.Params.IfMatch, func(c writer.Caller, w writer.Wish) (writer.Done, error) {
+		change.ID = c.User
 		return s.Writer.ChangeUser(ctx, c, w, change)
 	})
 	return api.ChangeMe200JSONResponse{AcceptedJSONResponse: done}, err
@@ -47,12 +45,9 @@ func (s *server) ChangeMe(ctx context.Context, r api.ChangeMeRequestObject) (api
 
 // ChangeApp changes what is said about an app.
 func (s *server) ChangeApp(ctx context.Context, r api.ChangeAppRequestObject) (api.ChangeAppResponseObject, error) {
-	if r.Body.Description == nil && r.Body.Metadata == nil {
-		return nil, problem.Invalid("", "nothing to change: want description or metadata")
-	}
-	change := writer.AppChange{Description: r.Body.Description, Metadata: objectOf(r.Body.Metadata)}
+	change := commands.ChangeApp{ID: r.Id, Description: r.Body.Description, Metadata: objectOf(r.Body.Metadata)}
 	done, err := s.changing(ctx, r.Params.IdempotencyKey, &r.Params.IfMatch, func(c writer.Caller, w writer.Wish) (writer.Done, error) {
-		return s.Writer.ChangeApp(ctx, c, w, r.Id, change)
+		return s.Writer.ChangeApp(ctx, c, w, change)
 	})
 	return api.ChangeApp200JSONResponse{AcceptedJSONResponse: done}, err
 }

@@ -48,8 +48,7 @@ type Health interface {
 	Ready(ctx context.Context) error
 }
 
-// Config is what the edge stands on. All fields must be set, but for Limits (zero = none), LimitsOf (nil = Limits for
-// every tenant), Heartbeat and Logger (nil = none).
+// Config is what the edge stands on. All fields must be set, but for those that say what they are otherwise.
 type Config struct {
 	Verifier Verifier
 	Writer   *writer.Writer
@@ -58,11 +57,12 @@ type Config struct {
 	Changes  *changes.Feed
 	Health   Health
 	Operator Operator       // nil = nothing for operators is here
-	Limits   *quota.Limiter // shared with the other edges of the process
+	Limits   *quota.Limiter // shared with the other edges of the process; nil = none
+	Origins  []string       // of web pages that may call, each as CheckOrigin wants it; none = no page of another origin
 	// Heartbeat is how often a stream of changes shows that it lives when there are none, and how long a listener may take
 	// to read what is sent to it before it is cut off; 0 = 15 s.
 	Heartbeat time.Duration
-	Logger    *slog.Logger
+	Logger    *slog.Logger // nil = none
 }
 
 type server struct {
@@ -99,7 +99,7 @@ func (s *server) handler() http.Handler {
 	})
 	api.HandlerWithOptions(strict, api.StdHTTPServerOptions{BaseRouter: routes, ErrorHandlerFunc: s.malformed})
 	s.handleOld(routes.ServeMux)
-	return s.harden(routes)
+	return s.harden(s.fromPages(routes))
 }
 
 // Server returns a server with bounds on everything a client can make it wait for or keep. Its Shutdown ends the streams

@@ -18,6 +18,7 @@ import (
 	"github.com/refold-dev/refold/events/commands"
 	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/events/storable"
+	"github.com/refold-dev/refold/internal/app"
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/natsapi"
@@ -506,4 +507,33 @@ func TestLargeBodies(t *testing.T) {
 		t.Errorf("too large a message: %v", err)
 	}
 	wantAccepted(t, ann.do("k6", commands.AddMemory{Content: "c"}))
+}
+
+// TestAppsAndUsers: commands about the caller's apps and the caller; other people's are absent.
+func TestAppsAndUsers(t *testing.T) {
+	s := serving(t)
+	ann, bob := s.producer(t, "a", "ann"), s.producer(t, "a", "bob")
+	wantAccepted(t, ann.do("k1", commands.AddMemory{Content: "likes tea", App: ref("notes")}))
+	caller, err := s.config.Writer.Caller(t.Context(), auth.Principal{Tenant: "a", Subject: "ann"})
+	check(t, err)
+	notes := app.ID(caller.Tenant.Key, "a", caller.User, "notes")
+
+	wantProblem(t, ann.do("k2", commands.ChangeApp{ID: notes, Description: ref("d")}), "precondition_required", 428)
+	wantAccepted(t, ann.do("k2", commands.ChangeApp{ID: notes, Description: ref("d")}, commands.HeaderVersion, commands.AnyVersion))
+	paused := wantAccepted(t, ann.do("k3", commands.PauseApp{ID: notes}))
+	position, err := s.config.Sealer.OpenPosition("a", paused.Position)
+	check(t, err)
+	shown, _, err := reader.New(s.plane.Live, s.plane.DB).App(t.Context(), caller.Reads(), reader.Freshness{Least: &position, Wait: patience}, notes)
+	check(t, err)
+	if shown.IsActive || shown.Description == nil || *shown.Description != "d" {
+		t.Errorf("the app: %+v", shown)
+	}
+	wantProblem(t, ann.do("k4", commands.AddMemory{Content: "c", App: ref("notes")}), "app_paused", 403)
+	if r := wantAccepted(t, ann.do("k5", commands.ActivateApp{ID: notes})); !r.Changed {
+		t.Errorf("activated: %+v", r)
+	}
+	wantAccepted(t, ann.do("k6", commands.ChangeUser{ID: caller.User, UserName: ref("Ann")}, commands.HeaderVersion, "1"))
+	for _, c := range []commands.Command{commands.ChangeApp{ID: notes, Description: ref("mine")}, commands.PauseApp{ID: notes}, commands.ChangeUser{ID: caller.User, UserName: ref("Bob")}} {
+		wantProblem(t, bob.do("k", c, commands.HeaderVersion, commands.AnyVersion), "not_found", 404)
+	}
 }

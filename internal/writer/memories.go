@@ -157,6 +157,14 @@ func (w *Writer) Do(ctx context.Context, c Caller, wish Wish, cmd commands.Comma
 		return w.ActivateMemory(ctx, c, wish, cmd.ID)
 	case commands.DeleteMemory:
 		return w.DeleteMemory(ctx, c, wish, cmd.ID)
+	case commands.ChangeApp:
+		return w.ChangeApp(ctx, c, wish, cmd)
+	case commands.PauseApp:
+		return w.PauseApp(ctx, c, wish, cmd.ID)
+	case commands.ActivateApp:
+		return w.ActivateApp(ctx, c, wish, cmd.ID)
+	case commands.ChangeUser:
+		return w.ChangeUser(ctx, c, wish, cmd)
 	case commands.RuleAccess:
 		return w.RuleAccess(ctx, c, wish, cmd)
 	case commands.WithdrawAccess:

@@ -28,7 +28,7 @@ var kinds = []events.Payload{
 // wishes has a command of each name.
 var wishes = []commands.Command{
 	commands.AddMemory{}, commands.ChangeMemory{}, commands.ArchiveMemory{}, commands.PauseMemory{}, commands.ActivateMemory{}, commands.DeleteMemory{},
-	commands.RuleAccess{}, commands.WithdrawAccess{},
+	commands.ChangeApp{}, commands.PauseApp{}, commands.ActivateApp{}, commands.RuleAccess{}, commands.WithdrawAccess{}, commands.ChangeUser{},
 	commands.MakeArchivePolicy{}, commands.ChangeArchivePolicy{}, commands.WithdrawArchivePolicy{},
 }
 

@@ -223,6 +223,10 @@ var bodiesOf = map[string][]string{
 	"memory.pause":    {`{}`},
 	"memory.activate": {`{}`},
 	"memory.delete":   {`{}`},
+	"app.change":      {`{"description":"d"}`, `{"description":"","metadata":{"k":1}}`},
+	"app.pause":       {`{}`},
+	"app.activate":    {`{}`},
+	"user.change":     {`{"name":"Ann","email":""}`, `{"metadata":{}}`},
 	"app.rule-access": {
 		`{"rule":"` + someID + `","object_type":"memory","object_id":"` + someID + `","effect":"deny"}`,
 		`{"rule":"` + someID + `","object_type":"category","effect":"allow"}`,
@@ -288,6 +292,12 @@ func extremes(name string) map[string]string {
 			out[what] = `{"content":"c",` + member + `}`
 		}
 		out["no content"] = `{"content":""}`
+	case "app.change":
+		out["longest description"] = `{"description":"` + strings.Repeat("d", 64<<10) + `"}`
+		out["too long a description"] = `{"description":"` + strings.Repeat("d", 64<<10+1) + `"}`
+	case "user.change":
+		out["longest name"] = `{"name":"` + strings.Repeat("n", 1000) + `"}`
+		out["too long a name"] = `{"name":"` + strings.Repeat("n", 1001) + `"}`
 	case "archive-policy.make", "archive-policy.change":
 		out["global with an id"] = `{"criteria":"global","criteria_id":"` + someID + `","days":30}`
 		out["of nothing"] = `{"criteria":"app","criteria_id":"` + uuid.Nil.String() + `","days":30}`

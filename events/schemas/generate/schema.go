@@ -136,7 +136,7 @@ func (f form) object(t reflect.Type) schema {
 
 var (
 	name      = schema{"minLength": 1, "maxLength": commands.NameRunesMax}
-	content   = schema{"minLength": 1, "maxLength": storable.ContentBytesMax, "description": fmt.Sprintf("at most %d bytes of UTF-8", storable.ContentBytesMax)}
+	content   = schema{"minLength": 1, "maxLength": storable.ContentBytesMax, "description": bytesOf(storable.ContentBytesMax)}
 	names     = schema{"maxItems": commands.CategoriesMax, "items": schema{"type": "string", "minLength": 1, "maxLength": commands.NameRunesMax}}
 	notZeroed = schema{"not": schema{"const": uuid.Nil.String()}}
 	days      = schema{"minimum": 1, "maximum": commands.DaysMax}
@@ -145,6 +145,13 @@ var (
 		schema{"properties": schema{"criteria": schema{"enum": []any{events.OfApp, events.OfCategory}}}, "required": []string{"criteria_id"}},
 	}}
 )
+
+// text is one of so many bytes, which is more than a schema can say.
+func text(bytesMax int) schema {
+	return schema{"maxLength": bytesMax, "description": bytesOf(bytesMax)}
+}
+
+func bytesOf(bytesMax int) string { return fmt.Sprintf("at most %d bytes of UTF-8", bytesMax) }
 
 // rules are those that the types do not tell, by type and member: what Validate and Decode check.
 var rules = map[string]schema{
@@ -155,6 +162,11 @@ var rules = map[string]schema{
 	"ChangeMemory":            {"minProperties": 1},
 	"ChangeMemory.content":    content,
 	"ChangeMemory.categories": names,
+	"ChangeApp":               {"minProperties": 1},
+	"ChangeApp.description":   text(storable.DescriptionBytesMax),
+	"ChangeUser":              {"minProperties": 1},
+	"ChangeUser.name":         text(storable.NameBytesMax),
+	"ChangeUser.email":        text(storable.NameBytesMax),
 	"RuleAccess.rule":         notZeroed,
 	"RuleAccess.object_type":  {"enum": commands.ObjectTypes},
 	"RuleAccess.object_id":    notZeroed,
