@@ -18,7 +18,7 @@ type ConfigSet struct {
 
 // ConfigPrivate is what is personal about a config.
 type ConfigPrivate struct {
-	Settings json.RawMessage // a JSON object; secrets in it are sealed
+	Settings json.RawMessage // a JSON object; secrets in it are sealed; nil = {}
 }
 
 func (*ConfigSet) payload() {}
@@ -30,8 +30,12 @@ func (*ConfigSet) Kind() string { return kindConfigSet }
 func (p *ConfigSet) Halves() (public, private []byte, err error) {
 	w := object(0)
 	w.uuid("by", p.By)
-	secret := object(len(p.Private.Settings))
-	secret.metadata("settings", p.Private.Settings)
+	settings := p.Private.Settings
+	if settings == nil {
+		settings = json.RawMessage("{}")
+	}
+	secret := object(len(settings))
+	secret.metadata("settings", settings)
 	return halves(w, secret)
 }
 

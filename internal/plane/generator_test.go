@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -54,6 +55,7 @@ type subject struct {
 	last    uint64 // sequence of its last event
 	state   events.State
 	rules   []uuid.UUID
+	owner   uuid.UUID // of an archive policy
 }
 
 // step is an event to append, and what it does to the model once its sequence is known.
@@ -75,7 +77,7 @@ func newGenerator(seed uint64, number int, tenant directory.Tenant) *generator {
 func (g *generator) next() *step {
 	g.made++
 	g.clock = g.clock.Add(time.Duration(1+g.random.IntN(1e6)) * time.Microsecond)
-	entity := []string{"user", "app", "app", "category", "memory", "memory", "memory", "memory", "memory", "memory"}[g.random.IntN(10)]
+	entity := []string{"user", "app", "app", "category", "archive-policy", "config", "memory", "memory", "memory", "memory", "memory", "memory"}[g.random.IntN(12)]
 	on := g.pick(entity)
 	if on == nil {
 		on = &subject{key: envelope.Key{Tenant: g.tenant.ID, Entity: entity, ID: g.uuid().String()}}
@@ -124,6 +126,10 @@ func (g *generator) payload(on *subject) (events.Payload, func(*model, *envelope
 		return g.app(on)
 	case "category":
 		return g.category()
+	case "archive-policy":
+		return g.archivePolicy(on)
+	case "config":
+		return g.config()
 	default:
 		return g.memory(on)
 	}
@@ -152,6 +158,40 @@ func (g *generator) category() (events.Payload, func(*model, *envelope.Event)) {
 	p := &events.CategoryDefined{CreatedAt: g.timeOrNil(), UpdatedAt: g.timeOrNil(), Private: events.CategoryPrivate{Name: g.text(), Description: g.textOrNil()}}
 	return p, func(m *model, e *envelope.Event) {
 		m.put(e, "category", e.ID, p.Private.Name, p.Private.Description, or(p.CreatedAt, e.Time), or(p.UpdatedAt, e.Time))
+	}
+}
+
+func (g *generator) archivePolicy(on *subject) (events.Payload, func(*model, *envelope.Event)) {
+	if on.version > 0 && g.random.IntN(3) == 0 {
+		known := g.all["archive-policy"]
+		g.all["archive-policy"] = slices.Delete(known, slices.Index(known, on), slices.Index(known, on)+1) // nothing follows
+		return &events.ArchivePolicyWithdrawn{By: on.owner}, func(m *model, e *envelope.Event) { m.remove("archive_policy", e.ID) }
+	}
+	if on.version == 0 {
+		on.owner = g.uuid()
+	}
+	p := &events.ArchivePolicySet{OwnerID: on.owner, Criteria: events.Global, Days: 1 + g.random.IntN(36500), CreatedAt: g.timeOrNil()}
+	if id := g.uuidOrNil(); id != nil {
+		p.Criteria, p.CriteriaID = []events.Criteria{events.OfApp, events.OfCategory}[g.random.IntN(2)], id
+	}
+	return p, func(m *model, e *envelope.Event) {
+		first := or(p.CreatedAt, e.Time)
+		if old := m.get("archive_policy", e.ID); old != nil && p.CreatedAt == nil {
+			first = old[7]
+		}
+		m.put(e, "archive_policy", e.ID, p.OwnerID, string(p.Criteria), p.CriteriaID, p.Days, first, e.Time)
+	}
+}
+
+func (g *generator) config() (events.Payload, func(*model, *envelope.Event)) {
+	settings, stored := g.metadata()
+	p := &events.ConfigSet{By: g.uuid(), Private: events.ConfigPrivate{Settings: settings}}
+	return p, func(m *model, e *envelope.Event) {
+		var first any = e.Time
+		if old := m.get("config", e.ID); old != nil {
+			first = old[5]
+		}
+		m.put(e, "config", e.ID, stored, p.By, first, e.Time)
 	}
 }
 

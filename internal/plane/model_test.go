@@ -41,6 +41,8 @@ var layouts = map[string]layout{
 	"memory":          table(2, "tenant_id:text id:uuid version:int8 user_id:uuid app_id:uuid content:text metadata:jsonb state:state created_at:timestamptz updated_at:timestamptz archived_at:timestamptz deleted_at:timestamptz"),
 	"memory_category": table(3, "tenant_id:text memory_id:uuid category_id:uuid version:int8"),
 	"memory_status":   table(4, "tenant_id:text memory_id:uuid seq:int8 ordinal:int4 version:int8 id:uuid changed_by:uuid old_state:text new_state:text changed_at:timestamptz"),
+	"archive_policy":  table(2, "tenant_id:text id:uuid version:int8 owner_id:uuid criteria:text criteria_id:uuid days:int8 created_at:timestamptz updated_at:timestamptz"),
+	"config":          table(2, "tenant_id:text id:uuid version:int8 settings:jsonb changed_by:uuid created_at:timestamptz updated_at:timestamptz"),
 	"held_entity":     table(3, "tenant_id:text entity:text entity_id:text version:int8 seq:int8 kind:text reason:text"),
 	"held_event":      table(4, "tenant_id:text entity:text entity_id:text seq:int8 version:int8 kind:text digest:bytea"),
 }
