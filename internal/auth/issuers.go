@@ -132,7 +132,7 @@ func readBounded(path string, bytesMax int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // it was only read
 	content, err := io.ReadAll(io.LimitReader(file, bytesMax+1))
 	if err == nil && int64(len(content)) > bytesMax {
 		err = fmt.Errorf("%s is larger than %d bytes", path, bytesMax)

@@ -140,8 +140,12 @@ func (n *NATS) Probe(ctx context.Context, seed uint64, as Identity, foreign, abs
 
 // ask says something and returns all that came back, with what has been overheard since.
 func (l *link) ask(ctx context.Context, s said, about *Belongings) (Answer, error) {
-	for len(l.faults) > 0 {
-		_ = <-l.faults // of an earlier question
+	for earlier := true; earlier; { // faults of another question
+		select {
+		case _, earlier = <-l.faults:
+		default:
+			earlier = false
+		}
 	}
 	var outcome string
 	var received []byte
