@@ -115,6 +115,28 @@ FROM (
 ORDER BY f.score DESC, f.created_at DESC, f.id DESC
 LIMIT @count_max::int;
 
+-- name: MemorySimilar :many
+-- The memories that a user may read and a filter selects that have a part like the query, most alike first; for readers.
+-- The score is as that of MemorySearch. Of long texts the beginning is looked at.
+SELECT f.tenant_id, f.id, f.version, f.user_id, f.app_id, f.content, f.metadata, f.state, f.created_at, f.updated_at, f.archived_at,
+    f.deleted_at, f.app_name, ARRAY(
+        SELECT c.name FROM memory_category l JOIN category c ON c.tenant_id = l.tenant_id AND c.id = l.category_id
+        WHERE l.tenant_id = @tenant_id AND l.memory_id = f.id ORDER BY c.name)::text[] AS categories, f.score, count(*) OVER () AS total, ''::text AS headline
+FROM (
+    SELECT m.*, a.name AS app_name, control.likeness(@query::text, left(m.content, 10000)) AS likeness, (
+        (1 - q.recency) * control.likeness(@query::text, left(m.content, 10000))
+        + q.recency * power(0.5::float8, GREATEST(0, extract(epoch FROM q.at - m.created_at))::float8 / (86400 * q.half_life_days))
+    )::float8 AS score
+    FROM memory_matching(@tenant_id, @user_id, sqlc.narg('as_app'), @states::text[], sqlc.narg('app_ids')::uuid[], sqlc.narg('category_ids')::uuid[],
+        sqlc.narg('categories')::text[], sqlc.narg('search'), sqlc.narg('created_from'), sqlc.narg('created_to')) m
+    CROSS JOIN (SELECT @recency::float8 AS recency, @half_life_days::float8 AS half_life_days, @at::timestamptz AS at) q
+    LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
+    WHERE m.tenant_id = @tenant_id::text
+) f
+WHERE f.likeness >= @least::real
+ORDER BY f.score DESC, f.created_at DESC, f.id DESC
+LIMIT @count_max::int;
+
 -- name: MemoryIDs :many
 -- The ids of the memories that a user may read and a filter selects, in the order of the ids; for what is to be done to
 -- all of them.

@@ -79,7 +79,7 @@ var (
 	insertValues = regexp.MustCompile(`^insert into (\S+) .*\bvalues \(`)
 	change       = regexp.MustCompile(`^(update|delete from) (only )?(\S+)`)
 	reference    = regexp.MustCompile(`\breferences (\S+)`)
-	grantLike    = regexp.MustCompile(`^(comment on|grant|revoke|create (or replace )?function) `)
+	onlyAdds     = regexp.MustCompile(`^(comment on|grant|revoke|create (or replace )?function|create extension) `)
 )
 
 func (l *linter) statement(s statement) error {
@@ -88,7 +88,7 @@ func (l *linter) statement(s statement) error {
 		return l.alone(sql)
 	}
 	switch {
-	case grantLike.MatchString(sql):
+	case onlyAdds.MatchString(sql):
 		return nil
 	case createTable.MatchString(sql):
 		return l.create(sql)
@@ -329,6 +329,7 @@ func TestLint(t *testing.T) {
 		{floor, "GRANT SELECT ON control.a TO r; REVOKE ALL ON control.a FROM PUBLIC;", ""},
 		{floor, "CREATE OR REPLACE FUNCTION control.f() RETURNS int LANGUAGE plpgsql AS $b$ BEGIN DROP TABLE x; RETURN $$1$$; END $b$;", ""},
 		{floor, "CREATE POLICY p ON control.a USING (true);", ""},
+		{floor, "CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA control;", ""},
 		{floor, "-- DROP TABLE control.a;\n/* DROP /* nested; */ TABLE control.b; */\nCOMMENT ON TABLE control.a IS E'it\\'s; \"';", ""},
 		{floor, "UPDATE control.a SET b = 1 WHERE id IN (SELECT id FROM control.a WHERE b IS NULL LIMIT 100);", ""},
 		{noTx, "DROP INDEX CONCURRENTLY IF EXISTS control.i; CREATE UNIQUE INDEX CONCURRENTLY i ON control.a (id);", ""},

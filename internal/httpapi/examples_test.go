@@ -143,7 +143,8 @@ var examples = map[string]example{
 	"searchMemories": {about: func(o belongings) []inquiry {
 		marker := url.QueryEscape(o.marker)
 		return []inquiry{
-			{path: "/v1/memories/search?q=" + marker}, {path: "/v1/memories/search?q=canary&app_id=" + o.app}, {path: "/v1/memories/search?q=canary&category=" + marker},
+			{path: "/v1/memories/search?match=words&q=" + marker}, {path: "/v1/memories/search?q=canary&app_id=" + o.app}, {path: "/v1/memories/search?q=canary&category=" + marker},
+			{path: "/v1/memories/search?match=similar&q=canari&app_id=" + o.app}, {path: "/v1/memories/search?q=canari&category=" + marker},
 		}
 	}},
 	"archiveMemories":     {about: many("/v1/memories/bulk/archive")},

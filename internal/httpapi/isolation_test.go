@@ -270,6 +270,10 @@ func countViews(t *testing.T, q *db.Queries, tenant string, owner, memory uuid.U
 		TenantID: tenant, UserID: owner, States: states, Query: "canary", Words: []string{"canary"}, HalfLifeDays: 1, CountMax: 10,
 	})
 	check(t, err)
+	similar, err := q.MemorySimilar(ctx, db.MemorySimilarParams{
+		TenantID: tenant, UserID: owner, States: states, Query: "canari", Least: 0.4, HalfLifeDays: 1, CountMax: 10,
+	})
+	check(t, err)
 	related, err := q.MemoryRelatedPage(ctx, db.MemoryRelatedPageParams{TenantID: tenant, UserID: owner, ID: memory, CountMax: 10})
 	check(t, err)
 	relatedCount, err := q.MemoryRelatedCount(ctx, db.MemoryRelatedCountParams{TenantID: tenant, UserID: owner, ID: memory})
@@ -282,7 +286,8 @@ func countViews(t *testing.T, q *db.Queries, tenant string, owner, memory uuid.U
 	check(t, err)
 	ids, err := q.MemoryIDs(ctx, db.MemoryIDsParams{TenantID: tenant, UserID: owner, States: states, CountMax: 10})
 	check(t, err)
-	out["MemorySearch"], out["MemoryRelatedPage"], out["MemoryRelatedCount"] = len(found), len(related), int(relatedCount)
+	out["MemorySearch"], out["MemorySimilar"] = len(found), len(similar)
+	out["MemoryRelatedPage"], out["MemoryRelatedCount"] = len(related), int(relatedCount)
 	out["CategoryPage"], out["CategoryCount"], out["MemoryIDs"] = len(categories), int(categoryCount), len(ids)
 	out["MemoryStats"], out["UserAccountByID"] = int(stats.Active+stats.Paused), 1
 	if _, err := q.UserAccountByID(ctx, db.UserAccountByIDParams{TenantID: tenant, ID: owner}); err != nil {

@@ -25,7 +25,7 @@ func (s *server) SearchMemories(ctx context.Context, r api.SearchMemoriesRequest
 	if err != nil {
 		return nil, err
 	}
-	answer := api.SearchMemories200JSONResponse{Body: api.FoundMemories{Items: []api.FoundMemory{}}}
+	answer := api.SearchMemories200JSONResponse{Body: api.FoundMemories{Items: []api.FoundMemory{}, Match: api.FoundMemoriesMatchWords}}
 	c, fresh, err := s.asker(ctx, r.Params.Prefer, r.Params.RefoldPosition)
 	if errors.Is(err, directory.ErrNoTenant) {
 		return answer, nil
@@ -33,18 +33,18 @@ func (s *server) SearchMemories(ctx context.Context, r api.SearchMemoriesRequest
 	if err != nil {
 		return nil, err
 	}
-	found, total, stamp, err := s.Reader.Search(ctx, readsAs(c, r.Params.AsApp), fresh, search)
+	hits, stamp, err := s.Reader.Search(ctx, readsAs(c, r.Params.AsApp), fresh, search)
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range found {
+	for _, f := range hits.Items {
 		item := api.FoundMemory{Memory: memoryOnWire(f.Memory), Score: f.Score}
-		if search.Highlight {
+		if search.Highlight && hits.Match == reader.Words {
 			item.Highlight = &f.Highlight
 		}
 		answer.Body.Items = append(answer.Body.Items, item)
 	}
-	answer.Body.Total = total
+	answer.Body.Total, answer.Body.Match = hits.Total, api.FoundMemoriesMatch(hits.Match)
 	answer.Headers.RefoldEdition, answer.Headers.RefoldPosition, answer.Headers.RefoldAgeMs = s.stamps(c, stamp)
 	return answer, nil
 }
@@ -52,6 +52,12 @@ func (s *server) SearchMemories(ctx context.Context, r api.SearchMemoriesRequest
 func searchOf(p api.SearchMemoriesParams) (reader.Search, error) {
 	filter, errFilter := selection{p.AppId, p.State, p.Search, p.Category, p.CategoryId, p.From, p.To}.filter()
 	s := reader.Search{Query: p.Q, Filter: filter, Count: foundDefault, HalfLifeDays: halfLifeDefault, At: time.Now(), Highlight: given(p.Highlight)}
+	if p.Match != nil {
+		s.Match = reader.Match(*p.Match)
+	}
+	if s.Match != "" && s.Match != reader.Words && s.Match != reader.Similar {
+		return s, malformedParameter("match")
+	}
 	if utf8.RuneCountInString(p.Q) == 0 {
 		return s, malformedParameter("q")
 	}

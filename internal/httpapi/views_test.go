@@ -47,7 +47,8 @@ func TestSearch(t *testing.T) {
 		"q=tea&search=phrase":  {"a phrase of green tea leaves"},
 		"q=tea&category=none":  {},
 		"q=%25":                {},
-		"q=pot":                {}, // words are found whole
+		"q=pot&match=words":    {}, // words are found whole
+		"q=pot":                {"the teapot"},
 		"q=über+ärger":         {"Über Ärger"},
 		"q=" + url.QueryEscape(`'; DROP TABLE memory --`): {},
 	} {
@@ -75,8 +76,48 @@ func TestSearch(t *testing.T) {
 	if highlight := items(best)[0]["highlight"]; highlight != "green «tea», and «tea» again" {
 		t.Errorf("highlight %v", highlight)
 	}
-	for _, query := range []string{"", "q=", "q=x&recency=2", "q=x&recency=NaN", "q=x&half_life_days=0", "q=x&limit=0", "q=%00", "q=" + strings.Repeat("x", 1001)} {
+	for _, query := range []string{"", "q=", "q=x&recency=2", "q=x&recency=NaN", "q=x&half_life_days=0", "q=x&limit=0", "q=x&match=exact", "q=%00", "q=" + strings.Repeat("x", 1001)} {
 		alice.do("GET", "/v1/memories/search?"+query, "").want(t, http.StatusBadRequest)
+	}
+}
+
+// What no words find is found by likeness, and only then, unless it is asked for; what a query rules out is not.
+func TestSimilar(t *testing.T) {
+	s := newStack(t)
+	alice := s.client(t, "a", "alice")
+	for _, content := range []string{"Ann drinks coffee in the morning", "Deployments go to Kubernetes", "The teapot is blue", strings.Repeat("long ", 3000) + "kubernetes", "日本語のメモ"} {
+		alice.add(fmt.Sprintf(`{"content":%q,"app":"notes"}`, content))
+	}
+	s.client(t, "a", "bob").add(`{"content":"Bob drinks cofee"}`)
+	s.client(t, "b", "alice").add(`{"content":"another tenant's cofee"}`)
+	for _, c := range []struct{ query, match, first string }{
+		{"q=cofee", "similar", "Ann drinks coffee in the morning"},
+		{"q=kubernets+deployment", "similar", "Deployments go to Kubernetes"},
+		{"q=does+ann+drink+coffee%3F", "similar", "Ann drinks coffee in the morning"},
+		{"q=BLEU+TEAPOT", "similar", "The teapot is blue"},
+		{"q=日本語", "similar", "日本語のメモ"},
+		{"q=coffee", "words", "Ann drinks coffee in the morning"},
+		{"q=coffee&match=similar", "similar", "Ann drinks coffee in the morning"},
+		{"q=cofee&match=words", "words", ""},
+		{"q=xyzzy", "similar", ""},
+		{"q=cofee&app_id=00000000-0000-4000-8000-000000000001", "similar", ""},
+		{"q=%22cofee%22", "words", ""},
+		{"q=cofee+-morning", "words", ""},
+		{"q=cofee+or+xyzzy", "words", ""},
+	} {
+		page := alice.do("GET", "/v1/memories/search?highlight=true&"+c.query, "").want(t, http.StatusOK)
+		got := contents(page)
+		switch {
+		case page["match"] != c.match || page["total"] != float64(len(got)) || (c.first == "") != (len(got) == 0):
+			t.Errorf("%s: %v of %v found by %v: %q, want %q by %s", c.query, len(got), page["total"], page["match"], got, c.first, c.match)
+		case c.first != "" && got[0] != c.first:
+			t.Errorf("%s: %q first, want %q", c.query, got, c.first)
+		}
+		for _, item := range items(page) {
+			if score := item["score"].(float64); score <= 0 || score > 1 || (item["highlight"] != nil) != (c.match == "words") {
+				t.Errorf("%s: %v", c.query, item)
+			}
+		}
 	}
 }
 
@@ -120,6 +161,7 @@ func TestEveryReaderFollowsTheAccessRules(t *testing.T) {
 		catch()
 		stats := alice.do("GET", "/v1/stats?"+as, "").want(t, http.StatusOK)
 		search := alice.do("GET", "/v1/memories/search?q=tea&"+as, "").want(t, http.StatusOK)
+		similar := alice.do("GET", "/v1/memories/search?q=teas&match=similar&"+as, "").want(t, http.StatusOK)
 		list := alice.do("GET", "/v1/memories?count=true&"+as, "").want(t, http.StatusOK)
 		inApps := 0.0
 		for _, one := range items(alice.do("GET", "/v1/apps?"+as, "").want(t, http.StatusOK)) {
@@ -147,9 +189,9 @@ func TestEveryReaderFollowsTheAccessRules(t *testing.T) {
 				}
 			}
 		}
-		got := []any{stats["memories"], search["total"], list["total"], float64(len(items(list))), inCategories, inApps}
+		got := []any{stats["memories"], search["total"], similar["total"], list["total"], float64(len(items(list))), inCategories, inApps}
 		n := float64(want)
-		if diff := cmp.Diff([]any{n, n, n, n, n, float64(wantInApps)}, got); diff != "" || readable != want {
+		if diff := cmp.Diff([]any{n, n, n, n, n, n, float64(wantInApps)}, got); diff != "" || readable != want {
 			t.Errorf("%s: the model reads %d (-want +got):\n%s", why, readable, diff)
 		}
 	}

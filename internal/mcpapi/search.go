@@ -14,7 +14,7 @@ const (
 )
 
 type searchIn struct {
-	Query string `json:"query" jsonschema:"words that must all be there; a phrase in double quotes; -word for what must not be there; or between alternatives"`
+	Query string `json:"query" jsonschema:"words that must all be there; a phrase in double quotes; -word for what must not be there; or between alternatives. When no memory has all words, those like them are found"`
 	filter
 	RecencyWeight       float64 `json:"recency_weight,omitempty" jsonschema:"how much of the rank is the age: 0 (when not given) to 1"`
 	RecencyHalfLifeDays float64 `json:"recency_halflife_days,omitempty" jsonschema:"after how many days that part of the rank has halved; 45 when not given"`
@@ -27,12 +27,13 @@ type found struct {
 }
 
 type searchOut struct {
-	Notice string  `json:"notice"`
-	Items  []found `json:"items" jsonschema:"best first"`
-	Total  int64   `json:"total" jsonschema:"how many there are in all: narrow the search when that is more than items"`
+	Notice string       `json:"notice"`
+	Items  []found      `json:"items" jsonschema:"best first"`
+	Match  reader.Match `json:"match" jsonschema:"words: each has all words of the query; similar: none has, and these have a part like it, letter by letter"`
+	Total  int64        `json:"total" jsonschema:"how many there are in all: narrow the search when that is more than items"`
 }
 
-func emptySearch() searchOut { return searchOut{Notice: notice, Items: []found{}} }
+func emptySearch() searchOut { return searchOut{Notice: notice, Items: []found{}, Match: reader.Words} }
 
 func (in searchIn) search() (s reader.Search, err error) {
 	s = reader.Search{Query: in.Query, Recency: in.RecencyWeight, HalfLifeDays: halfLifeDefault, At: time.Now()}
@@ -59,18 +60,18 @@ func searchMemory(ctx context.Context, c call, in searchIn) (searchOut, error) {
 	if err != nil {
 		return out, err
 	}
-	hits, total, _, err := c.Reader.Search(ctx, c.caller.Reads(), reader.Freshness{}, s)
+	hits, _, err := c.Reader.Search(ctx, c.caller.Reads(), reader.Freshness{}, s)
 	if err != nil {
 		return out, err
 	}
-	memories := make([]reader.Memory, len(hits))
-	for i, hit := range hits {
+	memories := make([]reader.Memory, len(hits.Items))
+	for i, hit := range hits.Items {
 		memories[i] = hit.Memory
 	}
 	for i, m := range fitting(memories) {
-		out.Items = append(out.Items, found{m, hits[i].Score})
+		out.Items = append(out.Items, found{m, hits.Items[i].Score})
 	}
-	out.Total = total
+	out.Total, out.Match = hits.Total, hits.Match
 	return out, nil
 }
 

@@ -2,6 +2,7 @@ package reader
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -16,19 +17,31 @@ import (
 // at a row only once it is known to be the tenant's, unless the condition provably tells nothing about rows, which text
 // search does not promise. So a search goes through the memories of its user, which the filter bounds. A memory that
 // does not contain each word of a plain query is left out by a look for the word, about ten times quicker than parsing
-// its text.
+// its text. An index of trigrams does not serve them for the same reason.
+
+// Match is how a search finds memories.
+type Match string
+
+// The ways. Similar finds what has a part like the query, by the trigrams that both have: what was misspelt, other forms
+// of a word, questions of which the answer has some words.
+const (
+	Words   Match = "words"
+	Similar Match = "similar"
+)
 
 // Search asks for the memories that words find.
 type Search struct {
 	// Query is words that must all be there; "a phrase"; -word for what must not be there; or between alternatives.
-	Query  string
+	Query string
+	// Match is empty for Words and, if these find nothing and the query is no more than words, Similar.
+	Match  Match
 	Filter MemoryFilter
 	Count  int // 1 to PageCountMax
 	// Recency is how much of the score is the age, 0 to 1, and HalfLifeDays in how many days that part halves; At is
 	// the time the age is counted to.
 	Recency, HalfLifeDays float64
 	At                    time.Time
-	Highlight             bool
+	Highlight             bool // of what words have found
 }
 
 // Found is a memory that was found.
@@ -38,33 +51,86 @@ type Found struct {
 	Highlight string  // the places that match, the words between « and »; empty unless asked for
 }
 
-// Search returns the memories that the caller may read and a query finds, best first, and how many there are in all.
-func (r *Reader) Search(ctx context.Context, c Caller, f Freshness, s Search) (found []Found, total int64, stamp Stamp, err error) {
+// Hits are the best of the memories that were found.
+type Hits struct {
+	Items []Found // never nil
+	Total int64   // of all that were found
+	Match Match   // how
+}
+
+// likenessMin is how much of a query a part of a memory must have to be like it. Below, most of what is found has no word
+// in common with the query.
+const likenessMin = 0.4
+
+// Search returns the memories that the caller may read and a query finds, best first.
+func (r *Reader) Search(ctx context.Context, c Caller, f Freshness, s Search) (hits Hits, stamp Stamp, err error) {
+	if s.Match != Similar {
+		hits, stamp, err = r.searchWords(ctx, c, f, s)
+	}
+	if s.Match == Similar || s.Match == "" && err == nil && hits.Total == 0 && !hasOperators(s.Query) {
+		hits, stamp, err = r.searchSimilar(ctx, c, f, s)
+	}
+	if err == nil {
+		ids := make([]uuid.UUID, 0, len(hits.Items))
+		for _, f := range hits.Items {
+			ids = append(ids, f.ID)
+		}
+		r.Noted(c, activity.Search, ids...)
+	}
+	return hits, stamp, err
+}
+
+func (r *Reader) searchWords(ctx context.Context, c Caller, f Freshness, s Search) (hits Hits, stamp Stamp, err error) {
 	params := s.params(c)
 	stamp, err = r.listOne(ctx, c, f, false, func(q *db.Queries) error {
 		rows, err := q.MemorySearch(ctx, params)
 		if err != nil {
 			return err
 		}
-		found, total = make([]Found, 0, len(rows)), 0
+		hits = Hits{Items: make([]Found, 0, len(rows)), Match: Words}
 		for _, row := range rows {
-			memory := memoryOf(db.MemoryPageRow{
-				TenantID: row.TenantID, ID: row.ID, Version: row.Version, UserID: row.UserID, AppID: row.AppID, Content: row.Content,
-				Metadata: row.Metadata, State: row.State, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
-				ArchivedAt: row.ArchivedAt, DeletedAt: row.DeletedAt, AppName: row.AppName, Categories: row.Categories,
-			})
-			found, total = append(found, Found{memory, row.Score, row.Headline}), row.Total
+			hits.add(row)
 		}
 		return nil
 	})
-	if err == nil {
-		ids := make([]uuid.UUID, 0, len(found))
-		for _, f := range found {
-			ids = append(ids, f.ID)
-		}
-		r.Noted(c, activity.Search, ids...)
+	return hits, stamp, err
+}
+
+func (r *Reader) searchSimilar(ctx context.Context, c Caller, f Freshness, s Search) (hits Hits, stamp Stamp, err error) {
+	p := s.params(c)
+	params := db.MemorySimilarParams{
+		TenantID: p.TenantID, Query: p.Query, UserID: p.UserID, AsApp: p.AsApp, States: p.States, AppIds: p.AppIds, CategoryIds: p.CategoryIds,
+		Categories: p.Categories, Search: p.Search, CreatedFrom: p.CreatedFrom, CreatedTo: p.CreatedTo,
+		Recency: p.Recency, HalfLifeDays: p.HalfLifeDays, At: p.At, Least: likenessMin, CountMax: p.CountMax,
 	}
-	return found, total, stamp, err
+	stamp, err = r.listOne(ctx, c, f, false, func(q *db.Queries) error {
+		rows, err := q.MemorySimilar(ctx, params)
+		if err != nil {
+			return err
+		}
+		hits = Hits{Items: make([]Found, 0, len(rows)), Match: Similar}
+		for _, row := range rows {
+			hits.add(db.MemorySearchRow(row))
+		}
+		return nil
+	})
+	return hits, stamp, err
+}
+
+func (h *Hits) add(row db.MemorySearchRow) {
+	memory := memoryOf(db.MemoryPageRow{
+		TenantID: row.TenantID, ID: row.ID, Version: row.Version, UserID: row.UserID, AppID: row.AppID, Content: row.Content,
+		Metadata: row.Metadata, State: row.State, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
+		ArchivedAt: row.ArchivedAt, DeletedAt: row.DeletedAt, AppName: row.AppName, Categories: row.Categories,
+	})
+	h.Items, h.Total = append(h.Items, Found{memory, row.Score, row.Headline}), row.Total
+}
+
+// hasOperators reports whether a query says more than which words are wanted: what it rules out must not come as similar.
+func hasOperators(query string) bool {
+	return strings.Contains(query, `"`) || slices.ContainsFunc(strings.Fields(query), func(word string) bool {
+		return strings.HasPrefix(word, "-") || strings.EqualFold(word, "or")
+	})
 }
 
 func (s Search) params(c Caller) db.MemorySearchParams {

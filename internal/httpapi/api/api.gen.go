@@ -38,6 +38,24 @@ func (e AccessEffect) Valid() bool {
 	}
 }
 
+// Defines values for FoundMemoriesMatch.
+const (
+	FoundMemoriesMatchSimilar FoundMemoriesMatch = "similar"
+	FoundMemoriesMatchWords   FoundMemoriesMatch = "words"
+)
+
+// Valid indicates whether the value is a known member of the FoundMemoriesMatch enum.
+func (e FoundMemoriesMatch) Valid() bool {
+	switch e {
+	case FoundMemoriesMatchSimilar:
+		return true
+	case FoundMemoriesMatchWords:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for MemoryState.
 const (
 	MemoryStateActive   MemoryState = "active"
@@ -176,6 +194,24 @@ func (e ListMemoriesParamsSort) Valid() bool {
 	case ListMemoriesParamsSortCreatedAt:
 		return true
 	case ListMemoriesParamsSortUpdatedAt:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SearchMemoriesParamsMatch.
+const (
+	SearchMemoriesParamsMatchSimilar SearchMemoriesParamsMatch = "similar"
+	SearchMemoriesParamsMatchWords   SearchMemoriesParamsMatch = "words"
+)
+
+// Valid indicates whether the value is a known member of the SearchMemoriesParamsMatch enum.
+func (e SearchMemoriesParamsMatch) Valid() bool {
+	switch e {
+	case SearchMemoriesParamsMatchSimilar:
+		return true
+	case SearchMemoriesParamsMatchWords:
 		return true
 	default:
 		return false
@@ -433,9 +469,15 @@ type CreateTenant struct {
 type FoundMemories struct {
 	Items []FoundMemory `json:"items"`
 
+	// Match How they were found.
+	Match FoundMemoriesMatch `json:"match"`
+
 	// Total How many were found in all.
 	Total int64 `json:"total"`
 }
+
+// FoundMemoriesMatch How they were found.
+type FoundMemoriesMatch string
 
 // FoundMemory defines model for FoundMemory.
 type FoundMemory struct {
@@ -1360,11 +1402,14 @@ type SearchMemoriesParams struct {
 	// To Created at this time or earlier.
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 
+	// Match Find by the words alone, or by likeness alone.
+	Match *SearchMemoriesParamsMatch `form:"match,omitempty" json:"match,omitempty"`
+
 	// Recency How much of the score is the age.
 	Recency      *float64 `form:"recency,omitempty" json:"recency,omitempty"`
 	HalfLifeDays *float64 `form:"half_life_days,omitempty" json:"half_life_days,omitempty"`
 
-	// Highlight Show the places that match, the words between « and ».
+	// Highlight Show the places that words match, between « and ».
 	Highlight *bool `form:"highlight,omitempty" json:"highlight,omitempty"`
 	Limit     *int  `form:"limit,omitempty" json:"limit,omitempty"`
 
@@ -1377,6 +1422,9 @@ type SearchMemoriesParams struct {
 	// RefoldPosition The answer is at least as new as this position, which an earlier answer gave as `Refold-Position`. A request may use that name as well.
 	RefoldPosition *RefoldPosition `json:"Refold-Min-Position,omitempty"`
 }
+
+// SearchMemoriesParamsMatch defines parameters for SearchMemories.
+type SearchMemoriesParamsMatch string
 
 // DeleteMemoryParams defines parameters for DeleteMemory.
 type DeleteMemoryParams struct {
@@ -5216,6 +5264,19 @@ func (siw *ServerInterfaceWrapper) SearchMemories(w http.ResponseWriter, r *http
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "to"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "to", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "match" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "match", r.URL.Query(), &params.Match, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "match"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "match", Err: err})
 		}
 		return
 	}

@@ -585,6 +585,123 @@ func (q *Queries) MemorySearch(ctx context.Context, arg MemorySearchParams) ([]M
 	return items, nil
 }
 
+const memorySimilar = `-- name: MemorySimilar :many
+SELECT f.tenant_id, f.id, f.version, f.user_id, f.app_id, f.content, f.metadata, f.state, f.created_at, f.updated_at, f.archived_at,
+    f.deleted_at, f.app_name, ARRAY(
+        SELECT c.name FROM memory_category l JOIN category c ON c.tenant_id = l.tenant_id AND c.id = l.category_id
+        WHERE l.tenant_id = $1 AND l.memory_id = f.id ORDER BY c.name)::text[] AS categories, f.score, count(*) OVER () AS total, ''::text AS headline
+FROM (
+    SELECT m.tenant_id, m.id, m.version, m.user_id, m.app_id, m.content, m.metadata, m.state, m.created_at, m.updated_at, m.archived_at, m.deleted_at, a.name AS app_name, control.likeness($2::text, left(m.content, 10000)) AS likeness, (
+        (1 - q.recency) * control.likeness($2::text, left(m.content, 10000))
+        + q.recency * power(0.5::float8, GREATEST(0, extract(epoch FROM q.at - m.created_at))::float8 / (86400 * q.half_life_days))
+    )::float8 AS score
+    FROM memory_matching($1, $3, $4, $5::text[], $6::uuid[], $7::uuid[],
+        $8::text[], $9, $10, $11) m
+    CROSS JOIN (SELECT $12::float8 AS recency, $13::float8 AS half_life_days, $14::timestamptz AS at) q
+    LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
+    WHERE m.tenant_id = $1::text
+) f
+WHERE f.likeness >= $15::real
+ORDER BY f.score DESC, f.created_at DESC, f.id DESC
+LIMIT $16::int
+`
+
+type MemorySimilarParams struct {
+	TenantID     string
+	Query        string
+	UserID       uuid.UUID
+	AsApp        *uuid.UUID
+	States       []string
+	AppIds       []uuid.UUID
+	CategoryIds  []uuid.UUID
+	Categories   []string
+	Search       *string
+	CreatedFrom  *time.Time
+	CreatedTo    *time.Time
+	Recency      float64
+	HalfLifeDays float64
+	At           time.Time
+	Least        float32
+	CountMax     int32
+}
+
+type MemorySimilarRow struct {
+	TenantID   string
+	ID         uuid.UUID
+	Version    int64
+	UserID     uuid.UUID
+	AppID      *uuid.UUID
+	Content    string
+	Metadata   []byte
+	State      string
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+	ArchivedAt *time.Time
+	DeletedAt  *time.Time
+	AppName    *string
+	Categories []string
+	Score      float64
+	Total      int64
+	Headline   string
+}
+
+// The memories that a user may read and a filter selects that have a part like the query, most alike first; for readers.
+// The score is as that of MemorySearch. Of long texts the beginning is looked at.
+func (q *Queries) MemorySimilar(ctx context.Context, arg MemorySimilarParams) ([]MemorySimilarRow, error) {
+	rows, err := q.db.Query(ctx, memorySimilar,
+		arg.TenantID,
+		arg.Query,
+		arg.UserID,
+		arg.AsApp,
+		arg.States,
+		arg.AppIds,
+		arg.CategoryIds,
+		arg.Categories,
+		arg.Search,
+		arg.CreatedFrom,
+		arg.CreatedTo,
+		arg.Recency,
+		arg.HalfLifeDays,
+		arg.At,
+		arg.Least,
+		arg.CountMax,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []MemorySimilarRow{}
+	for rows.Next() {
+		var i MemorySimilarRow
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.ID,
+			&i.Version,
+			&i.UserID,
+			&i.AppID,
+			&i.Content,
+			&i.Metadata,
+			&i.State,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.ArchivedAt,
+			&i.DeletedAt,
+			&i.AppName,
+			&i.Categories,
+			&i.Score,
+			&i.Total,
+			&i.Headline,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const memoryStats = `-- name: MemoryStats :one
 SELECT count(*) FILTER (WHERE m.state = 'active') AS active, count(*) FILTER (WHERE m.state = 'paused') AS paused,
     count(*) FILTER (WHERE m.state = 'archived') AS archived
