@@ -94,6 +94,7 @@ func TestSimilar(t *testing.T) {
 		{"q=cofee", "similar", "Ann drinks coffee in the morning"},
 		{"q=kubernets+deployment", "similar", "Deployments go to Kubernetes"},
 		{"q=does+ann+drink+coffee%3F", "similar", "Ann drinks coffee in the morning"},
+		{"q=what+does+ann+like+to+drink", "similar", "Ann drinks coffee in the morning"},
 		{"q=BLEU+TEAPOT", "similar", "The teapot is blue"},
 		{"q=日本語", "similar", "日本語のメモ"},
 		{"q=coffee", "words", "Ann drinks coffee in the morning"},

@@ -70,6 +70,9 @@ func life(t *testing.T, a *agent) {
 	} else if m := found[0].(map[string]any); m["content"] != "Likes 100% tea <b>" || m["app"] != "claude-code" {
 		t.Errorf("memory %v", m)
 	}
+	if alike := a.call("search_memory", map[string]any{"query": "which cofee do they drink?"}); alike["match"] != "similar" || len(items(alike)) != 1 {
+		t.Errorf("a question found %v by %v", alike["items"], alike["match"])
+	}
 	first := a.call("list_memories", map[string]any{"limit": 1})
 	second := a.call("list_memories", map[string]any{"limit": 1, "cursor": first["next_cursor"]})
 	if len(items(first)) != 1 || len(items(second)) != 1 || second["next_cursor"] != nil {

@@ -60,7 +60,7 @@ type Hits struct {
 
 // likenessMin is how much of a query a part of a memory must have to be like it. Below, most of what is found has no word
 // in common with the query.
-const likenessMin = 0.4
+const likenessMin = 0.3
 
 // Search returns the memories that the caller may read and a query finds, best first.
 func (r *Reader) Search(ctx context.Context, c Caller, f Freshness, s Search) (hits Hits, stamp Stamp, err error) {
