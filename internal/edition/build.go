@@ -624,7 +624,15 @@ func (h *History) Add(e *envelope.Event) {
 	}
 }
 
-// Read hands over the events of a shard from after+1 to upto, in order, none left out.
+// ErrStalled: the journal has events and does not hand them out. Its store is damaged, or its server is overloaded: the
+// log of the server says more.
+var ErrStalled = errors.New("the journal does not hand out the events that it has")
+
+// stallMax is how long a server may take for the next of the events that it has.
+var stallMax = time.Minute
+
+// Read hands over the events of a shard from after+1 to upto, in order, none left out. The journal must have them: when
+// none comes for a minute Read fails with ErrStalled.
 func Read(ctx context.Context, shard journal.Shard, after, upto uint64, each func(*envelope.Event) error) error {
 	return read(ctx, shard, journal.FollowOptions{After: after, Pull: replayPull}, upto, each)
 }
@@ -640,14 +648,15 @@ func read(ctx context.Context, shard journal.Shard, options journal.FollowOption
 	}
 	defer follower.Close()
 	for {
-		batch, err := follower.Next(ctx, options.Pull, 0)
+		batch, err := next(ctx, follower, options.Pull)
 		if err != nil {
-			return fmt.Errorf("read shard %d: %w", shard.Number(), err)
+			return fmt.Errorf("read shard %d after sequence %d: %w", shard.Number(), after, err)
 		}
 		for i := range batch {
 			if batch[i].Seq > upto {
 				return nil
 			}
+			after = batch[i].Seq
 			if err := each(&batch[i]); err != nil {
 				return err
 			}
@@ -656,6 +665,16 @@ func read(ctx context.Context, shard journal.Shard, options journal.FollowOption
 			}
 		}
 	}
+}
+
+func next(ctx context.Context, follower journal.Follower, countMax int) ([]envelope.Event, error) {
+	waiting, cancel := context.WithTimeoutCause(ctx, stallMax, ErrStalled)
+	defer cancel()
+	batch, err := follower.Next(waiting, countMax, 0)
+	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(waiting), ErrStalled) {
+		return nil, ErrStalled
+	}
+	return batch, err
 }
 
 // Part places an entity in one of n parts of the key space, the same one for ever (FNV-1a).

@@ -30,7 +30,16 @@ func frozenBuilder(t *testing.T, config plane.Config, point string) *testenv.Pro
 // mustWakeUpTo lets a frozen builder go on and wants it to end with an error.
 func mustWakeUpTo(t *testing.T, child *testenv.Process, want error) {
 	t.Helper()
-	child.Signal(syscall.SIGCONT)
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for ended := false; !ended; {
+		child.Signal(syscall.SIGCONT) // more than once: it may have been about to stop itself
+		select {
+		case <-child.Done():
+			ended = true
+		case <-again.C:
+		}
+	}
 	if err := child.Wait(); err == nil {
 		t.Errorf("the frozen builder has ended well:\n%s", child.Output())
 	}
