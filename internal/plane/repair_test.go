@@ -149,7 +149,7 @@ func TestThousandsOfRowsAreRepaired(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tag, err := pool.Exec(t.Context(), "INSERT INTO memory_category SELECT tenant_id, id, gen_random_uuid(), 1 FROM memory, generate_series(1, 5)")
+	tag, err := pool.Exec(t.Context(), "INSERT INTO memory_category SELECT tenant_id, id, gen_random_uuid(), 1 FROM memory, generate_series(1, 10)")
 	if err != nil || tag.RowsAffected() < 2*rows.DifferencesMax {
 		t.Fatal(tag, err)
 	}
