@@ -12,6 +12,15 @@ FROM memory_readable(@tenant_id, @user_id, sqlc.narg('as_app')) m
 LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
 WHERE m.tenant_id = @tenant_id::text AND m.id = @id::uuid;
 
+-- name: OwnMemoryByID :one
+-- MemoryByID for whom no access rules bind: a plan without them is begun in half the time. For readers.
+SELECT m.*, a.name AS app_name, ARRAY(
+    SELECT c.name FROM memory_category l JOIN category c ON c.tenant_id = l.tenant_id AND c.id = l.category_id
+    WHERE l.tenant_id = @tenant_id AND l.memory_id = m.id ORDER BY c.name)::text[] AS categories
+FROM memory m
+LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
+WHERE m.tenant_id = @tenant_id::text AND m.id = @id::uuid AND m.user_id = @user_id::uuid AND m.state <> 'deleted';
+
 -- name: MemoryPage :many
 -- A page of the memories that a user may read and a filter selects, with the names of
 -- their apps and categories; for readers. The sort

@@ -207,9 +207,12 @@ func TestEachFenceHoldsAlone(t *testing.T) {
 func countAll(t *testing.T, q *db.Queries, tenant string, owner, memory, app uuid.UUID) map[string]int {
 	t.Helper()
 	ctx := context.Background()
-	out := map[string]int{"MemoryByID": 1, "AppByID": 1}
+	out := map[string]int{"MemoryByID": 1, "OwnMemoryByID": 1, "AppByID": 1}
 	if _, err := q.MemoryByID(ctx, db.MemoryByIDParams{TenantID: tenant, ID: memory, UserID: owner}); err != nil {
 		out["MemoryByID"] = 0
+	}
+	if _, err := q.OwnMemoryByID(ctx, db.OwnMemoryByIDParams{TenantID: tenant, ID: memory, UserID: owner}); err != nil {
+		out["OwnMemoryByID"] = 0
 	}
 	if _, err := q.AppByID(ctx, db.AppByIDParams{TenantID: tenant, ID: app, OwnerID: owner}); err != nil {
 		out["AppByID"] = 0

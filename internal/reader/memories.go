@@ -37,6 +37,13 @@ func (r *Reader) Memory(ctx context.Context, c Caller, f Freshness, id uuid.UUID
 }
 
 func memoryByID(ctx context.Context, q *db.Queries, c Caller, id uuid.UUID) (Memory, error) {
+	if c.App == nil {
+		row, err := q.OwnMemoryByID(ctx, db.OwnMemoryByIDParams{TenantID: c.Tenant, ID: id, UserID: c.User})
+		if err != nil {
+			return Memory{}, absent(err)
+		}
+		return memoryOf(db.MemoryPageRow(row)), nil
+	}
 	row, err := q.MemoryByID(ctx, db.MemoryByIDParams{TenantID: c.Tenant, ID: id, UserID: c.User, AsApp: c.App})
 	if err != nil {
 		return Memory{}, absent(err)
@@ -211,9 +218,9 @@ func (r *Reader) MemoryIDs(ctx context.Context, c Caller, f Freshness, filter Me
 // MayRead tells whether there is a memory that the caller may read. That it is asked is no access.
 func (r *Reader) MayRead(ctx context.Context, c Caller, id uuid.UUID) (readable bool, err error) {
 	_, err = r.askOne(ctx, c, Freshness{}, func(q *db.Queries) error {
-		_, err := q.MemoryByID(ctx, db.MemoryByIDParams{TenantID: c.Tenant, ID: id, UserID: c.User, AsApp: c.App})
+		_, err := memoryByID(ctx, q, c, id)
 		readable = err == nil
-		if errors.Is(absent(err), ErrNotFound) {
+		if errors.Is(err, ErrNotFound) {
 			return nil
 		}
 		return err
