@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -65,19 +66,28 @@ func keep(ctx context.Context, root, tree, name string) error {
 	case bytes.Equal(base, body):
 		return nil
 	}
-	diff, err := difference(ctx, root, tree, name)
-	if err != nil {
-		return err
+	// Generated code repeats itself: as many lines around a change are needed as tell the place from all others.
+	for lines := 3; ; lines *= 2 {
+		diff, err := difference(ctx, root, tree, name, lines)
+		if err != nil {
+			return err
+		}
+		again, err := patch(string(base), diff)
+		if err == nil && again == string(body) {
+			return writeFile(filepath.Join(root, overlayDir, name+diffSuffix), []byte(diff))
+		}
+		if lines > contextMax {
+			return fmt.Errorf("the difference of %s does not give the file back: %w", name, err)
+		}
 	}
-	if again, err := patch(string(base), diff); err != nil || again != string(body) {
-		return fmt.Errorf("the difference of %s does not give the file back: %w", name, err)
-	}
-	return writeFile(filepath.Join(root, overlayDir, name+diffSuffix), []byte(diff))
 }
 
-// difference is a unified diff with names as git writes them.
-func difference(ctx context.Context, root, tree, name string) (string, error) {
-	cmd := exec.CommandContext(ctx, "diff", "-u", "--label", "a/"+name, "--label", "b/"+name, filepath.Join(root, name), filepath.Join(tree, name))
+// contextMax bounds the lines around a change.
+const contextMax = 50
+
+// difference is a unified diff with names as git writes them, and so many lines around each change.
+func difference(ctx context.Context, root, tree, name string, lines int) (string, error) {
+	cmd := exec.CommandContext(ctx, "diff", "-U", strconv.Itoa(lines), "--label", "a/"+name, "--label", "b/"+name, filepath.Join(root, name), filepath.Join(tree, name))
 	out, err := cmd.Output()
 	var exit *exec.ExitError
 	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) { // 1: they differ
