@@ -154,8 +154,9 @@ func sessionSettings(role Role) map[string]string {
 		s["lock_timeout"], s["statement_timeout"], s["idle_in_transaction_session_timeout"] = "5s", "60s", "20s"
 	case RoleReader:
 		s["default_transaction_read_only"], s["statement_timeout"], s["idle_in_transaction_session_timeout"] = "on", "30s", "30s"
+		s["default_transaction_isolation"] = "repeatable read" // checkpoint and rows of an answer are of one snapshot
 		// Left to itself Postgres plans some questions anew whenever they are asked, at ten times what the answer costs.
-		s["plan_cache_mode"] = "force_generic_plan"
+		s["plan_cache_mode"] = genericPlans
 	case RoleVerifier:
 		s["default_transaction_read_only"] = "on"
 	case RoleOperator:
@@ -165,6 +166,12 @@ func sessionSettings(role Role) map[string]string {
 	}
 	return s
 }
+
+// Values of plan_cache_mode.
+const (
+	genericPlans = "force_generic_plan"
+	customPlans  = "force_custom_plan"
+)
 
 // connectionsMax bounds the connections of one pool, unless the URL asks for more (pool_max_conns).
 const connectionsMax = 16

@@ -29,8 +29,8 @@ type Entry struct {
 	// that depend on what is asked. The one plan that queries have else would sort all that a tenant has before it gives
 	// the first page.
 	Planned bool
-	// Single promises that fn makes no more than one query. It then makes one journey together with the beginning and the
-	// end of the transaction: apart, these cost more than most questions.
+	// Single promises that fn makes no more than one query. It then makes one journey together with the beginning of the
+	// transaction, and ends it: apart, these cost more than most questions.
 	Single bool
 }
 
@@ -56,8 +56,9 @@ func WithTenant(ctx context.Context, pool *pgxpool.Pool, entry Entry, fn func(*d
 	return door.checkpoint, errors.Join(err, door.close(ctx))
 }
 
-// door is the connection as queries see it: it puts the beginning of the transaction before the first of them, and its
-// end behind a single one.
+// door is the connection as queries see it: it puts the beginning of the transaction before the first of them. A single one
+// needs no more transaction than the protocol has by itself: all that is sent before one Sync is one transaction, as the
+// session makes them.
 type door struct {
 	Entry
 	conn       *pgxpool.Conn
@@ -68,40 +69,47 @@ type door struct {
 // txNone is what Postgres says of a connection without a transaction.
 const txNone = 'I'
 
-// checkpointOf reads what an answer says of where its rows stand.
-const checkpointOf = "SELECT edition, shard, journal_id, incarnation, stream, seq, updated_at FROM control.checkpoint WHERE edition = $1 AND shard = $2"
+// The settings of the transaction, and with them what an answer says of where its rows stand. A checkpoint that is not there
+// makes no settings, and then no row is seen.
+const (
+	settings            = "SELECT set_config('app.tenant', $1, true), set_config('plan_cache_mode', $2, true)"
+	settingsOfAnEdition = settings + ", edition, shard, journal_id, incarnation, stream, seq, updated_at FROM control.checkpoint WHERE edition = $3 AND shard = $4"
+)
 
 // beginning returns the batch that begins the transaction.
 func (d *door) beginning() *pgx.Batch {
 	d.entered = true
 	batch := &pgx.Batch{}
-	batch.Queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-	batch.Queue("SELECT set_config('app.tenant', $1, true)", d.Tenant)
-	if d.Planned {
-		batch.Queue("SET LOCAL plan_cache_mode = force_custom_plan")
+	if !d.Single {
+		batch.Queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 	}
-	if d.Edition != 0 {
-		batch.Queue(checkpointOf, d.Edition, int32(d.Shard))
+	mode := genericPlans
+	if d.Planned {
+		mode = customPlans
+	}
+	if d.Edition == 0 {
+		batch.Queue(settings, d.Tenant, mode)
+	} else {
+		batch.Queue(settingsOfAnEdition, d.Tenant, mode, d.Edition, int32(d.Shard))
 	}
 	return batch
 }
 
 // begun reads what the beginning gave.
 func (d *door) begun(results pgx.BatchResults) error {
-	statements := 2
-	if d.Planned {
-		statements++
-	}
-	for range statements {
+	if !d.Single {
 		if _, err := results.Exec(); err != nil {
 			return fmt.Errorf("begin for tenant: %w", err)
 		}
 	}
 	if d.Edition == 0 {
+		if _, err := results.Exec(); err != nil {
+			return fmt.Errorf("begin for tenant: %w", err)
+		}
 		return nil
 	}
 	c := &d.checkpoint
-	err := results.QueryRow().Scan(&c.Edition, &c.Shard, &c.JournalID, &c.Incarnation, &c.Stream, &c.Seq, &c.UpdatedAt)
+	err := results.QueryRow().Scan(nil, nil, &c.Edition, &c.Shard, &c.JournalID, &c.Incarnation, &c.Stream, &c.Seq, &c.UpdatedAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ErrNoCheckpoint
 	}
@@ -143,9 +151,6 @@ func (d *door) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, er
 	}
 	batch := d.beginning()
 	batch.Queue(sql, args...)
-	if d.Single {
-		batch.Queue("COMMIT")
-	}
 	results := d.conn.SendBatch(ctx, batch)
 	if err := d.begun(results); err != nil {
 		return nil, errors.Join(err, results.Close())
@@ -190,7 +195,7 @@ func (t *travelled) Close() {
 	}
 	t.closed = true
 	t.Rows.Close()
-	// Closing reads what travelled behind the query: the end of the transaction, or an error in its place.
+	// Closing reads what came behind the rows: the end of the transaction, or an error in its place.
 	t.err = errors.Join(t.Rows.Err(), t.results.Close())
 }
 

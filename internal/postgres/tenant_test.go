@@ -70,6 +70,24 @@ func TestTheDoorOfATenant(t *testing.T) {
 	for _, tenant := range []string{"acme", "blue"} {
 		ids[tenant] = one[uuid.UUID](t, d, "SELECT id FROM edition_1.category WHERE tenant_id = $1", tenant)
 	}
+	for setting, want := range map[string]string{"default_transaction_isolation": "repeatable read", "default_transaction_read_only": "on"} {
+		var got string
+		if err := pool.QueryRow(t.Context(), "SELECT current_setting($1)", setting).Scan(&got); err != nil || got != want {
+			t.Errorf("%s is %q, %v, want %q: a single question has no other transaction", setting, got, err, want)
+		}
+	}
+	for _, entry := range []postgres.Entry{{Tenant: "acme", Single: true}, {Tenant: "acme", Single: true, Planned: true}} {
+		_, err = postgres.WithTenant(t.Context(), pool, entry, func(q *db.Queries) error {
+			found, err := q.CategoryOfEntities(t.Context(), db.CategoryOfEntitiesParams{
+				TenantIds: []string{"acme", "blue"}, Ids: []uuid.UUID{ids["acme"], ids["blue"]},
+			})
+			if err != nil || len(found) != 1 || found[0].TenantID != "acme" {
+				t.Errorf("%+v: found %v, %v", entry, found, err)
+			}
+			return nil
+		})
+		must(t, err)
+	}
 	_, err = postgres.WithTenant(t.Context(), pool, postgres.Entry{Tenant: "acme"}, func(q *db.Queries) error {
 		for range 2 {
 			found, err := q.CategoryOfEntities(t.Context(), db.CategoryOfEntitiesParams{
