@@ -26,6 +26,8 @@ func FuzzOpen(f *testing.F) {
 		f.Add(sealed)
 		f.Add(sealed + "=")
 		f.Add(sealed[:len(sealed)-1])
+		f.Add(sealed[:8] + "\r" + sealed[8:])
+		f.Add(sealed + "\n")
 	}
 	mine := []string{genuine[0], genuine[2]}
 	f.Fuzz(func(t *testing.T, sealed string) {

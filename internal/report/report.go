@@ -149,7 +149,8 @@ func Check(document []byte, keys ...ed25519.PublicKey) (*Report, error) {
 	}
 	r.digest = sha256.Sum256(canonical)
 	signature, err := base64.StdEncoding.Strict().DecodeString(r.Signature)
-	if err != nil || len(signature) != ed25519.SignatureSize {
+	// The decoder skips line breaks, even strictly: with them this would be another document under the same signature.
+	if err != nil || len(signature) != ed25519.SignatureSize || strings.ContainsAny(r.Signature, "\r\n") {
 		return nil, fmt.Errorf("%w: its signature is not one", ErrMalformed)
 	}
 	bare := *r

@@ -144,6 +144,7 @@ func TestForgeries(t *testing.T) {
 		{"a member of other case", strings.Replace(text, `"kind"`, `"Kind"`, 1), ErrMalformed},
 		{"a member less", strings.Replace(text, `"previous":"",`, ``, 1), ErrMalformed},
 		{"no signature", text[:strings.Index(text, `,"signature"`)] + "}", ErrMalformed},
+		{"a line break in the signature", strings.Replace(text, `"signature":"`, `"signature":"\n`, 1), ErrMalformed},
 		{"a number that is none", strings.Replace(text, `"rows":9007199254740992`, `"rows":9007199254740992.5`, 1), ErrMalformed},
 		{"a number beyond", strings.Replace(text, `"rows":9007199254740992`, `"rows":9007199254740993`, 1), ErrMalformed},
 		{"something behind it", text + "{}", ErrMalformed},
