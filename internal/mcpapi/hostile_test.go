@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -193,13 +192,8 @@ func TestListsAreNotSharedByACache(t *testing.T) {
 	}
 }
 
-// burst is how many calls come at once.
-func burst() int {
-	if os.Getenv("REFOLD_CHAOS") == "long" {
-		return 10_000
-	}
-	return 2000
-}
+// burst is how many calls come, from burstWorkers at once.
+const burst, burstWorkers = 10_000, 20
 
 // Many calls at once: each is answered rightly or refused by the limit of its tenant, what was refused was not done, the
 // memory that it takes is bounded, and another tenant does not notice.
@@ -210,9 +204,9 @@ func TestBurst(t *testing.T) {
 	statuses, stored := map[int]int{}, 0
 	var mu sync.Mutex
 	var group sync.WaitGroup
-	for worker := range 20 {
+	for worker := range burstWorkers {
 		group.Go(func() {
-			for n := range burst() / 20 {
+			for n := range burst / burstWorkers {
 				body, want := callBody("whoami", nil), `"user":"alice"`
 				if n%4 == 0 {
 					body, want = callBody("add_memories", map[string]any{"text": "burst", "idempotency_key": fmt.Sprintf("k%d-%d", worker, n)}), `"changed":true`
@@ -240,7 +234,7 @@ func TestBurst(t *testing.T) {
 	}
 	group.Wait()
 	t.Logf("answers %v, %d stored", statuses, stored)
-	if statuses[200] < 100 || statuses[429] == 0 || statuses[200]+statuses[429] != burst()/20*20 {
+	if statuses[200] < 100 || statuses[429] == 0 || statuses[200]+statuses[429] != burst {
 		t.Errorf("answers %v, want 200 and 429 and no others", statuses)
 	}
 	waitFor(t, "goroutines to end", func() bool {
