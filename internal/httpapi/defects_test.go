@@ -91,11 +91,11 @@ func TestAStoreThatIsAwayIsNotEmpty(t *testing.T) {
 	ask := func(want func(status int) bool) {
 		t.Helper()
 		for _, path := range paths {
-			if a := alice.do("GET", path, ""); !want(a.status) || strings.Contains(a.body, "cut") {
+			if a := alice.do("GET", path, "", "Prefer", "wait=1"); !want(a.status) || strings.Contains(a.body, "cut") {
 				t.Errorf("GET %s: %d %s", path, a.status, a.body)
 			}
 		}
-		if a := alice.do("POST", "/api/v1/memories/filter", `{}`); !want(a.status) {
+		if a := alice.do("POST", "/api/v1/memories/filter", `{}`, "Prefer", "wait=1"); !want(a.status) {
 			t.Errorf("filter: %d %s", a.status, a.body)
 		}
 	}

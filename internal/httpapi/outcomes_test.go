@@ -165,7 +165,7 @@ func TestPositions(t *testing.T) {
 		t.Errorf("ahead of the rows: %s", a.body)
 	}
 	// What is not there yet is not said to be absent.
-	a = alice.do("GET", "/v1/memories/"+uuid.NewString(), "", "Refold-Position", ahead(1, 1000))
+	a = alice.do("GET", "/v1/memories/"+uuid.NewString(), "", "Refold-Position", ahead(1, 1000), "Prefer", "wait=1")
 	if code := a.want(t, http.StatusServiceUnavailable)["code"]; code != "not_yet" {
 		t.Errorf("absent, ahead of the rows: %s", a.body)
 	}
