@@ -33,12 +33,17 @@ func (c config) sustain(ctx context.Context, root, dir string) (err error) {
 		return err
 	}
 	s := &story{config: c, old: program{"refold", refold, machine{dir: filepath.Join(dir, "data")}, c.shards}}
-	defer func() { err = errors.Join(err, s.close()) }()
 	process, err := s.old.serve(ctx)
 	if err != nil {
 		return err
 	}
-	s.oldRun = &running{process: process}
+	defer func() {
+		if s.load != nil {
+			s.load.stop()
+		}
+		// Not killed even when all went wrong: its Postgres would still write into dir while that is being removed.
+		err = errors.Join(err, process.stop(context.WithoutCancel(ctx)))
+	}()
 	err = eventually(ctx, readyMax, func() error {
 		if status, body := ask(ctx, process.url+"/readyz"); status != http.StatusOK {
 			return fmt.Errorf("not ready: %d %s", status, body)
@@ -95,7 +100,5 @@ func (s *story) sustained(ctx context.Context, took time.Duration) error {
 			return fmt.Errorf("%w: %.0f %s/s of %d", errNotSustained, got, rate.what, rate.asked)
 		}
 	}
-	running := s.oldRun
-	s.oldRun = nil
-	return running.process.stop(ctx)
+	return nil
 }
