@@ -59,7 +59,7 @@ type AppPrivate struct {
 // A rule with a known id is replaced.
 type AppAccessRuled struct {
 	RuleID     uuid.UUID
-	ObjectType string     // "memory" is the only one that is evaluated
+	ObjectType string     // memory, app, category or user; a rule of another type covers nothing
 	ObjectID   *uuid.UUID // nil = all
 	Effect     Effect
 	CreatedAt  *time.Time

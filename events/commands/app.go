@@ -24,8 +24,9 @@ var (
 	membersOfWithdrawAccess = []string{"rule"}
 )
 
-// ObjectTypes are what access rules are about: a memory, the memories of an app, or those of a category.
-var ObjectTypes = []string{"memory", "app", "category"}
+// ObjectTypes are what access rules are about: a memory, or the memories of an app, of a category or of a user. An app
+// reads nothing but the memories of its owner, so a rule about another user covers none.
+var ObjectTypes = []string{"memory", "app", "category", "user"}
 
 // ChangeApp: app.change. It replaces what is not nil about an app of the caller's; something must be given. Apps are made
 // by the first memory that names them.

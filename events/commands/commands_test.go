@@ -142,7 +142,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"user.change", `{"email":5}`, "/email"},
 		{"app.rule-access", `{}`, "/rule"},
 		{"app.rule-access", `{"rule":"x"}`, ""},
-		{"app.rule-access", `{"rule":"` + memoryID.String() + `","object_type":"user","effect":"deny"}`, "/object_type"},
+		{"app.rule-access", `{"rule":"` + memoryID.String() + `","object_type":"workspace","effect":"deny"}`, "/object_type"},
 		{"app.rule-access", `{"rule":"` + memoryID.String() + `","object_type":"memory","effect":"maybe"}`, "/effect"},
 		{"app.rule-access", `{"rule":"` + memoryID.String() + `","object_type":"memory","object_id":"` + uuid.Nil.String() + `","effect":"deny"}`, "/object_id"},
 		{"app.withdraw-access", `{}`, "/rule"},

@@ -149,7 +149,7 @@ func TestAccessRules(t *testing.T) {
 	}
 	alice.do("PUT", other, `{"object_type":"memory","effect":"allow"}`, "If-Match", `"1"`).want(t, http.StatusPreconditionFailed)
 	for body, pointer := range map[string]string{
-		`{"object_type":"user","effect":"deny"}`: "/object_type", `{"object_type":"memory","effect":"x"}`: "/effect",
+		`{"object_type":"workspace","effect":"deny"}`: "/object_type", `{"object_type":"memory","effect":"x"}`: "/effect",
 		`{"object_type":"memory"}`: "/effect", `{"object_type":"memory","effect":"deny","app":"x"}`: "/app",
 	} {
 		if p := alice.do("PUT", other, body).want(t, http.StatusUnprocessableEntity); p["pointer"] != pointer {

@@ -160,6 +160,8 @@ func (w *world) covers(r rule, m record) bool {
 		return m.app >= 0 && (r.object == "" || r.object == w.appIDs[m.app].String())
 	case "category":
 		return slices.ContainsFunc(m.categories, func(c int) bool { return r.object == "" || r.object == w.categoryIDs[c].String() })
+	case "user":
+		return r.object == "" || r.object == w.user.String()
 	}
 	return false
 }
@@ -352,9 +354,10 @@ func TestListsAreThoseOfAModel(t *testing.T) {
 	s := newStack(t)
 	w := newWorld(t, s, "alice")
 	w.fill(120)
-	newWorld(t, s, "bob").fill(10)
+	bob := newWorld(t, s, "bob")
+	bob.fill(10)
 	w.pauseApp(3)
-	types := []string{"memory", "memory", "app", "category", "workspace"}
+	types := []string{"memory", "memory", "app", "category", "user", "workspace"}
 	alice := s.client(t, modelTenant, "alice")
 	for round := range 6 {
 		if round > 0 { // the first round has no rules
@@ -365,6 +368,8 @@ func TestListsAreThoseOfAModel(t *testing.T) {
 				r.object = pick(w.random, w.appIDs).String()
 			case r.objectType == "category":
 				r.object = pick(w.random, w.categoryIDs).String()
+			case r.objectType == "user":
+				r.object = pick(w.random, []uuid.UUID{w.user, bob.user}).String()
 			default:
 				r.object = pick(w.random, w.records).id.String()
 			}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/refold-dev/refold/events"
+	"github.com/refold-dev/refold/internal/user"
 )
 
 // contents lists what was found, best first.
@@ -210,6 +211,19 @@ func TestEveryReaderFollowsTheAccessRules(t *testing.T) {
 	w.addRule(2, absent)
 	w.rules[0] = []rule{absent}
 	look(0, "an allow that matches nothing")
+	for _, users := range []struct {
+		rule rule
+		want int
+	}{
+		{rule{"user", user.ID(known["a"].Key, "a", "bob").String(), events.Allow}, 0},
+		{rule{"user", w.user.String(), events.Allow}, 6},
+		{rule{"user", user.ID(known["a"].Key, "a", "bob").String(), events.Deny}, 6},
+		{rule{"user", "", events.Deny}, 0},
+	} {
+		w.addRule(2, users.rule)
+		w.rules[0] = w.rules[2]
+		look(users.want, fmt.Sprint("then ", users.rule))
+	}
 	as = "as_app=" + w.appIDs[1].String()
 	w.pauseApp(1)
 	w.paused[0] = true

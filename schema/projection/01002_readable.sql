@@ -7,8 +7,9 @@
 -- The memories that a user may read, through one of the user's apps (as_app) or else directly. Deleted ones never
 -- appear. An app reads by its rules: an app that is paused, or not the user's, reads nothing; without rules, or with
 -- rules that only deny, it reads all but what they deny; once a rule allows anything, it reads only what rules allow.
--- Deny beats allow. A rule is about a memory, about the memories of an app or of a category, or, without an object,
--- about all of its type. One of any other type covers nothing, and yet makes an allowed set empty.
+-- Deny beats allow. A rule is about a memory, about the memories of an app, of a category or of a user, or, without an
+-- object, about all of its type; no rule opens the memories of another user. One of any other type covers nothing, and
+-- yet makes an allowed set empty.
 -- +goose StatementBegin
 CREATE FUNCTION memory_readable(of_tenant text, of_user uuid, as_app uuid) RETURNS SETOF memory LANGUAGE sql STABLE
 BEGIN ATOMIC
@@ -17,7 +18,7 @@ BEGIN ATOMIC
         EXISTS (SELECT FROM app a WHERE a.tenant_id = of_tenant AND a.id = as_app AND a.owner_id = of_user AND a.is_active)
         AND (NOT EXISTS (SELECT FROM app_access_rule r WHERE r.tenant_id = of_tenant AND r.app_id = as_app AND r.effect = 'allow')
             OR EXISTS (SELECT FROM app_access_rule r WHERE r.tenant_id = of_tenant AND r.app_id = as_app AND r.effect = 'allow'
-                AND r.object_type = 'memory' AND r.object_id IS NULL)
+                AND (r.object_type = 'memory' AND r.object_id IS NULL OR r.object_type = 'user' AND COALESCE(r.object_id, of_user) = of_user))
             OR m.id IN (SELECT r.object_id FROM app_access_rule r WHERE r.tenant_id = of_tenant AND r.app_id = as_app AND r.effect = 'allow'
                 AND r.object_type = 'memory' AND r.object_id IS NOT NULL)
             OR m.app_id IS NOT NULL AND EXISTS (SELECT FROM app_access_rule r WHERE r.tenant_id = of_tenant AND r.app_id = as_app
@@ -27,7 +28,7 @@ BEGIN ATOMIC
             OR m.id IN (SELECT l.memory_id FROM memory_category l JOIN app_access_rule r ON r.object_id IS NULL OR r.object_id = l.category_id
                 WHERE l.tenant_id = of_tenant AND r.tenant_id = of_tenant AND r.app_id = as_app AND r.effect = 'allow' AND r.object_type = 'category'))
         AND NOT (EXISTS (SELECT FROM app_access_rule r WHERE r.tenant_id = of_tenant AND r.app_id = as_app AND r.effect = 'deny'
-                AND r.object_type = 'memory' AND r.object_id IS NULL)
+                AND (r.object_type = 'memory' AND r.object_id IS NULL OR r.object_type = 'user' AND COALESCE(r.object_id, of_user) = of_user))
             OR m.id IN (SELECT r.object_id FROM app_access_rule r WHERE r.tenant_id = of_tenant AND r.app_id = as_app AND r.effect = 'deny'
                 AND r.object_type = 'memory' AND r.object_id IS NOT NULL)
             OR m.app_id IS NOT NULL AND EXISTS (SELECT FROM app_access_rule r WHERE r.tenant_id = of_tenant AND r.app_id = as_app

@@ -650,7 +650,7 @@ type PutAccessRule struct {
 	// ObjectId Absent = all of the type.
 	ObjectId *openapi_types.UUID `json:"object_id,omitempty"`
 
-	// ObjectType A memory, the memories of an app, or those of a category.
+	// ObjectType A memory, or the memories of an app, of a category or of a user. An app reads nothing but the memories of its owner: a rule about another user covers none.
 	ObjectType string `json:"object_type"`
 }
 
