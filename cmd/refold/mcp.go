@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"slices"
@@ -28,16 +29,20 @@ func (m *mcpFlags) add(f *pflag.FlagSet) {
 		"URLs of the issuers that agents may get tokens from; none = those of --issuers that are URLs (REFOLD_MCP_AUTHORIZATION_SERVERS)")
 }
 
-// issuers are those whose tokens agents may show: for the address of this edge, and never as operators.
-func (m mcpFlags) issuers(trusted []auth.Issuer) []auth.Issuer {
+// issuers are those whose tokens agents may show: for the address of this edge, and never as operators. An issuer whose
+// tokens for the other edges have that audience, too, is refused: each would do for the other.
+func (m mcpFlags) issuers(trusted []auth.Issuer) ([]auth.Issuer, error) {
 	if m.url == "" {
-		return nil
+		return nil, nil
 	}
 	issuers := slices.Clone(trusted)
 	for i := range issuers {
+		if issuers[i].Audience == m.url {
+			return nil, usageError{fmt.Errorf("--mcp-url %s is the audience that issuer %s has for the other edges: an agent's token would be good for those; give them another audience", m.url, issuers[i].Issuer)}
+		}
 		issuers[i].Audience, issuers[i].Operator = m.url, false
 	}
-	return issuers
+	return issuers, nil
 }
 
 func (m mcpFlags) authorizationServers(trusted []auth.Issuer) []string {
@@ -59,7 +64,11 @@ func (m mcpFlags) edge(p *plane.Plane, parts httpapi.Config, trusted []auth.Issu
 	if err != nil {
 		return nil, err
 	}
-	verifier, err := auth.NewVerifier(auth.Config{Issuers: append(m.issuers(trusted), key.IssuerFor(auth.LocalMCPAudience))})
+	issuers, err := m.issuers(trusted)
+	if err != nil {
+		return nil, err
+	}
+	verifier, err := auth.NewVerifier(auth.Config{Issuers: append(issuers, key.IssuerFor(auth.LocalMCPAudience))})
 	if err != nil {
 		return nil, err
 	}

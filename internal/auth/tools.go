@@ -42,7 +42,7 @@ var tools = []Tool{
 	},
 	{
 		Name: "memory_history", Operation: "getMemoryHistory", Title: "History of a memory", ReadOnly: true,
-		Doc: "Tell when a memory was archived, paused, made active or deleted, oldest change first.",
+		Doc: "Tell when a memory was archived, paused or made active again, oldest change first.",
 	},
 	{
 		Name: "memory_accesses", Operation: "listMemoryAccesses", Title: "Access log of a memory", ReadOnly: true,
@@ -58,7 +58,7 @@ var tools = []Tool{
 	},
 	{
 		Name: "delete_all_memories", Operation: "deleteMemories", Title: "Delete all memories", Destructive: true, Idempotent: true,
-		Doc: "Delete every memory of the user. The user is asked first where the client can ask; elsewhere confirm must be true, and only the user may say so.",
+		Doc: "Delete every memory that this app may read. The user is asked first where the server can ask; elsewhere confirm must be true, and only the user may say so.",
 	},
 	{
 		Name: "list_categories", Operation: "listCategories", Title: "List categories", ReadOnly: true,

@@ -21,6 +21,9 @@ func callBody(tool string, arguments map[string]any) string {
 	return string(body)
 }
 
+// named is the address under which the app x of alice calls.
+const named = "/mcp/x/http/alice"
+
 const listBody = `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`
 
 func TestTokens(t *testing.T) {
@@ -153,14 +156,23 @@ func TestToolsByScopesByOwners(t *testing.T) {
 			}
 		}
 		token := s.token(t, "a", "alice", granted...)
+		listed := s.post(t, token, "/mcp", listBody).body
 		for _, tool := range auth.Tools() {
-			if slices.Contains(granted, tool.Scope()) {
-				continue // below, once
+			may := slices.Contains(granted, tool.Scope())
+			if strings.Contains(listed, `"name":"`+tool.Name+`"`) != may {
+				t.Fatalf("with %v, the list has %s: %v, want %v", granted, tool.Name, !may, may)
+			}
+			if may {
+				a := s.post(t, token, named, callBody(tool.Name, owners["absent"].arguments(tool.Name)))
+				if tool.ReadOnly && (a.status != http.StatusOK || strings.Contains(a.body, "insufficient_scope")) {
+					t.Fatalf("%s with %v: %d %s", tool.Name, granted, a.status, a.body)
+				}
+				continue
 			}
 			denied := ""
 			for who, owner := range owners {
 				calls++
-				a := s.post(t, token, "/mcp", callBody(tool.Name, owner.arguments(tool.Name)))
+				a := s.post(t, token, named, callBody(tool.Name, owner.arguments(tool.Name)))
 				challenge := a.header.Get("WWW-Authenticate")
 				if a.status != http.StatusForbidden || !strings.Contains(challenge, `error="insufficient_scope"`) ||
 					!strings.Contains(challenge, `scope="`+tool.Scope()+`"`) || !strings.Contains(challenge, "resource_metadata=") {
@@ -179,7 +191,7 @@ func TestToolsByScopesByOwners(t *testing.T) {
 			continue
 		}
 		ask := func(who string) answer {
-			return s.post(t, s.token(t, "a", "alice", tool.Scope()), "/mcp", callBody(tool.Name, owners[who].arguments(tool.Name)))
+			return s.post(t, s.token(t, "a", "alice", tool.Scope()), named, callBody(tool.Name, owners[who].arguments(tool.Name)))
 		}
 		if own := ask("own"); own.status != http.StatusOK || strings.Contains(own.body, `"isError":true`) || strings.Contains(own.body, "canary-a-bob") || strings.Contains(own.body, "canary-b") {
 			t.Errorf("%s about what is one's own: %d %s", tool.Name, own.status, own.body)
@@ -195,7 +207,7 @@ func TestToolsByScopesByOwners(t *testing.T) {
 	token := s.token(t, "a", "alice", auth.MemoriesDelete)
 	bodies := map[string]string{}
 	for _, who := range []string{"absent", "of another user", "of another tenant"} {
-		a := s.post(t, token, "/mcp", callBody("delete_memories", owners[who].arguments("delete_memories")))
+		a := s.post(t, token, named, callBody("delete_memories", owners[who].arguments("delete_memories")))
 		bodies[who] = strings.ReplaceAll(a.body, owners[who].memory, "ID")
 	}
 	if bodies["absent"] != bodies["of another user"] || bodies["absent"] != bodies["of another tenant"] || !strings.Contains(bodies["absent"], "not_found") {
@@ -219,14 +231,14 @@ func TestIdentityComesFromTheTokenAlone(t *testing.T) {
 	token := s.token(t, "a", "alice")
 	for _, headers := range [][]string{{"X-Tenant", "b"}, {"X-Org-Id", "b"}, {"Baggage", "tenant=b"}, {"Mcp-Tenant", "b"}, {"Cookie", "tenant=b"}} {
 		for id, want := range map[string]bool{mine.memory: true, theirs.memory: false} {
-			a := s.post(t, token, "/mcp?tenant=b&user_id=bob", callBody("get_memory", map[string]any{"memory_id": id}), headers...)
+			a := s.post(t, token, named+"?tenant=b&user_id=bob", callBody("get_memory", map[string]any{"memory_id": id}), headers...)
 			if got := !strings.Contains(a.body, "not_found"); got != want {
 				t.Errorf("%v %s: %s", headers, id, a.body)
 			}
 		}
 	}
 	for _, name := range []string{"tenant", "tenant_id", "org_id", "user_id", "user"} {
-		a := s.post(t, token, "/mcp", callBody("list_memories", map[string]any{name: "b"}))
+		a := s.post(t, token, named, callBody("list_memories", map[string]any{name: "b"}))
 		if !strings.Contains(a.body, `"isError":true`) || !strings.Contains(a.body, "invalid") {
 			t.Errorf("argument %s: %s", name, a.body)
 		}
@@ -243,7 +255,7 @@ func TestIdentityComesFromTheTokenAlone(t *testing.T) {
 	// A tenant that does not exist has empty lists, and nothing else.
 	nobody := s.token(t, "nowhere", "alice")
 	for _, tool := range auth.Tools() {
-		a := s.post(t, nobody, "/mcp", callBody(tool.Name, mine.arguments(tool.Name)))
+		a := s.post(t, nobody, named, callBody(tool.Name, mine.arguments(tool.Name)))
 		list := strings.HasPrefix(tool.Name, "list") || strings.HasPrefix(tool.Name, "search")
 		if tool.Name == "get_stats" {
 			if !strings.Contains(a.body, `"apps":0`) {

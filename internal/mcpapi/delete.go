@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -27,7 +28,7 @@ type deleted struct {
 }
 
 type deleteOut struct {
-	Results        []deleted `json:"results"`
+	Results        []deleted `json:"results" jsonschema:"one for each id"`
 	Deleted        int       `json:"deleted"`
 	IdempotencyKey string    `json:"idempotency_key" jsonschema:"call again with it when an outcome is unknown"`
 }
@@ -40,10 +41,11 @@ func deleteMemories(ctx context.Context, c call, in deleteIn) (out deleteOut, er
 	if err != nil {
 		return out, err
 	}
-	out = deleteOut{Results: make([]deleted, len(in.MemoryIDs)), IdempotencyKey: w.ID}
+	each := slices.Compact(slices.Sorted(slices.Values(in.MemoryIDs)))
+	out = deleteOut{Results: make([]deleted, len(each)), IdempotencyKey: w.ID}
 	var ids []uuid.UUID
 	var places []int
-	for i, text := range in.MemoryIDs {
+	for i, text := range each {
 		out.Results[i].ID = text
 		id, err := memoryID(text)
 		if err == nil {
@@ -108,7 +110,7 @@ func (c call) mayTouch(ctx context.Context, id uuid.UUID) error {
 }
 
 type deleteAllIn struct {
-	Confirm bool `json:"confirm,omitempty" jsonschema:"true only when the user has said so in this conversation; clients that can ask the user ask in any case"`
+	Confirm bool `json:"confirm,omitempty" jsonschema:"true only when the user has said so in this conversation; where the server can ask the user itself, it does in any case"`
 	key
 }
 
@@ -124,7 +126,7 @@ func deleteAll(ctx context.Context, c call, in deleteAllIn) (out deleteAllOut, e
 	if err != nil {
 		return out, err
 	}
-	switch yes, err := c.confirmed("delete_all_memories", in.Confirm, "Delete all memories of "+c.principal.Subject+"? Deleted memories do not come back."); {
+	switch yes, err := c.confirmed("delete_all_memories", in.Confirm, "Delete all memories of "+c.principal.Subject+" that "+c.app+" may read? Deleted memories do not come back."); {
 	case err != nil:
 		return out, err
 	case !yes:

@@ -101,6 +101,9 @@ func (in *passed) read(w http.ResponseWriter, r *http.Request) (status int, faul
 		return http.StatusBadRequest, malformed("the message could not be read to its end")
 	}
 	in.message, fault = readMessage(in.body)
+	if fault != nil && fault.Code == jsonrpc.CodeInvalidParams && in.id != nil {
+		return http.StatusOK, fault // an answer to the request
+	}
 	return http.StatusBadRequest, fault
 }
 
@@ -148,6 +151,10 @@ func (e *Edge) serveStreamable(w http.ResponseWriter, r *http.Request) {
 	ctx, err = e.withApp(ctx, r, in)
 	if err != nil {
 		writeError(w, http.StatusNotFound, in.id, malformed("there is no such session: initialize again"))
+		return
+	}
+	if in.isUnheard() {
+		w.WriteHeader(http.StatusAccepted)
 		return
 	}
 	if !in.isAnswer && !in.known() {

@@ -33,6 +33,7 @@ func TestHostsAndOrigins(t *testing.T) {
 	}{
 		{nil, 200},
 		{[]string{"Host", "memories.example"}, 200},
+		{[]string{"Host", "memories.example:443"}, 200},
 		{[]string{"Host", "localhost:1234"}, 200},
 		{[]string{"Host", "evil.example"}, 421},
 		{[]string{"Host", "memories.example.evil.example"}, 421},
@@ -78,13 +79,19 @@ func TestForms(t *testing.T) {
 		"form":                   {"a=b", []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, "application/json"},
 		"text":                   {listBody, []string{"Content-Type", "text/plain"}, 415, "application/json"},
 		"half a MiB of content":  {callBody("add_memories", map[string]any{"text": big[:1<<19]}), nil, 200, `\"argument\":\"text\"`},
-		"deep arguments":         {`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"add_memories","arguments":{"text":"x","metadata":` + strings.Repeat(`{"a":`, 200) + "1" + strings.Repeat("}", 200) + `}}}`, nil, 400, "deeper"},
+		"deep arguments":         {`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"add_memories","arguments":{"text":"x","metadata":` + strings.Repeat(`{"a":`, 200) + "1" + strings.Repeat("}", 200) + `}}}`, nil, 200, "deeper"},
 		"a batch":                {"[" + callBody("whoami", nil) + "," + callBody("delete_all_memories", map[string]any{"confirm": true}) + "]", nil, 400, "one JSON-RPC message"},
-		"NUL":                    {callBody("add_memories", map[string]any{"text": "a\x00b"}), nil, 400, "u0000"},
+		"NUL":                    {callBody("add_memories", map[string]any{"text": "a\x00b"}), nil, 200, "u0000"},
 		"empty content":          {callBody("add_memories", map[string]any{"text": ""}), nil, 200, "invalid"},
 		"no content":             {callBody("add_memories", nil), nil, 200, "invalid"},
 		"content no text":        {callBody("add_memories", map[string]any{"text": 5}), nil, 200, "invalid"},
 		"an unknown argument":    {callBody("add_memories", map[string]any{"text": "x", "vault": "y"}), nil, 200, "vault"},
+		"an argument's name":     {callBody("get_memory", map[string]any{"id": "x"}), nil, 200, "there are: memory_id, offset"},
+		"no id":                  {callBody("get_memory", nil), nil, 200, "is missing: id of the memory"},
+		"a number as text":       {callBody("list_memories", map[string]any{"limit": "5"}), nil, 200, "want a whole number: how many"},
+		"a huge limit":           {callBody("list_memories", map[string]any{"limit": json.RawMessage("1e30")}), nil, 200, "want a whole number: how many"},
+		"half a character":       {`{"jsonrpc":"2.0","id":77,"method":"tools/call","params":{"name":"add_memories","arguments":{"text":"\ud83d"}}}`, nil, 200, `"id":77`},
+		"half a character, once": {`{"jsonrpc":"2.0","id":77,"method":"tools/call","params":{"name":"add_memories","_meta":{"x":"\ud83d"}}}`, nil, 400, "-32700"},
 		"a key with blanks":      {callBody("add_memories", map[string]any{"text": "x", "idempotency_key": "a b"}), nil, 200, "invalid"},
 		"a limit of 51":          {callBody("list_memories", map[string]any{"limit": 51}), nil, 200, "invalid"},
 		"a limit of -1":          {callBody("list_memories", map[string]any{"limit": -1}), nil, 200, "invalid"},
@@ -100,11 +107,11 @@ func TestForms(t *testing.T) {
 		"a version from nowhere": {listBody, []string{"Mcp-Protocol-Version", "1999-01-01"}, 400, "Unsupported"},
 		"no accept":              {listBody, []string{"Accept", "text/html"}, 400, "Accept"},
 	} {
-		a := s.post(t, token, "/mcp", c.body, c.headers...)
+		a := s.post(t, token, named, c.body, c.headers...)
 		if a.status != c.status || !strings.Contains(a.body, c.text) {
 			t.Errorf("%s: %d %.300s, want %d with %q", name, a.status, a.body, c.status, c.text)
 		}
-		for _, inner := range []string{"pgx", "postgres", "SQLSTATE", "nats:", "goroutine", "/internal/", "2006-01-02"} {
+		for _, inner := range []string{"pgx", "postgres", "SQLSTATE", "nats:", "goroutine", "/internal/", "2006-01-02", "Go struct", "reflect", "validating"} {
 			if strings.Contains(a.body, inner) {
 				t.Errorf("%s: the answer tells of %s: %s", name, inner, a.body)
 			}
@@ -112,6 +119,43 @@ func TestForms(t *testing.T) {
 	}
 	if all := items(s.connect(t, token, "x", "", nil).call("list_memories", nil)); len(all) != 0 {
 		t.Errorf("stored: %v", all)
+	}
+	// A null is what is not given.
+	nulls := callBody("list_memories", map[string]any{"states": nil, "contains": nil, "limit": nil, "created_after": nil, "cursor": nil})
+	if a := s.post(t, token, named, nulls); !strings.Contains(a.body, `"items":[]`) {
+		t.Errorf("nulls: %s", a.body)
+	}
+	if a := s.post(t, token, named, callBody("add_memories", map[string]any{"text": "<b> & so on", "metadata": nil})); !strings.Contains(a.body, `"changed":true`) {
+		t.Errorf("no metadata: %s", a.body)
+	}
+	if a := s.post(t, token, "/mcp", `{"jsonrpc":"2.0","method":"notifications/other"}`); a.status != http.StatusAccepted || a.body != "" {
+		t.Errorf("a notification that means nothing here: %d %s", a.status, a.body)
+	}
+}
+
+// Access rules bind apps by their names, so a client that names none, or what can be the name of none, calls nothing.
+func TestClientsNameThemselves(t *testing.T) {
+	s := newStack(t)
+	token := s.token(t, "a", "alice")
+	for _, tool := range auth.Tools() {
+		if a := s.post(t, token, "/mcp", callBody(tool.Name, map[string]any{"memory_id": "x", "app_id": "x", "query": "x", "text": "x", "memory_ids": []string{"x"}})); !strings.Contains(a.body, "client_unnamed") && !strings.Contains(a.body, "there is no such argument") {
+			t.Errorf("%s: %s", tool.Name, a.body)
+		}
+	}
+	long := strings.Repeat("x", 201)
+	for _, name := range []string{"", long, "a\x00b"} {
+		begin, _ := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": map[string]any{
+			"protocolVersion": "2025-11-25", "capabilities": map[string]any{}, "clientInfo": map[string]any{"name": name, "version": "1"},
+		}})
+		if a := s.post(t, token, "/mcp", string(begin)); a.header.Get("Mcp-Session-Id") != "" || !strings.Contains(a.body, "error") {
+			t.Errorf("client %.10q: %d %s", name, a.status, a.body)
+		}
+	}
+	if a := s.send(t, http.MethodGet, token, "/mcp/"+long+"/sse/alice", ""); a.status != http.StatusBadRequest {
+		t.Errorf("a stream of a client with a long name: %d %s", a.status, a.body)
+	}
+	if a := s.send(t, http.MethodHead, token, "/mcp/x/sse/alice", ""); a.status != http.StatusNotFound {
+		t.Errorf("HEAD: %d", a.status)
 	}
 }
 
@@ -130,20 +174,20 @@ func TestAnswersAreBoundedAndMarked(t *testing.T) {
 	if found["content"] != trap || !strings.Contains(text, "12345678901234567890") || !strings.Contains(text, "1.50") {
 		t.Errorf("what was stored was changed: %s", text)
 	}
-	long := strings.Repeat("ü", 60_000)
-	id := a.call("add_memories", map[string]any{"text": long})["id"]
+	long := strings.Repeat("ü<", 40_000)
+	id := a.call("add_memories", map[string]any{"text": long, "metadata": map[string]string{"k": strings.Repeat("<", 40_000)}})["id"]
 	for i := range 30 {
-		a.call("add_memories", map[string]any{"text": fmt.Sprint(i, " ", strings.Repeat("y", 9000))})
+		a.call("add_memories", map[string]any{"text": fmt.Sprint(i, " ", strings.Repeat([]string{"y", "<", `"`}[i%3], 9000)), "metadata": map[string]string{"k": strings.Repeat("&", 3000)}})
 	}
 	seen, pages, cursor := 0, 0, any("")
 	for cursor != nil {
 		page := a.try("list_memories", map[string]any{"limit": 50, "cursor": cursor})
-		if size := len(textOf(page)); size > 200<<10 {
+		if size := len(textOf(page)); size > 64<<10 {
 			t.Errorf("a page has %d bytes", size)
 		}
 		out := structured(t, page)
 		for _, item := range items(out) {
-			if m := item.(map[string]any); len(m["content"].(string)) > 8<<10 {
+			if m := item.(map[string]any); len(m["content"].(string)) > 2<<10 {
 				t.Errorf("a content of %d bytes in a page", len(m["content"].(string)))
 			}
 		}
@@ -155,6 +199,9 @@ func TestAnswersAreBoundedAndMarked(t *testing.T) {
 	var whole strings.Builder
 	for offset := any(0); offset != nil; {
 		part := a.call("get_memory", map[string]any{"memory_id": id, "offset": offset})
+		if size := len(textOf(a.try("get_memory", map[string]any{"memory_id": id, "offset": offset}))); size > 80<<10 {
+			t.Errorf("a part has %d bytes", size)
+		}
 		whole.WriteString(part["memory"].(map[string]any)["content"].(string))
 		offset = part["next_offset"]
 	}
@@ -211,7 +258,7 @@ func TestBurst(t *testing.T) {
 				if n%4 == 0 {
 					body, want = callBody("add_memories", map[string]any{"text": "burst", "idempotency_key": fmt.Sprintf("k%d-%d", worker, n)}), `"changed":true`
 				}
-				a := s.post(t, token, "/mcp", body)
+				a := s.post(t, token, named, body)
 				mu.Lock()
 				statuses[a.status]++
 				if n%4 == 0 && a.status == http.StatusOK {
@@ -228,7 +275,7 @@ func TestBurst(t *testing.T) {
 		})
 	}
 	for range 10 {
-		if a := s.post(t, other, "/mcp", callBody("whoami", nil)); a.status != http.StatusOK {
+		if a := s.post(t, other, "/mcp/x/http/bob", callBody("whoami", nil)); a.status != http.StatusOK {
 			t.Errorf("another tenant: %d %s", a.status, a.body)
 		}
 	}
@@ -246,7 +293,7 @@ func TestBurst(t *testing.T) {
 	}
 	var numbers answer
 	waitFor(t, "the tenant's allowance", func() bool {
-		numbers = s.post(t, token, "/mcp", callBody("get_stats", nil))
+		numbers = s.post(t, token, named, callBody("get_stats", nil))
 		return numbers.status == http.StatusOK
 	})
 	if want := fmt.Sprintf(`"active":%d`, stored); !strings.Contains(numbers.body, want) {

@@ -35,7 +35,6 @@ const Path = "/mcp"
 // Bounds of a request and of an answer.
 const (
 	BodyBytesMax = 1 << 20
-	callMax      = reader.WaitMax // how long a tool may take
 )
 
 // Verifier verifies bearer tokens of the audience of this edge; *auth.Verifier is one.
@@ -57,6 +56,8 @@ type Config struct {
 	// Origins are those of web pages that may call, such as https://inspector.example; empty = none.
 	Origins []string
 	Limits  *quota.Limiter // shared with the other edges of the process; nil = none
+	// CallMax is how long a tool may take, without the time in which a user is asked; 0 = as long as a reader may wait.
+	CallMax time.Duration
 	// Streams bounds the streams of the older transport. Zero = the default.
 	Streams StreamLimits
 	Logger  *slog.Logger // nil = none
@@ -71,7 +72,7 @@ type Edge struct {
 	streamable http.Handler
 	streams    *streams
 	origins    *http.CrossOriginProtection
-	host       string // of URL
+	hosts      []string // of URL
 	handler    http.Handler
 }
 
@@ -79,6 +80,9 @@ type Edge struct {
 func New(c Config) (*Edge, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.CallMax == 0 {
+		c.CallMax = reader.WaitMax
 	}
 	if c.Limits == nil {
 		c.Limits = quota.New(quota.Limits{})
@@ -90,7 +94,7 @@ func New(c Config) (*Edge, error) {
 		if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.Path != Path || u.RawQuery != "" || u.Fragment != "" {
 			faults = append(faults, fmt.Errorf("URL %q of the MCP edge: want http(s)://HOST%s", c.URL, Path))
 		} else {
-			e.host = u.Host
+			e.hosts = hostsOf(u)
 		}
 	}
 	for _, origin := range c.Origins {
@@ -106,6 +110,16 @@ func New(c Config) (*Edge, error) {
 	}))
 	e.handler = e.routes()
 	return e, errors.Join(faults...)
+}
+
+// hostsOf are the hosts that requests to an address may name: with its port, and without the one that goes without saying.
+func hostsOf(u *url.URL) []string {
+	port := map[string]string{"https": "443", "http": "80"}[u.Scheme]
+	if u.Port() != "" && u.Port() != port {
+		return []string{u.Host}
+	}
+	host := strings.TrimSuffix(u.Host, ":"+port)
+	return []string{host, host + ":" + port}
 }
 
 // Routes are the patterns that this edge answers.
@@ -143,7 +157,7 @@ func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	if !e.knowsHost(r.Host) {
-		http.Error(w, "this server does not answer under that host name", http.StatusMisdirectedRequest)
+		http.Error(w, "this server does not answer under that host name: its operator says with --mcp-url under which it does", http.StatusMisdirectedRequest)
 		return
 	}
 	if !e.cross(w, r) {
@@ -157,7 +171,7 @@ func (e *Edge) Close() { e.streams.close() }
 
 // knowsHost guards against DNS rebinding: a page that lets its own name point here cannot talk to this server.
 func (e *Edge) knowsHost(host string) bool {
-	if e.host != "" && strings.EqualFold(host, e.host) {
+	if slices.ContainsFunc(e.hosts, func(own string) bool { return strings.EqualFold(host, own) }) {
 		return true
 	}
 	name := host
@@ -179,6 +193,12 @@ func (e *Edge) cross(w http.ResponseWriter, r *http.Request) bool {
 	}
 	if strings.HasPrefix(r.URL.Path, metadataRoot) {
 		w.Header().Set("Access-Control-Allow-Origin", "*") // it is public
+		if r.Method == http.MethodOptions {
+			w.Header().Set("Access-Control-Allow-Methods", "GET")
+			w.Header().Set("Access-Control-Allow-Headers", "Mcp-Protocol-Version")
+			w.WriteHeader(http.StatusNoContent)
+			return false
+		}
 		return true
 	}
 	if err := e.origins.Check(unsafe); err != nil {

@@ -2,12 +2,15 @@ package mcpapi_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/refold-dev/refold/internal/auth"
+	"github.com/refold-dev/refold/internal/mcpapi"
 )
 
 var everyTool = []string{
@@ -18,16 +21,7 @@ var everyTool = []string{
 // The SDK's own client over each transport and revision: the whole life of a memory.
 func TestAgents(t *testing.T) {
 	s := newStack(t)
-	for name, connect := range map[string]func(*testing.T, string) *agent{
-		"2026-07-28": func(t *testing.T, user string) *agent {
-			return s.connect(t, s.token(t, "a", user), "claude-code", "2026-07-28", nil)
-		},
-		"2025-11-25": func(t *testing.T, user string) *agent {
-			return s.connect(t, s.token(t, "a", user), "claude-code", "2025-11-25", nil)
-		},
-		"2025-03-26": func(t *testing.T, user string) *agent {
-			return s.connect(t, s.token(t, "a", user), "claude-code", "2025-03-26", nil)
-		},
+	agents := map[string]func(*testing.T, string) *agent{
 		"http in the path": func(t *testing.T, user string) *agent {
 			return join(t, "some client", "", nil, &mcp.StreamableClientTransport{
 				Endpoint: s.url + "/mcp/claude-code/http/" + user, HTTPClient: bearer(s.token(t, "a", user)),
@@ -36,7 +30,13 @@ func TestAgents(t *testing.T) {
 		"a stream": func(t *testing.T, user string) *agent {
 			return s.stream(t, s.token(t, "a", user), user, "claude-code", nil)
 		},
-	} {
+	}
+	for _, revision := range []string{"2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"} {
+		agents[revision] = func(t *testing.T, user string) *agent {
+			return s.connect(t, s.token(t, "a", user), "claude-code", revision, nil)
+		}
+	}
+	for name, connect := range agents {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			life(t, connect(t, "user of "+strings.ReplaceAll(name, "/", "")))
@@ -155,6 +155,28 @@ func TestTheUserIsAsked(t *testing.T) {
 		if out := a.call("delete_all_memories", nil); out["deleted"] != 1.0 || asked != 3 {
 			t.Errorf("%s: %v after %d questions", name, out, asked)
 		}
+	}
+}
+
+// The user may take longer to answer than a tool may take; one who never does has not said yes.
+func TestTheUserMayTakeTime(t *testing.T) {
+	s := newStack(t, func(c *mcpapi.Config) { c.CallMax = 2 * time.Second })
+	answer := &mcp.ElicitResult{Action: "accept", Content: map[string]any{"confirm": true}}
+	var fault error
+	a := s.stream(t, s.token(t, "a", "alice"), "alice", "x", &mcp.ClientOptions{ElicitationHandler: func(ctx context.Context, _ *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
+		if fault == nil {
+			<-time.After(s.config.CallMax + 500*time.Millisecond)
+		}
+		return answer, fault
+	}})
+	a.call("add_memories", map[string]any{"text": "keep me"})
+	fault = errors.New("the window was closed")
+	if code := a.refused("delete_all_memories", map[string]any{"confirm": true}); code != "confirmation_required" {
+		t.Errorf("no answer: %s", code)
+	}
+	fault = nil
+	if out := a.call("delete_all_memories", nil); out["deleted"] != 1.0 {
+		t.Errorf("a late yes: %v", out)
 	}
 }
 

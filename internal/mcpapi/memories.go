@@ -20,9 +20,9 @@ import (
 const (
 	limitDefault    = 20
 	limitMax        = 50
-	pageBytesMax    = 128 << 10 // of all contents and metadata of a page
-	contentBytesMax = 8 << 10   // of one memory in a page
-	partBytesMax    = 64 << 10  // of one memory alone
+	pageBytesMax    = 48 << 10 // of all memories of a page, as JSON
+	contentBytesMax = 2 << 10  // of the content, and of the metadata, of one memory in a page, as JSON
+	partBytesMax    = 32 << 10 // of those of one memory alone
 	queryRunesMax   = 1000
 	nameRunesMax    = 200
 	filterMax       = 50
@@ -32,16 +32,17 @@ const (
 
 // memory is a memory as agents see it.
 type memory struct {
-	ID         uuid.UUID       `json:"id"`
-	Content    string          `json:"content"`
-	Truncated  bool            `json:"truncated,omitempty" jsonschema:"the content is longer: read it with get_memory"`
-	State      string          `json:"state" jsonschema:"active, paused or archived"`
-	App        string          `json:"app,omitempty" jsonschema:"the app that stored it"`
-	Categories []string        `json:"categories"`
-	Metadata   json.RawMessage `json:"metadata"`
-	CreatedAt  time.Time       `json:"created_at"`
-	UpdatedAt  time.Time       `json:"updated_at"`
-	Version    int64           `json:"version"`
+	ID              uuid.UUID       `json:"id"`
+	Content         string          `json:"content"`
+	Truncated       bool            `json:"truncated,omitempty" jsonschema:"the content is longer: read it with get_memory"`
+	MetadataOmitted bool            `json:"metadata_omitted,omitempty" jsonschema:"the metadata is too large to be shown"`
+	State           string          `json:"state" jsonschema:"active, paused or archived"`
+	App             string          `json:"app,omitempty" jsonschema:"the app that stored it"`
+	Categories      []string        `json:"categories"`
+	Metadata        json.RawMessage `json:"metadata"`
+	CreatedAt       time.Time       `json:"created_at"`
+	UpdatedAt       time.Time       `json:"updated_at"`
+	Version         int64           `json:"version"`
 }
 
 func memoryOf(m reader.Memory, contentMax int) memory {
@@ -53,10 +54,16 @@ func memoryOf(m reader.Memory, contentMax int) memory {
 	if m.AppName != nil {
 		out.App = *m.AppName
 	}
-	if len(out.Metadata) > contentMax {
-		out.Metadata, out.Truncated = json.RawMessage("{}"), true
+	if sizeOf(out.Metadata) > contentMax {
+		out.Metadata, out.MetadataOmitted = json.RawMessage("{}"), true
 	}
 	return out
+}
+
+// sizeOf is how many bytes a value takes in an answer.
+func sizeOf(value any) int {
+	body, _ := json.Marshal(value) // plain data
+	return len(body)
 }
 
 type memoryPage struct {
@@ -187,7 +194,7 @@ func fitting(found []reader.Memory) []memory {
 	items, bytes := []memory{}, 0
 	for _, m := range found {
 		shown := memoryOf(m, contentBytesMax)
-		if bytes += len(shown.Content) + len(shown.Metadata); bytes > pageBytesMax && len(items) > 0 {
+		if bytes += sizeOf(shown); bytes > pageBytesMax && len(items) > 0 {
 			break
 		}
 		items = append(items, shown)
@@ -226,7 +233,7 @@ func getMemory(ctx context.Context, c call, in getIn) (out getOut, err error) {
 	}
 	content := m.Content[in.Offset:]
 	m.Content = ""
-	out = getOut{Notice: notice, Memory: memoryOf(m, 1<<20)}
+	out = getOut{Notice: notice, Memory: memoryOf(m, partBytesMax)}
 	out.Memory.Content, out.Memory.Truncated = cut(content, partBytesMax)
 	if out.Memory.Truncated {
 		out.NextOffset = in.Offset + len(out.Memory.Content)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 
@@ -52,7 +53,7 @@ func malformed(detail string) *jsonrpc.Error {
 func readMessage(body []byte) (message, *jsonrpc.Error) {
 	var m message
 	if err := jsonb.CheckObject(body, envelopeMembers); err != nil {
-		return m, &jsonrpc.Error{Code: jsonrpc.CodeParseError, Message: "want one JSON-RPC message: " + err.Error()}
+		return unfit(body, err)
 	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(body, &members); err != nil {
@@ -79,6 +80,23 @@ func readMessage(body []byte) (message, *jsonrpc.Error) {
 		return m, malformed("a request has no result and no error")
 	}
 	return m, m.readParams(members["params"])
+}
+
+// unfit answers what is no message. Where only an argument is at fault, half a character of a text that was cut, say, the
+// answer is one to the request, so that the model that made it is told.
+func unfit(body []byte, err error) (message, *jsonrpc.Error) {
+	var m message
+	var where *jsonb.PointerError
+	if !errors.As(err, &where) || !strings.HasPrefix(where.Pointer, "/params/arguments/") {
+		return m, &jsonrpc.Error{Code: jsonrpc.CodeParseError, Message: "want one JSON-RPC message: " + err.Error()}
+	}
+	var loose struct {
+		ID json.RawMessage `json:"id"`
+	}
+	if json.Unmarshal(body, &loose) == nil {
+		m.id, _ = requestID(loose.ID)
+	}
+	return m, &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: err.Error() + "; nothing was done"}
 }
 
 func checkAnswer(m message, members map[string]json.RawMessage) *jsonrpc.Error {
@@ -112,11 +130,17 @@ func (m *message) readParams(raw json.RawMessage) *jsonrpc.Error {
 		if json.Unmarshal(params["clientInfo"], &info) == nil {
 			m.client, _ = textOf(info["name"])
 		}
+		if err := checkClient(m.client); err != nil {
+			return &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: "params/clientInfo/name: " + err.Error()}
+		}
 	}
 	return nil
 }
 
 func (m message) isCall() bool { return m.method != "" && m.id != nil }
+
+// isUnheard tells a notification that means nothing here: those get no answer.
+func (m message) isUnheard() bool { return m.method != "" && m.id == nil && !m.known() }
 
 func (m message) known() bool { return slices.Contains(methods, m.method) }
 

@@ -29,6 +29,8 @@ type refusal struct {
 
 func invalid(detail string) error { return problem.Invalid("", detail) }
 
+func invalidArgument(name, detail string) error { return problem.Invalid("/"+name, detail) }
+
 // refusalOf is what an error means to an agent. Texts of the stores never leave the plane, and what is absent and what is
 // foreign look alike to the byte.
 func refusalOf(ctx context.Context, err error, logger *slog.Logger) refusal {

@@ -35,7 +35,10 @@ func (f faults) Enabled(ctx context.Context, level slog.Level) bool {
 	return level >= slog.LevelWarn && f.Handler.Enabled(ctx, level)
 }
 
-type lifeKey struct{} // of the context of the request that a call came with
+type (
+	lifeKey  struct{} // of the context of the request that a call came with
+	askedKey struct{} // of a *bool: whether the tool has asked the user, and waits for the answer
+)
 
 // authority is what protects: it decides about each method and each tool by the principal of the message, whatever the
 // gate has seen before. It is asked before any argument is looked at.
@@ -57,9 +60,14 @@ func (e *Edge) authority(next mcp.MethodHandler) mcp.MethodHandler {
 			if err := authorize(p, params.Name); err != nil {
 				return nil, rpcError(problem.Of(ctx, err, e.Logger))
 			}
-			ctx, cancel := bounded(auth.WithPrincipal(ctx, p))
+			ctx, cancel := e.tied(auth.WithPrincipal(ctx, p))
 			defer cancel()
-			return next(ctx, method, r)
+			asked := false
+			result, err := next(context.WithValue(ctx, askedKey{}, &asked), method, r)
+			if err != nil && asked { // by the SDK, in the middle of the call, and it got no answer
+				return refused(refusal{Code: "confirmation_required", Detail: "nothing was done: the user was asked and gave no answer"}), nil
+			}
+			return result, err
 		case methodListTools:
 			result, err := next(ctx, method, r)
 			return allowed(p, result), err
@@ -68,9 +76,9 @@ func (e *Edge) authority(next mcp.MethodHandler) mcp.MethodHandler {
 	}
 }
 
-// bounded ends a call with the request it came with, and after callMax.
-func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(ctx, callMax)
+// tied ends a call with the request it came with, and when the user has had enough time for an answer.
+func (e *Edge) tied(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, askLifetime+e.CallMax)
 	life, ok := ctx.Value(lifeKey{}).(context.Context)
 	if !ok {
 		return ctx, cancel

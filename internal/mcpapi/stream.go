@@ -108,6 +108,14 @@ func (e *Edge) openStream(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	if r.Method != http.MethodGet { // HEAD: there is nothing to tell of a stream
+		absent(w)
+		return
+	}
+	if err := checkClient(r.PathValue("client")); err != nil {
+		e.fail(w, r, nil, err)
+		return
+	}
 	if len(r.Header.Values("Last-Event-ID")) > 0 {
 		writeError(w, http.StatusBadRequest, nil, malformed("a stream cannot be resumed: begin a new one without Last-Event-ID"))
 		return

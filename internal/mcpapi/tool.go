@@ -5,13 +5,9 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"reflect"
-	"strings"
 	"time"
 	"unicode/utf8"
 
-	"github.com/google/jsonschema-go/jsonschema"
 	"github.com/google/uuid"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -34,7 +30,7 @@ type call struct {
 	*Edge
 	principal auth.Principal
 	caller    writer.Caller
-	app       string // the client's name; empty = unknown
+	app       string // the client's name
 	onStream  bool   // the client can be asked back
 	request   *mcp.CallToolRequest
 }
@@ -49,69 +45,41 @@ type tool[In, Out any] struct {
 	empty func() Out
 }
 
-// schemaTypes are values that are more than their Go type tells.
-var schemaTypes = map[reflect.Type]*jsonschema.Schema{
-	reflect.TypeFor[json.RawMessage](): {Type: "object"},
-	reflect.TypeFor[uuid.UUID]():       {Type: "string"},
-}
-
-func schemaOf[T any]() *jsonschema.Schema {
-	s, err := jsonschema.For[T](&jsonschema.ForOptions{TypeSchemas: schemaTypes})
-	if err != nil {
-		panic("mcpapi: " + err.Error()) // found by any test
-	}
-	return s
-}
-
 // add registers a tool under what package auth says about it. Arguments are decoded from the bytes that came in: the
 // SDK's own typed tools pass them through floating point numbers first.
 func add[In, Out any](e *Edge, s *mcp.Server, t tool[In, Out]) {
 	entry, known := auth.ToolByName(t.name)
-	input, output := schemaOf[In](), schemaOf[Out]()
-	resolved, err := input.Resolve(nil)
-	if !known || err != nil {
-		panic("mcpapi: tool " + t.name + " is not in the table, or its schema is none") // found by any test
+	if !known {
+		panic("mcpapi: tool " + t.name + " is not in the table") // found by any test
 	}
+	takes := argumentsOf[In]()
 	no := false
 	s.AddTool(&mcp.Tool{
-		Name: entry.Name, Title: entry.Title, Description: entry.Doc, InputSchema: input, OutputSchema: output,
+		Name: entry.Name, Title: entry.Title, Description: entry.Doc, InputSchema: takes.schema, OutputSchema: schemaOf[Out](),
 		Annotations: &mcp.ToolAnnotations{
 			Title: entry.Title, ReadOnlyHint: entry.ReadOnly, DestructiveHint: &entry.Destructive, IdempotentHint: entry.Idempotent, OpenWorldHint: &no,
 		},
 	}, func(ctx context.Context, r *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-		in, err := decode[In](resolved, r.Params.Arguments)
-		if err != nil {
-			return refused(refusal{Code: "invalid", Detail: err.Error()}), nil
+		ctx, cancel := context.WithTimeout(ctx, e.CallMax)
+		defer cancel()
+		var in In
+		err := takes.decode(r.Params.Arguments, &in)
+		var out Out
+		if err == nil {
+			out, err = t.call(ctx, e, r, in)
 		}
-		out, err := t.call(ctx, e, r, in)
 		var question *ask
-		switch {
-		case errors.As(err, &question):
+		if errors.As(err, &question) {
+			if asked, ok := ctx.Value(askedKey{}).(*bool); ok {
+				*asked = true
+			}
 			return question.result(), nil
-		case err != nil:
+		}
+		if err != nil {
 			return refused(refusalOf(ctx, err, e.Logger)), nil
 		}
 		return told(out)
 	})
-}
-
-func decode[In any](schema *jsonschema.Resolved, arguments json.RawMessage) (in In, err error) {
-	if len(arguments) == 0 {
-		arguments = json.RawMessage("{}")
-	}
-	loose := map[string]any{}
-	if err := json.Unmarshal(arguments, &loose); err != nil {
-		return in, errors.New("arguments: want an object")
-	}
-	if err := schema.Validate(loose); err != nil {
-		return in, err
-	}
-	err = json.Unmarshal(arguments, &in)
-	var noTime *time.ParseError
-	if errors.As(err, &noTime) {
-		return in, fmt.Errorf("%q is no time: want one such as 2026-01-31T12:00:00Z", strings.Trim(noTime.Value, `"`))
-	}
-	return in, err
 }
 
 func (t tool[In, Out]) call(ctx context.Context, e *Edge, r *mcp.CallToolRequest, in In) (out Out, err error) {
@@ -120,6 +88,9 @@ func (t tool[In, Out]) call(ctx context.Context, e *Edge, r *mcp.CallToolRequest
 		return out, &auth.Error{Code: auth.NoToken} // a defect: fail closed
 	}
 	c := call{Edge: e, principal: principal, app: appOf(ctx, r), request: r}
+	if err := checkClient(c.app); err != nil {
+		return out, err
+	}
 	c.onStream, _ = ctx.Value(streamKey{}).(bool)
 	c.caller, err = e.Writer.Caller(ctx, principal)
 	if errors.Is(err, directory.ErrNoTenant) && t.empty != nil {
@@ -128,12 +99,21 @@ func (t tool[In, Out]) call(ctx context.Context, e *Edge, r *mcp.CallToolRequest
 	if err != nil {
 		return out, err
 	}
-	if !t.open && c.app != "" {
+	if !t.open {
 		if c.caller.App, err = e.Writer.EnterApp(ctx, c.caller, c.app, principal.Has(auth.MemoriesWrite)); err != nil {
 			return out, err
 		}
 	}
 	return t.run(ctx, c, in)
+}
+
+// checkClient refuses calls of clients that do not say which app they are, or cannot be one: access rules bind apps by
+// their names, so without a name they would bind nobody.
+func checkClient(name string) error {
+	if commands.Name("", name) == nil {
+		return nil
+	}
+	return problem.BadRequest("client_unnamed", "the client must name itself, in 1 to 200 characters: in initialize, whose Mcp-Session-Id it then sends, or by the path /mcp/{client}/http/{user}")
 }
 
 // appOf is the name of the client: from the path, from its session, or from the message itself.
@@ -183,13 +163,21 @@ func memoryID(text string) (uuid.UUID, error) {
 	return id, nil
 }
 
-// cut returns at most max bytes of a text, whole characters only.
+// cut returns as much of a text as takes at most max bytes in an answer, where JSON escapes what could be taken for
+// markup.
 func cut(text string, max int) (part string, more bool) {
-	if len(text) <= max {
-		return text, false
+	for i, r := range text {
+		switch {
+		case r < ' ', r == '<', r == '>', r == '&', r == '\u2028', r == '\u2029':
+			max -= len(`\u003c`)
+		case r == '"', r == '\\':
+			max -= 2
+		default:
+			max -= utf8.RuneLen(r)
+		}
+		if max < 0 {
+			return text[:i], true
+		}
 	}
-	for max > 0 && !utf8.RuneStart(text[max]) {
-		max--
-	}
-	return text[:max], true
+	return text, false
 }

@@ -38,6 +38,7 @@ var Meanings = map[string]Meaning{
 	"too_many_requests":      {429, true, "The tenant's limit is used up. Nothing was stored.", "Wait for as long as Retry-After says."},
 	"invalid_header":         {400, false, "A header is malformed. Nothing was stored.", "Correct the header that detail names."},
 	"invalid_parameter":      {400, false, "A parameter is malformed. Nothing was stored.", "Correct the parameter that detail names."},
+	"client_unnamed":         {400, false, "An agent calls a tool and does not say which app it is, so no access rules can be kept for it. Nothing was done.", "Name the client in initialize and send the Mcp-Session-Id of its answer, or call /mcp/{client}/http/{user}."},
 	"unreadable":             {400, false, "The body could not be read to its end. Nothing was stored.", "Send the request again."},
 	"sealed":                 {400, false, "A cursor, a position or another opaque value was not handed out here for this, or has expired.", "Begin again without it."},
 	"busy":                   {503, true, "Too many commands about one thing came at once. This one was not stored.", "Repeat the command."},

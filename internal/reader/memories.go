@@ -198,6 +198,9 @@ func (r *Reader) MemoryHistory(ctx context.Context, c Caller, f Freshness, id uu
 		history, err = q.MemoryStatusOf(ctx, db.MemoryStatusOfParams{TenantID: c.Tenant, MemoryID: id, CountMax: HistoryCountMax})
 		return err
 	})
+	if err == nil {
+		r.Noted(c, activity.Read, id)
+	}
 	return memory, history, stamp, err
 }
 
