@@ -30,8 +30,9 @@ WHERE m.tenant_id = @tenant_id::text AND m.id = @id::uuid AND m.user_id = @user_
 SELECT m.*, a.name AS app_name, ARRAY(
     SELECT c.name FROM memory_category l JOIN category c ON c.tenant_id = l.tenant_id AND c.id = l.category_id
     WHERE l.tenant_id = @tenant_id AND l.memory_id = m.id ORDER BY c.name)::text[] AS categories
-FROM memory_matching(@tenant_id, @user_id, sqlc.narg('as_app'), @states::text[], sqlc.narg('app_ids')::uuid[], sqlc.narg('category_ids')::uuid[],
-    sqlc.narg('categories')::text[], sqlc.narg('search'), sqlc.narg('created_from'), sqlc.narg('created_to')) m
+FROM memory_matching(@tenant_id, @user_id, sqlc.narg('as_app'), @states::text[], sqlc.narg('app_ids')::uuid[], sqlc.narg('app_names')::text[],
+    sqlc.narg('category_ids')::uuid[], sqlc.narg('categories')::text[], sqlc.narg('search'), sqlc.narg('created_from'), sqlc.narg('created_to'),
+    sqlc.narg('updated_from'), sqlc.narg('updated_to'), sqlc.narg('metadata')::jsonb, sqlc.narg('not_metadata')::jsonb) m
 LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
 WHERE m.tenant_id = @tenant_id::text AND CASE
     WHEN sqlc.narg('after_id')::uuid IS NULL THEN true
@@ -59,8 +60,9 @@ OFFSET @skip::int LIMIT @count_max::int;
 
 -- name: MemoryCount :one
 -- How many memories a user may read that a filter selects; for readers.
-SELECT count(*) FROM memory_matching(@tenant_id, @user_id, sqlc.narg('as_app'), @states::text[], sqlc.narg('app_ids')::uuid[], sqlc.narg('category_ids')::uuid[],
-    sqlc.narg('categories')::text[], sqlc.narg('search'), sqlc.narg('created_from'), sqlc.narg('created_to')) m
+SELECT count(*) FROM memory_matching(@tenant_id, @user_id, sqlc.narg('as_app'), @states::text[], sqlc.narg('app_ids')::uuid[], sqlc.narg('app_names')::text[],
+    sqlc.narg('category_ids')::uuid[], sqlc.narg('categories')::text[], sqlc.narg('search'), sqlc.narg('created_from'), sqlc.narg('created_to'),
+    sqlc.narg('updated_from'), sqlc.narg('updated_to'), sqlc.narg('metadata')::jsonb, sqlc.narg('not_metadata')::jsonb) m
 WHERE m.tenant_id = @tenant_id::text;
 
 -- name: MemoryRelatedPage :many
@@ -111,8 +113,9 @@ FROM (
         (1 - q.recency) * ts_rank_cd(to_tsvector('simple', m.content), q.words, 32)
         + q.recency * power(0.5::float8, GREATEST(0, extract(epoch FROM q.at - m.created_at))::float8 / (86400 * q.half_life_days))
     )::float8 AS score
-    FROM memory_matching(@tenant_id, @user_id, sqlc.narg('as_app'), @states::text[], sqlc.narg('app_ids')::uuid[], sqlc.narg('category_ids')::uuid[],
-        sqlc.narg('categories')::text[], sqlc.narg('search'), sqlc.narg('created_from'), sqlc.narg('created_to')) m
+    FROM memory_matching(@tenant_id, @user_id, sqlc.narg('as_app'), @states::text[], sqlc.narg('app_ids')::uuid[], sqlc.narg('app_names')::text[],
+        sqlc.narg('category_ids')::uuid[], sqlc.narg('categories')::text[], sqlc.narg('search'), sqlc.narg('created_from'), sqlc.narg('created_to'),
+        sqlc.narg('updated_from'), sqlc.narg('updated_to'), sqlc.narg('metadata')::jsonb, sqlc.narg('not_metadata')::jsonb) m
     CROSS JOIN (SELECT websearch_to_tsquery('simple', @query::text) AS words, @recency::float8 AS recency,
         @half_life_days::float8 AS half_life_days, @at::timestamptz AS at) q
     LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
@@ -136,8 +139,9 @@ FROM (
         (1 - q.recency) * control.likeness(@query::text, left(m.content, 10000))
         + q.recency * power(0.5::float8, GREATEST(0, extract(epoch FROM q.at - m.created_at))::float8 / (86400 * q.half_life_days))
     )::float8 AS score
-    FROM memory_matching(@tenant_id, @user_id, sqlc.narg('as_app'), @states::text[], sqlc.narg('app_ids')::uuid[], sqlc.narg('category_ids')::uuid[],
-        sqlc.narg('categories')::text[], sqlc.narg('search'), sqlc.narg('created_from'), sqlc.narg('created_to')) m
+    FROM memory_matching(@tenant_id, @user_id, sqlc.narg('as_app'), @states::text[], sqlc.narg('app_ids')::uuid[], sqlc.narg('app_names')::text[],
+        sqlc.narg('category_ids')::uuid[], sqlc.narg('categories')::text[], sqlc.narg('search'), sqlc.narg('created_from'), sqlc.narg('created_to'),
+        sqlc.narg('updated_from'), sqlc.narg('updated_to'), sqlc.narg('metadata')::jsonb, sqlc.narg('not_metadata')::jsonb) m
     CROSS JOIN (SELECT @recency::float8 AS recency, @half_life_days::float8 AS half_life_days, @at::timestamptz AS at) q
     LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
     WHERE m.tenant_id = @tenant_id::text
@@ -149,7 +153,8 @@ LIMIT @count_max::int;
 -- name: MemoryIDs :many
 -- The ids of the memories that a user may read and a filter selects, in the order of the ids; for what is to be done to
 -- all of them.
-SELECT m.id FROM memory_matching(@tenant_id, @user_id, sqlc.narg('as_app'), @states::text[], sqlc.narg('app_ids')::uuid[], sqlc.narg('category_ids')::uuid[],
-    sqlc.narg('categories')::text[], sqlc.narg('search'), sqlc.narg('created_from'), sqlc.narg('created_to')) m
+SELECT m.id FROM memory_matching(@tenant_id, @user_id, sqlc.narg('as_app'), @states::text[], sqlc.narg('app_ids')::uuid[], sqlc.narg('app_names')::text[],
+    sqlc.narg('category_ids')::uuid[], sqlc.narg('categories')::text[], sqlc.narg('search'), sqlc.narg('created_from'), sqlc.narg('created_to'),
+    sqlc.narg('updated_from'), sqlc.narg('updated_to'), sqlc.narg('metadata')::jsonb, sqlc.narg('not_metadata')::jsonb) m
 WHERE m.tenant_id = @tenant_id::text
 ORDER BY m.id LIMIT @count_max::int;

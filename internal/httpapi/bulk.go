@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -116,20 +117,32 @@ func filterOf(which *api.WhichMemories) (reader.MemoryFilter, error) {
 		return reader.MemoryFilter{}, problem.Invalid("", `nothing selected: want ids, a filter, or "all": true`)
 	}
 	for pointer, empty := range map[string]bool{
-		"/app_ids": which.AppIds != nil && len(*which.AppIds) == 0, "/states": which.States != nil && len(*which.States) == 0,
-		"/categories":   which.Categories != nil && len(*which.Categories) == 0,
+		"/app_ids": which.AppIds != nil && len(*which.AppIds) == 0, "/apps": which.Apps != nil && len(*which.Apps) == 0,
+		"/states": which.States != nil && len(*which.States) == 0, "/categories": which.Categories != nil && len(*which.Categories) == 0,
 		"/category_ids": which.CategoryIds != nil && len(*which.CategoryIds) == 0, "/search": which.Search != nil && *which.Search == "",
 	} {
 		if empty {
 			return reader.MemoryFilter{}, problem.Invalid(pointer, "must not be empty")
 		}
 	}
-	filter, err := selection{which.AppIds, which.States, which.Search, which.Categories, which.CategoryIds, which.From, which.To}.filter()
+	filter, err := selection{
+		appIDs: which.AppIds, apps: which.Apps, states: which.States, containing: which.Search, categories: which.Categories, categoryIDs: which.CategoryIds,
+		from: which.From, to: which.To, updatedFrom: which.UpdatedFrom, updatedTo: which.UpdatedTo,
+		metadata: textOf(which.Metadata), notMetadata: textOf(which.NotMetadata),
+	}.filter()
 	var p *problem.Problem
 	if errors.As(err, &p) {
 		return filter, problem.Invalid("", p.Detail)
 	}
 	return filter, err
+}
+
+func textOf(raw *json.RawMessage) *string {
+	if raw == nil {
+		return nil
+	}
+	text := string(*raw)
+	return &text
 }
 
 func checkIDs(ids []uuid.UUID) error {

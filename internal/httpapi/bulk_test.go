@@ -117,6 +117,12 @@ func TestBulkSelectorsTakeOnlyOwnMemories(t *testing.T) {
 		{"activate", func() (string, question) {
 			return `{"search":"TEA","states":["archived","paused"]}`, question{as: -1, search: "TEA", states: []string{"archived", "paused"}}
 		}},
+		{"archive", func() (string, question) {
+			return `{"apps":["Shop","zebra","nobody's"],"not_metadata":{"vault":"WLT"}}`, question{as: -1, appNames: []int{1, 2}, without: `{"vault":"WLT"}`}
+		}},
+		{"activate", func() (string, question) {
+			return `{"metadata":{"tags":["b"]},"states":["archived","paused"]}`, question{as: -1, with: `{"tags":["b"]}`, states: []string{"archived", "paused"}}
+		}},
 		{"pause", func() (string, question) { return `{"all":true}`, question{as: -1} }},
 		{"delete", func() (string, question) {
 			return `{"all":true}`, question{as: -1, states: []string{"active", "paused", "archived"}}
@@ -255,7 +261,9 @@ func TestBulkRefusesWhatIsNotClear(t *testing.T) {
 	before := s.lastSeq(t)
 	for _, body := range []string{
 		`{}`, `{"all":false}`, `{"ids":[]}`, idsBody(id, id), idsBody(tooMany...), `{"ids":["` + id + `"],"all":true}`, `{"ids":["x"]}`,
-		`{"app_ids":[]}`, `{"categories":[]}`, `{"category_ids":[]}`, `{"states":[]}`, `{"states":["deleted"]}`, `{"search":""}`,
+		`{"app_ids":[]}`, `{"categories":[]}`, `{"category_ids":[]}`, `{"states":[]}`, `{"states":["deleted"]}`, `{"search":""}`, `{"apps":[]}`, `{"apps":["a\u0000"]}`,
+		`{"metadata":{}}`, `{"not_metadata":{}}`, `{"metadata":[1]}`, `{"metadata":null}`, `{"metadata":{"a":1e400}}`, `{"ids":["` + id + `"],"metadata":{"a":1}}`,
+		`{"metadata":{"a":"` + strings.Repeat("x", 4096) + `"}}`, `{"updated_from":"yesterday"}`,
 		`{"all":true,"user_id":"bob"}`, `{"all":true,"all":true}`, `{"ids":null}`, `[]`,
 		`{"search":"` + strings.Repeat("x", 1001) + `"}`,
 	} {

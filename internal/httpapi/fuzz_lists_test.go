@@ -61,6 +61,7 @@ func FuzzQuestions(f *testing.F) {
 			"", "limit=1&count=true", "limit=-1", "state=active&state=paused,archived&category=tea", "sort=app&order=desc&search=%00",
 			"from=2026-01-02T03:04:05Z&to=2026-01-02", "app_id=01935cae-bf00-8000-9000-00000000de10&as_app=x", "cursor=AAAA", "q=%22a+b%22+-c&recency=2&half_life_days=NaN",
 			"page=0&size=101&search_query=x&sort_column=memory&sort_direction=up", "%zz", "a=1;b=2", "limit=1&limit=2", "user_id=bob", "after=%F0%9F%98%80&from=begin",
+			"metadata=%7B%22vault%22%3A%22WLT%22%7D&app=notes&updated_from=2026-01-02T03:04:05Z", "q=x&not_metadata=%7B%22a%22%3A%5B1e299%2Cnull%5D%7D&updated_to=2026-01-02", "metadata=%7B%7D&metadata=%7B%22%5Cu0000%22%3A1%7D",
 		} {
 			f.Add(i, query)
 		}

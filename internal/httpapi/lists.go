@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/refold-dev/refold/events/commands"
+	"github.com/refold-dev/refold/events/jsonb"
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/httpapi/api"
 	"github.com/refold-dev/refold/internal/problem"
@@ -28,7 +30,10 @@ func (s *server) ListMemories(ctx context.Context, r api.ListMemoriesRequestObje
 }
 
 func (s *server) listMemories(ctx context.Context, route string, p api.ListMemoriesParams) (answer api.ListMemories200JSONResponse, err error) {
-	filter, errFilter := selection{p.AppId, p.State, p.Search, p.Category, p.CategoryId, p.From, p.To}.filter()
+	filter, errFilter := selection{
+		appIDs: p.AppId, apps: p.App, states: p.State, containing: p.Search, categories: p.Category, categoryIDs: p.CategoryId,
+		from: p.From, to: p.To, updatedFrom: p.UpdatedFrom, updatedTo: p.UpdatedTo, metadata: p.Metadata, notMetadata: p.NotMetadata,
+	}.filter()
 	sort, errSort := sortOf(p.Sort, p.Order, reader.ByCreated, reader.ByCreated, reader.ByUpdated)
 	count, errCount := checkLimit(p.Limit)
 	if err := errors.Join(errFilter, errSort, errCount); err != nil {
@@ -107,26 +112,30 @@ func (s *server) ListApps(ctx context.Context, r api.ListAppsRequestObject) (api
 
 // selection are the parameters that select memories, in whatever question.
 type selection struct {
-	appIDs      *[]uuid.UUID
-	states      *[]api.MemoryState
-	containing  *string
-	categories  *[]string
-	categoryIDs *[]uuid.UUID
-	from, to    *time.Time
+	appIDs                 *[]uuid.UUID
+	apps                   *[]string
+	states                 *[]api.MemoryState
+	containing             *string
+	categories             *[]string
+	categoryIDs            *[]uuid.UUID
+	from, to               *time.Time
+	updatedFrom, updatedTo *time.Time
+	metadata, notMetadata  *string
 }
 
 // selectorsMax bounds the apps or categories that one question names.
 const selectorsMax = 100
 
 func (p selection) filter() (reader.MemoryFilter, error) {
-	f := reader.MemoryFilter{Search: p.containing, From: unixMicro(p.from), To: unixMicro(p.to)}
+	f := reader.MemoryFilter{
+		Search: p.containing, From: unixMicro(p.from), To: unixMicro(p.to), UpdatedFrom: unixMicro(p.updatedFrom), UpdatedTo: unixMicro(p.updatedTo),
+	}
 	err := errors.Join(
 		checkText("search", p.containing, searchRunesMax),
-		take(&f.AppIDs, "app_id", p.appIDs), take(&f.CategoryIDs, "category_id", p.categoryIDs), take(&f.Categories, "category", p.categories),
+		take(&f.AppIDs, "app_id", p.appIDs), takeNames(&f.Apps, "app", p.apps),
+		take(&f.CategoryIDs, "category_id", p.categoryIDs), takeNames(&f.Categories, "category", p.categories),
+		takeObject(&f.Metadata, "metadata", p.metadata), takeObject(&f.NotMetadata, "not_metadata", p.notMetadata),
 	)
-	for _, name := range f.Categories {
-		err = errors.Join(err, checkText("category", &name, commands.NameRunesMax))
-	}
 	if p.states == nil {
 		return f, err
 	}
@@ -146,6 +155,32 @@ func take[T any](into *[]T, name string, values *[]T) error {
 	}
 	if *into = *values; len(*into) > selectorsMax {
 		return problem.BadRequest("invalid_parameter", fmt.Sprintf("malformed parameter: %s: at most %d", name, selectorsMax))
+	}
+	return nil
+}
+
+func takeNames(into *[]string, name string, values *[]string) error {
+	err := take(into, name, values)
+	for _, value := range *into {
+		err = errors.Join(err, checkText(name, &value, commands.NameRunesMax))
+	}
+	return err
+}
+
+// takeObject takes a text that is an object with something in it, and with nothing that bodies may not have either.
+func takeObject(into *json.RawMessage, name string, text *string) (err error) {
+	if text == nil {
+		return nil
+	}
+	*into, err = reader.MetadataPart([]byte(*text))
+	if err == nil && *into == nil {
+		err = errors.New("want an object that is not empty")
+	}
+	if err == nil {
+		err = jsonb.CheckObject([]byte(`{"`+name+`":`+*text+`}`), []string{name})
+	}
+	if err != nil {
+		return problem.BadRequest("invalid_parameter", fmt.Sprintf("malformed parameter: %s: %v", name, err))
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -32,6 +33,7 @@ type record struct {
 	app                  int // index into the names; -1 = none
 	state                events.State
 	categories           []int
+	metadata             string
 	createdAt, updatedAt time.Time
 }
 
@@ -112,7 +114,10 @@ func (w *world) addCategory(name string) {
 
 func (w *world) addMemory(r record) {
 	r.id = uuid.New()
-	cmd := memory.Import{UserID: w.user, Content: r.content, State: r.state, CreatedAt: r.createdAt, UpdatedAt: r.updatedAt}
+	if r.metadata == "" {
+		r.metadata = "{}"
+	}
+	cmd := memory.Import{UserID: w.user, Content: r.content, Metadata: json.RawMessage(r.metadata), State: r.state, CreatedAt: r.createdAt, UpdatedAt: r.updatedAt}
 	if r.app >= 0 {
 		cmd.AppID = &w.appIDs[r.app]
 	}
@@ -124,6 +129,19 @@ func (w *world) addMemory(r record) {
 }
 
 var words = []string{"tea", "Tea", "coffee", "100%", "1000", "a_b", "aXb", "milk", "über", "ÜBER", `back\slash`, "'quote'"}
+
+// metadata are what memories have, and parts what is asked of it: members and elements that are there, are not there, and are
+// there in other types, places and spellings.
+var (
+	metadata = []string{
+		"", `{"vault":"WLT"}`, `{"vault":"WLT","tags":["a","b"],"n":1}`, `{"vault":"ABC","tags":["b"],"n":1.0}`,
+		`{"vault":"wlt","tags":[["a"],{"k":"a"}],"deep":{"layer":{"x":null,"y":2}}}`, `{"tags":[],"n":"1","ä%_":true}`, `{"tags":"a","deep":{"layer":3}}`,
+	}
+	parts = []string{
+		`{"vault":"WLT"}`, `{"vault":"ABC","n":1}`, `{"n":1.00}`, `{"n":"1"}`, `{"tags":["a"]}`, `{"tags":["b","b","a"]}`, `{"tags":[]}`, `{"tags":"a"}`,
+		`{"tags":[["a"]]}`, `{"tags":[{"k":"a"}]}`, `{"deep":{"layer":{"x":null}}}`, `{"deep":{}}`, `{"deep":null}`, `{"layer":3}`, `{"ä%_":true}`, `{ "vault" : "\u0057LT" }`,
+	}
+)
 
 func pick[T any](r *rand.Rand, from []T) T { return from[r.IntN(len(from))] }
 
@@ -138,7 +156,7 @@ func (w *world) fill(memories int) {
 	states := []events.State{events.Active, events.Active, events.Active, events.Paused, events.Archived, events.Deleted}
 	for range memories {
 		r := record{
-			app: w.random.IntN(len(w.apps)+1) - 1, state: pick(w.random, states),
+			app: w.random.IntN(len(w.apps)+1) - 1, state: pick(w.random, states), metadata: pick(w.random, metadata),
 			createdAt: w.base.Add(time.Duration(w.random.IntN(8)) * time.Hour), updatedAt: w.base.Add(time.Duration(w.random.IntN(8)) * time.Minute),
 			content: pick(w.random, words) + " " + pick(w.random, words) + strings.Repeat("é", w.random.IntN(2)*120),
 		}
@@ -149,6 +167,35 @@ func (w *world) fill(memories int) {
 		}
 		w.addMemory(r)
 	}
+}
+
+// contains says of two JSON values what it means that one is a part of the other.
+func contains(whole, part any) bool {
+	switch part := part.(type) {
+	case map[string]any:
+		members, ok := whole.(map[string]any)
+		for name, value := range part {
+			member, has := members[name]
+			ok = ok && has && contains(member, value)
+		}
+		return ok
+	case []any:
+		elements, ok := whole.([]any)
+		for _, value := range part {
+			ok = ok && slices.ContainsFunc(elements, func(element any) bool { return contains(element, value) })
+		}
+		return ok
+	}
+	return whole == part
+}
+
+// has says whether the record's metadata contains what a JSON text says.
+func (w *world) has(m record, part string) bool {
+	w.t.Helper()
+	var whole, wanted any
+	check(w.t, json.Unmarshal([]byte(m.metadata), &whole))
+	check(w.t, json.Unmarshal([]byte(part), &wanted))
+	return contains(whole, wanted)
 }
 
 // covers says whether the rule is about the record.
@@ -191,10 +238,14 @@ func (w *world) mayRead(as int, m record) bool {
 type question struct {
 	as               int // app to read as; -1 = none
 	apps, categories []int
+	appNames         []int
 	categoryIDs      []int
 	states           []string
 	search           string
 	from, to         *time.Time
+	updatedFrom      *time.Time
+	updatedTo        *time.Time
+	with, without    string // metadata
 	sort, order      string
 	limit            int
 	descending       bool
@@ -217,6 +268,9 @@ func (w *world) randomQuestion() question {
 		q.apps = some(len(w.apps))
 	}
 	if w.random.IntN(4) == 0 {
+		q.appNames = some(len(w.apps))
+	}
+	if w.random.IntN(4) == 0 {
 		q.categories = some(len(w.categories))
 	}
 	if w.random.IntN(4) == 0 {
@@ -230,14 +284,21 @@ func (w *world) randomQuestion() question {
 	if w.random.IntN(3) == 0 {
 		q.search = pick(w.random, []string{"tea", "TEA", "%", "_", "a_b", `\`, "'", "über", "nothing", "a milk"})
 	}
-	at := func() *time.Time {
-		if w.random.IntN(3) != 0 {
+	at := func(oneIn int, unit time.Duration) *time.Time {
+		if w.random.IntN(oneIn) != 0 {
 			return nil
 		}
-		t := w.base.Add(time.Duration(w.random.IntN(8)) * time.Hour)
+		t := w.base.Add(time.Duration(w.random.IntN(8)) * unit)
 		return &t
 	}
-	q.from, q.to = at(), at()
+	q.from, q.to = at(3, time.Hour), at(3, time.Hour)
+	q.updatedFrom, q.updatedTo = at(4, time.Minute), at(4, time.Minute)
+	if w.random.IntN(3) == 0 {
+		q.with = pick(w.random, parts)
+	}
+	if w.random.IntN(4) == 0 {
+		q.without = pick(w.random, parts)
+	}
 	q.sort = pick(w.random, []string{"", "created_at", "updated_at", "content", "app"})
 	q.order = pick(w.random, []string{"", "asc", "desc"})
 	q.descending = q.order == "desc" || q.order == "" && (q.sort == "" || q.sort == "created_at" || q.sort == "updated_at")
@@ -246,12 +307,28 @@ func (w *world) randomQuestion() question {
 
 // path is the question on the wire.
 func (w *world) path(q question) string {
-	v := url.Values{"count": {"true"}, "limit": {fmt.Sprint(q.limit)}}
+	v := w.selection(q)
+	v.Set("count", "true")
+	v.Set("limit", fmt.Sprint(q.limit))
+	for name, value := range map[string]string{"sort": q.sort, "order": q.order} {
+		if value != "" {
+			v.Set(name, value)
+		}
+	}
+	return "/v1/memories?" + v.Encode()
+}
+
+// selection is what selects, of the question.
+func (w *world) selection(q question) url.Values {
+	v := url.Values{}
 	if q.as >= 0 {
 		v.Set("as_app", w.appIDs[q.as].String())
 	}
 	for _, i := range q.apps {
 		v.Add("app_id", w.appIDs[i].String())
+	}
+	for _, i := range q.appNames {
+		v.Add("app", w.apps[i])
 	}
 	for _, i := range q.categories {
 		v.Add("category", w.categories[i])
@@ -262,18 +339,17 @@ func (w *world) path(q question) string {
 	for _, state := range q.states {
 		v.Add("state", state)
 	}
-	for name, value := range map[string]string{"search": q.search, "sort": q.sort, "order": q.order} {
+	for name, value := range map[string]string{"search": q.search, "metadata": q.with, "not_metadata": q.without} {
 		if value != "" {
 			v.Set(name, value)
 		}
 	}
-	if q.from != nil {
-		v.Set("from", q.from.Format(time.RFC3339))
+	for name, at := range map[string]*time.Time{"from": q.from, "to": q.to, "updated_from": q.updatedFrom, "updated_to": q.updatedTo} {
+		if at != nil {
+			v.Set(name, at.Format(time.RFC3339))
+		}
 	}
-	if q.to != nil {
-		v.Set("to", q.to.Format(time.RFC3339))
-	}
-	return "/v1/memories?" + v.Encode()
+	return v
 }
 
 func (w *world) selects(q question, m record) bool {
@@ -284,10 +360,12 @@ func (w *world) selects(q question, m record) bool {
 	inCategories := len(q.categories)+len(q.categoryIDs) == 0 || slices.ContainsFunc(m.categories, func(c int) bool {
 		return slices.Contains(q.categories, c) || slices.Contains(q.categoryIDs, c)
 	})
-	return w.mayRead(q.as, m) && slices.Contains(states, string(m.state)) && inCategories &&
-		(len(q.apps) == 0 || m.app >= 0 && slices.Contains(q.apps, m.app)) &&
+	ofApps := len(q.apps)+len(q.appNames) == 0 || m.app >= 0 && (slices.Contains(q.apps, m.app) || slices.Contains(q.appNames, m.app))
+	return w.mayRead(q.as, m) && slices.Contains(states, string(m.state)) && inCategories && ofApps &&
 		strings.Contains(strings.ToLower(m.content), strings.ToLower(q.search)) &&
-		(q.from == nil || !m.createdAt.Before(*q.from)) && (q.to == nil || !m.createdAt.After(*q.to))
+		(q.from == nil || !m.createdAt.Before(*q.from)) && (q.to == nil || !m.createdAt.After(*q.to)) &&
+		(q.updatedFrom == nil || !m.updatedAt.Before(*q.updatedFrom)) && (q.updatedTo == nil || !m.updatedAt.After(*q.updatedTo)) &&
+		(q.with == "" || w.has(m, q.with)) && (q.without == "" || !w.has(m, q.without))
 }
 
 func (w *world) key(sort string, m record) string {
@@ -387,6 +465,101 @@ func TestListsAreThoseOfAModel(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A search selects by the same filters as a list does, whichever way it finds; of what it finds without any, the model says
+// which are left.
+func TestSearchesSelectAsListsDo(t *testing.T) {
+	s := newStack(t)
+	w := newWorld(t, s, "alice")
+	w.fill(100)
+	newWorld(t, s, "bob").fill(10)
+	alice := s.client(t, modelTenant, "alice")
+	alice.do("DELETE", "/v1/memories/"+alice.add(`{"content":"a mark"}`), "").want(t, http.StatusOK)
+	found := func(asked string, v url.Values) (ids []string) {
+		t.Helper()
+		page := alice.do("GET", "/v1/memories/search?limit=100&"+asked+"&"+v.Encode(), "").want(t, http.StatusOK)
+		for _, item := range items(page) {
+			ids = append(ids, item["memory"].(map[string]any)["id"].(string))
+		}
+		if page["total"] != float64(len(ids)) {
+			t.Fatalf("%s: total %v of %d", asked, page["total"], len(ids))
+		}
+		slices.Sort(ids)
+		return ids
+	}
+	for _, asked := range []string{"match=words&q=-nothing", "match=words&q=tea", "match=similar&q=tea"} {
+		all := found(asked, url.Values{"state": {"active", "paused", "archived"}})
+		for range 60 {
+			q := w.randomQuestion()
+			var want []string
+			for _, m := range w.records {
+				if w.selects(q, m) && slices.Contains(all, m.id.String()) {
+					want = append(want, m.id.String())
+				}
+			}
+			slices.Sort(want)
+			if diff := cmp.Diff(want, found(asked, w.selection(q))); diff != "" {
+				t.Fatalf("%s&%s (-model +got):\n%s", asked, w.selection(q).Encode(), diff)
+			}
+		}
+	}
+}
+
+// A filter that could not be compared with is refused; the largest and deepest that is taken can be.
+func TestFiltersThatAreRefused(t *testing.T) {
+	s := newStack(t)
+	alice := s.client(t, modelTenant, "alice")
+	alice.add(`{"content":"tea","metadata":{"a":1}}`)
+	deep := func(levels int) string { return strings.Repeat(`{"a":`, levels) + "1" + strings.Repeat("}", levels) }
+	long := func(bytes int) string { return `{"a":"` + strings.Repeat("x", bytes-len(`{"a":""}`)) + `"}` }
+	for _, text := range []string{
+		"", " ", "{}", "1", "null", `"{}"`, `[{"a":1}]`, `{"a":1`, `{"a":1}{}`, `{"a":1},"b":{}`, `{"a":"\u0000"}`, `{"a":"\ud800"}`, "{\"a\":\"\xff\"}", "{\"a\":\"\x00\"}",
+		`{"a":1e400}`, `{"a":-1e999999999}`, `{"a":NaN}`, `{"a":1,"a":2}`, `{'a':1}`, deep(64), deep(1000), long(4097),
+	} {
+		for _, name := range []string{"metadata", "not_metadata"} {
+			for _, path := range []string{"/v1/memories?", "/v1/memories/search?q=tea&"} {
+				answer := alice.do("GET", path+url.Values{name: {text}}.Encode(), "")
+				if problem := answer.want(t, http.StatusBadRequest); problem["type"] != "/problems/invalid_parameter" {
+					t.Errorf("%s %.40q: %s", name, text, answer.body)
+				}
+			}
+		}
+	}
+	for _, text := range []string{`{"a":1}`, ` {"a": 1.0}`, `{"a":1e299}`, `{"a":null}`, deep(63), long(4096), `{"a":[` + strings.Repeat("1e299,", 600) + `1]}`} {
+		for path, total := range map[string]float64{"/v1/memories?count=true&": 1, "/v1/memories/search?q=tea&": 1, "/v1/memories/search?q=tea&match=similar&": 1} {
+			both := 0.0
+			for _, name := range []string{"metadata", "not_metadata"} {
+				page := alice.do("GET", path+url.Values{name: {text}}.Encode(), "").want(t, http.StatusOK)
+				both += page["total"].(float64)
+			}
+			if both != total {
+				t.Errorf("%.40q: %v memories have it or have it not, want %v", text, both, total)
+			}
+		}
+	}
+	for _, query := range []string{"updated_from=yesterday", "updated_to=1", "app=%00", "app=" + strings.Repeat("x", 201), strings.Repeat("app=x&", 101)} {
+		alice.do("GET", "/v1/memories?"+query, "").want(t, http.StatusBadRequest)
+	}
+}
+
+// Filters that mean the same, spelt otherwise, go on with the same cursor; another does not.
+func TestCursorsAreOfAFilterHoweverItIsSpelt(t *testing.T) {
+	s := newStack(t)
+	alice := s.client(t, modelTenant, "alice")
+	for range 2 {
+		alice.add(`{"content":"tea","metadata":{"b":"x","aa":[1]}}`)
+	}
+	page := func(metadata string, cursor any) answer {
+		v := url.Values{"limit": {"1"}, "metadata": {metadata}}
+		if cursor != nil {
+			v.Set("cursor", cursor.(string))
+		}
+		return alice.do("GET", "/v1/memories?"+v.Encode(), "")
+	}
+	next := page(`{"aa":[1],"b":"x"}`, nil).want(t, http.StatusOK)["next_cursor"]
+	page(` { "b" : "\u0078", "aa" : [1e0] }`, next).want(t, http.StatusOK)
+	page(`{"aa":[1]}`, next).want(t, http.StatusBadRequest)
 }
 
 // While others add, no page by page list shows anything twice or leaves out what was there from the beginning.

@@ -50,7 +50,10 @@ func (s *server) SearchMemories(ctx context.Context, r api.SearchMemoriesRequest
 }
 
 func searchOf(p api.SearchMemoriesParams) (reader.Search, error) {
-	filter, errFilter := selection{p.AppId, p.State, p.Search, p.Category, p.CategoryId, p.From, p.To}.filter()
+	filter, errFilter := selection{
+		appIDs: p.AppId, apps: p.App, states: p.State, containing: p.Search, categories: p.Category, categoryIDs: p.CategoryId,
+		from: p.From, to: p.To, updatedFrom: p.UpdatedFrom, updatedTo: p.UpdatedTo, metadata: p.Metadata, notMetadata: p.NotMetadata,
+	}.filter()
 	s := reader.Search{Query: p.Q, Filter: filter, Count: foundDefault, HalfLifeDays: halfLifeDefault, At: time.Now(), Highlight: given(p.Highlight)}
 	if p.Match != nil {
 		s.Match = reader.Match(*p.Match)

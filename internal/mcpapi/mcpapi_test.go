@@ -3,6 +3,8 @@ package mcpapi_test
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -123,6 +125,55 @@ func life(t *testing.T, a *agent) {
 	}
 	if left := items(a.call("list_memories", nil)); len(left) != 0 {
 		t.Errorf("left over: %v", left)
+	}
+}
+
+// What lists and searches select by, beyond what life does; an argument that is empty is none.
+func TestFilters(t *testing.T) {
+	s := newStack(t)
+	token := s.token(t, "a", "alice")
+	notes, chat := s.connect(t, token, "notes", "", nil), s.connect(t, token, "chat", "", nil)
+	notes.call("add_memories", map[string]any{"text": "old tea", "metadata": map[string]any{"vault": "WLT", "tags": []string{"a", "b"}}})
+	added := notes.call("add_memories", map[string]any{"text": "green tea", "metadata": map[string]any{"vault": "WLT", "tags": []string{"b"}, "deep": map[string]any{"layer": 2}}})
+	chat.call("add_memories", map[string]any{"text": "tea of a chat"})
+	updated := chat.call("get_memory", map[string]any{"memory_id": added["id"]})["memory"].(map[string]any)["updated_at"]
+	s.connect(t, s.token(t, "a", "bob"), "notes", "", nil).call("add_memories", map[string]any{"text": "tea of bob", "metadata": map[string]any{"vault": "WLT"}})
+	for _, c := range []struct {
+		filter map[string]any
+		want   string
+	}{
+		{map[string]any{"metadata": map[string]any{"vault": "WLT"}}, "green tea, old tea"},
+		{map[string]any{"metadata": map[string]any{"tags": []string{"a"}}}, "old tea"},
+		{map[string]any{"metadata": map[string]any{"deep": map[string]any{"layer": 2.0}}}, "green tea"},
+		{map[string]any{"metadata": map[string]any{"layer": 2}}, ""},
+		{map[string]any{"metadata": map[string]any{"vault": "WLT"}, "not_metadata": map[string]any{"tags": []string{"a"}}}, "green tea"},
+		{map[string]any{"not_metadata": map[string]any{"vault": "WLT"}}, "tea of a chat"},
+		{map[string]any{"apps": []string{"chat", "nobody's"}}, "tea of a chat"},
+		{map[string]any{"apps": []string{"notes"}, "not_metadata": map[string]any{"deep": map[string]any{}}}, "old tea"},
+		{map[string]any{"updated_after": updated, "apps": []string{"notes"}}, "green tea"},
+		{map[string]any{"updated_before": updated}, "green tea, old tea"},
+		{map[string]any{"metadata": map[string]any{}, "not_metadata": map[string]any{}, "apps": []string{}, "categories": []string{}}, "green tea, old tea, tea of a chat"},
+	} {
+		for tool, more := range map[string]map[string]any{"list_memories": nil, "search_memory": {"query": "tea"}} {
+			arguments := maps.Clone(c.filter)
+			maps.Copy(arguments, more)
+			var got []string
+			for _, item := range items(chat.call(tool, arguments)) {
+				got = append(got, item.(map[string]any)["content"].(string))
+			}
+			slices.Sort(got)
+			if strings.Join(got, ", ") != c.want {
+				t.Errorf("%s %v: %q, want %q", tool, arguments, got, c.want)
+			}
+		}
+	}
+	first := chat.call("list_memories", map[string]any{"limit": 1, "metadata": map[string]any{"vault": "WLT"}})
+	rest := chat.call("list_memories", map[string]any{"limit": 1, "metadata": map[string]any{"vault": "WLT"}, "cursor": first["next_cursor"]})
+	if len(items(rest)) != 1 || rest["next_cursor"] != nil {
+		t.Errorf("the second page: %v", rest)
+	}
+	if code := chat.refused("list_memories", map[string]any{"limit": 1, "metadata": map[string]any{"vault": "ABC"}, "cursor": first["next_cursor"]}); code != "sealed" {
+		t.Errorf("the cursor of another filter: %s", code)
 	}
 }
 

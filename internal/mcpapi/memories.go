@@ -89,24 +89,31 @@ func (p page) count() (int, error) {
 
 // filter selects memories. Its rules beyond the form are those of the reader.
 type filter struct {
-	States        []string   `json:"states,omitempty" jsonschema:"of active, paused, archived; active and paused when not given"`
-	Categories    []string   `json:"categories,omitempty" jsonschema:"names: memories of any of these categories"`
-	AppIDs        []string   `json:"app_ids,omitempty" jsonschema:"ids: memories that any of these apps has stored, see list_apps"`
-	Contains      string     `json:"contains,omitempty" jsonschema:"text that the content must contain as it is; case does not matter"`
-	CreatedAfter  *time.Time `json:"created_after,omitempty" jsonschema:"RFC 3339, such as 2026-01-31T12:00:00Z"`
-	CreatedBefore *time.Time `json:"created_before,omitempty" jsonschema:"RFC 3339"`
+	States        []string        `json:"states,omitempty" jsonschema:"of active, paused, archived; active and paused when not given"`
+	Categories    []string        `json:"categories,omitempty" jsonschema:"names: memories of any of these categories"`
+	Apps          []string        `json:"apps,omitempty" jsonschema:"names: memories that any of these apps, or of app_ids, has stored"`
+	AppIDs        []string        `json:"app_ids,omitempty" jsonschema:"ids: memories that any of these apps has stored, see list_apps"`
+	Contains      string          `json:"contains,omitempty" jsonschema:"text that the content must contain as it is; case does not matter"`
+	CreatedAfter  *time.Time      `json:"created_after,omitempty" jsonschema:"RFC 3339, such as 2026-01-31T12:00:00Z"`
+	CreatedBefore *time.Time      `json:"created_before,omitempty" jsonschema:"RFC 3339"`
+	UpdatedAfter  *time.Time      `json:"updated_after,omitempty" jsonschema:"RFC 3339"`
+	UpdatedBefore *time.Time      `json:"updated_before,omitempty" jsonschema:"RFC 3339"`
+	Metadata      json.RawMessage `json:"metadata,omitempty" jsonschema:"what the metadata must contain, such as {\"tags\": [\"work\"]}: each member, and each element of a list"`
+	NotMetadata   json.RawMessage `json:"not_metadata,omitempty" jsonschema:"memories whose metadata contain all of this are left out"`
 }
 
 func (f filter) of() (out reader.MemoryFilter, err error) {
-	out = reader.MemoryFilter{From: micro(f.CreatedAfter), To: micro(f.CreatedBefore)}
+	out = reader.MemoryFilter{
+		From: micro(f.CreatedAfter), To: micro(f.CreatedBefore), UpdatedFrom: micro(f.UpdatedAfter), UpdatedTo: micro(f.UpdatedBefore),
+	}
 	for _, state := range f.States {
 		if state != "active" && state != "paused" && state != "archived" {
 			return out, invalid("states: want active, paused or archived")
 		}
 		out.States = append(out.States, state)
 	}
-	if len(f.AppIDs) > filterMax || len(f.Categories) > filterMax {
-		return out, invalid("app_ids and categories: at most 50 of each")
+	if max(len(f.AppIDs), len(f.Apps), len(f.Categories)) > filterMax {
+		return out, invalid("app_ids, apps and categories: at most 50 of each")
 	}
 	for _, text := range f.AppIDs {
 		id, err := uuid.Parse(text)
@@ -115,16 +122,30 @@ func (f filter) of() (out reader.MemoryFilter, err error) {
 		}
 		out.AppIDs = append(out.AppIDs, id)
 	}
-	for _, name := range f.Categories {
-		if err := commands.Name("/categories", name); err != nil {
-			return out, err
-		}
-		out.Categories = append(out.Categories, name)
-	}
 	if f.Contains != "" {
 		out.Search = &f.Contains
 	}
-	return out, checkQuery("contains", f.Contains)
+	out.Apps, out.Categories = append(out.Apps, f.Apps...), append(out.Categories, f.Categories...) // none at all is no condition
+	return out, errors.Join(
+		checkNames("/apps", f.Apps), checkNames("/categories", f.Categories), checkQuery("contains", f.Contains),
+		takePart(&out.Metadata, "metadata", f.Metadata), takePart(&out.NotMetadata, "not_metadata", f.NotMetadata),
+	)
+}
+
+func checkNames(pointer string, names []string) error {
+	for _, name := range names {
+		if err := commands.Name(pointer, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func takePart(into *json.RawMessage, name string, object json.RawMessage) (err error) {
+	if *into, err = reader.MetadataPart(object); err != nil {
+		return invalid(name + ": " + err.Error())
+	}
+	return nil
 }
 
 func checkQuery(name, text string) error {

@@ -2,11 +2,14 @@ package reader
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/refold-dev/refold/events/jsonb"
 	"github.com/refold-dev/refold/internal/activity"
 	"github.com/refold-dev/refold/internal/postgres/db"
 )
@@ -54,12 +57,34 @@ func memoryByID(ctx context.Context, q *db.Queries, c Caller, id uuid.UUID) (Mem
 // MemoryFilter selects memories; nil fields select all. The tags are those of sealed values.
 type MemoryFilter struct {
 	States      []string    `json:"s,omitempty"` // nil = active and paused; deleted ones never appear
-	AppIDs      []uuid.UUID `json:"a,omitempty"` // of any of these apps
+	AppIDs      []uuid.UUID `json:"a,omitempty"` // of any of these apps, or
+	Apps        []string    `json:"p,omitempty"` // of any of the user's apps with these names
 	CategoryIDs []uuid.UUID `json:"c,omitempty"` // of any of these categories, or
 	Categories  []string    `json:"n,omitempty"` // of any category with these names
 	Search      *string     `json:"q,omitempty"` // substring of the content; case does not matter, nothing in it is a wildcard
-	From        *time.Time  `json:"f,omitempty"`
+	From        *time.Time  `json:"f,omitempty"` // created
 	To          *time.Time  `json:"t,omitempty"`
+	UpdatedFrom *time.Time  `json:"uf,omitempty"`
+	UpdatedTo   *time.Time  `json:"ut,omitempty"`
+	// The metadata contains all of Metadata, and not all of NotMetadata; both are what MetadataPart returns.
+	Metadata    json.RawMessage `json:"m,omitempty"`
+	NotMetadata json.RawMessage `json:"nm,omitempty"`
+}
+
+// MetadataPartBytesMax bounds what a filter says of metadata.
+const MetadataPartBytesMax = 4 << 10
+
+// MetadataPart takes a JSON object for a filter and returns it in the form that equal ones share; nil for an object of
+// nothing, which is no condition. It refuses what metadata could not hold, so that Postgres takes the rest.
+func MetadataPart(object []byte) (json.RawMessage, error) {
+	if len(object) > MetadataPartBytesMax {
+		return nil, fmt.Errorf("at most %d bytes", MetadataPartBytesMax)
+	}
+	normal, err := jsonb.NormalizeObject(object)
+	if err != nil || string(normal) == "{}" {
+		return nil, err
+	}
+	return normal, nil
 }
 
 // What memories are sorted by, beside ByCreated.
@@ -160,9 +185,10 @@ func firstRunes(s string, count int) string {
 
 func (l MemoryList) params(c Caller) db.MemoryPageParams {
 	p := db.MemoryPageParams{
-		TenantID: c.Tenant, UserID: c.User, AsApp: c.App, States: l.Filter.states(), AppIds: l.Filter.AppIDs,
+		TenantID: c.Tenant, UserID: c.User, AsApp: c.App, States: l.Filter.states(), AppIds: l.Filter.AppIDs, AppNames: l.Filter.Apps,
 		CategoryIds: l.Filter.CategoryIDs, Categories: l.Filter.Categories, Search: l.Filter.Search,
-		CreatedFrom: l.Filter.From, CreatedTo: l.Filter.To,
+		CreatedFrom: l.Filter.From, CreatedTo: l.Filter.To, UpdatedFrom: l.Filter.UpdatedFrom, UpdatedTo: l.Filter.UpdatedTo,
+		Metadata: l.Filter.Metadata, NotMetadata: l.Filter.NotMetadata,
 		Sort: l.Sort.By, Descending: l.Sort.Descending, Skip: int32(l.Skip), CountMax: int32(l.count() + 1), // one more tells whether there is another page
 	}
 	if p.Sort == "" {
@@ -183,8 +209,9 @@ func (f MemoryFilter) states() []string {
 
 func countParams(p db.MemoryPageParams) db.MemoryCountParams {
 	return db.MemoryCountParams{
-		TenantID: p.TenantID, UserID: p.UserID, AsApp: p.AsApp, States: p.States, AppIds: p.AppIds, CategoryIds: p.CategoryIds,
-		Categories: p.Categories, Search: p.Search, CreatedFrom: p.CreatedFrom, CreatedTo: p.CreatedTo,
+		TenantID: p.TenantID, UserID: p.UserID, AsApp: p.AsApp, States: p.States, AppIds: p.AppIds, AppNames: p.AppNames, CategoryIds: p.CategoryIds,
+		Categories: p.Categories, Search: p.Search, CreatedFrom: p.CreatedFrom, CreatedTo: p.CreatedTo, UpdatedFrom: p.UpdatedFrom, UpdatedTo: p.UpdatedTo,
+		Metadata: p.Metadata, NotMetadata: p.NotMetadata,
 	}
 }
 
@@ -209,9 +236,10 @@ func (r *Reader) MemoryHistory(ctx context.Context, c Caller, f Freshness, id uu
 func (r *Reader) MemoryIDs(ctx context.Context, c Caller, f Freshness, filter MemoryFilter, count int) (ids []uuid.UUID, err error) {
 	_, err = r.listOne(ctx, c, f, false, func(q *db.Queries) error {
 		ids, err = q.MemoryIDs(ctx, db.MemoryIDsParams{
-			TenantID: c.Tenant, UserID: c.User, AsApp: c.App, States: filter.states(), AppIds: filter.AppIDs,
+			TenantID: c.Tenant, UserID: c.User, AsApp: c.App, States: filter.states(), AppIds: filter.AppIDs, AppNames: filter.Apps,
 			CategoryIds: filter.CategoryIDs, Categories: filter.Categories, Search: filter.Search,
-			CreatedFrom: filter.From, CreatedTo: filter.To, CountMax: int32(count),
+			CreatedFrom: filter.From, CreatedTo: filter.To, UpdatedFrom: filter.UpdatedFrom, UpdatedTo: filter.UpdatedTo,
+			Metadata: filter.Metadata, NotMetadata: filter.NotMetadata, CountMax: int32(count),
 		})
 		return err
 	})

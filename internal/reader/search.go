@@ -99,8 +99,9 @@ func (r *Reader) searchWords(ctx context.Context, c Caller, f Freshness, s Searc
 func (r *Reader) searchSimilar(ctx context.Context, c Caller, f Freshness, s Search) (hits Hits, stamp Stamp, err error) {
 	p := s.params(c)
 	params := db.MemorySimilarParams{
-		TenantID: p.TenantID, Query: p.Query, UserID: p.UserID, AsApp: p.AsApp, States: p.States, AppIds: p.AppIds, CategoryIds: p.CategoryIds,
-		Categories: p.Categories, Search: p.Search, CreatedFrom: p.CreatedFrom, CreatedTo: p.CreatedTo,
+		TenantID: p.TenantID, Query: p.Query, UserID: p.UserID, AsApp: p.AsApp, States: p.States, AppIds: p.AppIds, AppNames: p.AppNames,
+		CategoryIds: p.CategoryIds, Categories: p.Categories, Search: p.Search, CreatedFrom: p.CreatedFrom, CreatedTo: p.CreatedTo,
+		UpdatedFrom: p.UpdatedFrom, UpdatedTo: p.UpdatedTo, Metadata: p.Metadata, NotMetadata: p.NotMetadata,
 		Recency: p.Recency, HalfLifeDays: p.HalfLifeDays, At: p.At, Least: likenessMin, CountMax: p.CountMax,
 	}
 	stamp, err = r.listOne(ctx, c, f, false, func(q *db.Queries) error {
@@ -135,9 +136,10 @@ func hasOperators(query string) bool {
 
 func (s Search) params(c Caller) db.MemorySearchParams {
 	return db.MemorySearchParams{
-		TenantID: c.Tenant, UserID: c.User, AsApp: c.App, States: s.Filter.states(), AppIds: s.Filter.AppIDs,
+		TenantID: c.Tenant, UserID: c.User, AsApp: c.App, States: s.Filter.states(), AppIds: s.Filter.AppIDs, AppNames: s.Filter.Apps,
 		CategoryIds: s.Filter.CategoryIDs, Categories: s.Filter.Categories, Search: s.Filter.Search,
-		CreatedFrom: s.Filter.From, CreatedTo: s.Filter.To,
+		CreatedFrom: s.Filter.From, CreatedTo: s.Filter.To, UpdatedFrom: s.Filter.UpdatedFrom, UpdatedTo: s.Filter.UpdatedTo,
+		Metadata: s.Filter.Metadata, NotMetadata: s.Filter.NotMetadata,
 		Query: s.Query, Words: plainWords(s.Query), Recency: s.Recency, HalfLifeDays: s.HalfLifeDays, At: s.At, Highlight: s.Highlight,
 		CountMax: int32(max(1, min(s.Count, PageCountMax))),
 	}

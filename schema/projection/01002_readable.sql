@@ -40,22 +40,30 @@ BEGIN ATOMIC
 END;
 -- +goose StatementEnd
 
--- Those of them that a filter selects; NULL selects all. containing is a substring of the content, in which nothing is a
--- wildcard and case does not matter.
+-- Those of them that a filter selects; NULL selects all. Apps go by their ids or, those of the user, by their names;
+-- categories likewise. containing is a substring of the content, in which nothing is a wildcard and case does not matter.
+-- The metadata contains all of with_metadata, and not all of without_metadata. A condition on names falls away before the
+-- plan is made, so that ids alone are still served from their index.
 -- +goose StatementBegin
-CREATE FUNCTION memory_matching(of_tenant text, of_user uuid, as_app uuid, with_states text[], of_apps uuid[],
-    in_categories uuid[], in_category_names text[], containing text, created_from timestamptz, created_to timestamptz
+CREATE FUNCTION memory_matching(of_tenant text, of_user uuid, as_app uuid, with_states text[], of_apps uuid[], of_app_names text[],
+    in_categories uuid[], in_category_names text[], containing text, created_from timestamptz, created_to timestamptz,
+    updated_from timestamptz, updated_to timestamptz, with_metadata jsonb, without_metadata jsonb
 ) RETURNS SETOF memory LANGUAGE sql STABLE
 BEGIN ATOMIC
     SELECT m.* FROM memory_readable(of_tenant, of_user, as_app) m
     WHERE m.state = ANY (with_states)
-      AND (of_apps IS NULL OR m.app_id = ANY (of_apps))
+      AND (of_apps IS NULL AND of_app_names IS NULL OR m.app_id = ANY (of_apps) OR of_app_names IS NOT NULL AND m.app_id IN (
+          SELECT a.id FROM app a WHERE a.tenant_id = of_tenant AND a.owner_id = of_user AND a.name = ANY (of_app_names)))
       AND (in_categories IS NULL AND in_category_names IS NULL OR EXISTS (
           SELECT FROM memory_category l LEFT JOIN category c ON c.tenant_id = l.tenant_id AND c.id = l.category_id
           WHERE l.tenant_id = of_tenant AND l.memory_id = m.id
             AND (l.category_id = ANY (in_categories) OR c.name = ANY (in_category_names))))
       AND (containing IS NULL OR strpos(lower(m.content), lower(containing)) > 0)
       AND m.created_at >= COALESCE(created_from, '-infinity')
-      AND m.created_at <= COALESCE(created_to, 'infinity');
+      AND m.created_at <= COALESCE(created_to, 'infinity')
+      AND m.updated_at >= COALESCE(updated_from, '-infinity')
+      AND m.updated_at <= COALESCE(updated_to, 'infinity')
+      AND (with_metadata IS NULL OR m.metadata @> with_metadata)
+      AND (without_metadata IS NULL OR NOT m.metadata @> without_metadata);
 END;
 -- +goose StatementEnd

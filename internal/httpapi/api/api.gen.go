@@ -759,15 +759,26 @@ type TenantSize struct {
 // WhichMemories Either `ids`, or at least one of the other members, all of which a memory must meet.
 type WhichMemories struct {
 	// All Memories need not meet anything but what stands beside it.
-	All         *bool                 `json:"all,omitempty"`
-	AppIds      *[]openapi_types.UUID `json:"app_ids,omitempty"`
+	All    *bool                 `json:"all,omitempty"`
+	AppIds *[]openapi_types.UUID `json:"app_ids,omitempty"`
+
+	// Apps Names; a memory is of any of `app_ids` or of these.
+	Apps        *[]string             `json:"apps,omitempty"`
 	Categories  *[]string             `json:"categories,omitempty"`
 	CategoryIds *[]openapi_types.UUID `json:"category_ids,omitempty"`
 	From        *time.Time            `json:"from,omitempty"`
 	Ids         *[]openapi_types.UUID `json:"ids,omitempty"`
-	Search      *string               `json:"search,omitempty"`
-	States      *[]MemoryState        `json:"states,omitempty"`
-	To          *time.Time            `json:"to,omitempty"`
+
+	// Metadata What the metadata must contain; at most 4096 bytes.
+	Metadata *Metadata `json:"metadata,omitempty"`
+
+	// NotMetadata What the metadata must not contain, as a whole; at most 4096 bytes.
+	NotMetadata *Metadata      `json:"not_metadata,omitempty"`
+	Search      *string        `json:"search,omitempty"`
+	States      *[]MemoryState `json:"states,omitempty"`
+	To          *time.Time     `json:"to,omitempty"`
+	UpdatedFrom *time.Time     `json:"updated_from,omitempty"`
+	UpdatedTo   *time.Time     `json:"updated_to,omitempty"`
 }
 
 // AsApp defines model for AsApp.
@@ -1253,8 +1264,11 @@ type ListMemoriesParams struct {
 	// reads all that they do not deny; once one allows anything, only what rules allow. Deny beats allow.
 	AsApp *AsApp `form:"as_app,omitempty" json:"as_app,omitempty"`
 
-	// AppId Only memories of any of these apps.
+	// AppId Only memories of any of these apps, or of those that `app` names.
 	AppId *[]openapi_types.UUID `form:"app_id,omitempty" json:"app_id,omitempty"`
+
+	// App Only memories of any of the caller's apps with one of these names, or with one of the ids in `app_id`.
+	App *[]string `form:"app,omitempty" json:"app,omitempty"`
 
 	// State The states wanted; active and paused when absent.
 	State *[]MemoryState `form:"state,omitempty" json:"state,omitempty"`
@@ -1273,6 +1287,19 @@ type ListMemoriesParams struct {
 
 	// To Created at this time or earlier.
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
+
+	// UpdatedFrom Updated at this time or later.
+	UpdatedFrom *time.Time `form:"updated_from,omitempty" json:"updated_from,omitempty"`
+
+	// UpdatedTo Updated at this time or earlier.
+	UpdatedTo *time.Time `form:"updated_to,omitempty" json:"updated_to,omitempty"`
+
+	// Metadata A JSON object that the metadata must contain: each member with its value, of an array each element in any place.
+	// `{"vault":"WLT"}` selects `{"vault":"WLT","tags":["a","b"]}`, and so does `{"tags":["b"]}`.
+	Metadata *string `form:"metadata,omitempty" json:"metadata,omitempty"`
+
+	// NotMetadata A JSON object that the metadata must not contain, as a whole.
+	NotMetadata *string `form:"not_metadata,omitempty" json:"not_metadata,omitempty"`
 
 	// Sort `content` goes by its first 100 characters, `app` by the name of the app, both byte by byte. Equals follow each other by their ids.
 	Sort *ListMemoriesParamsSort `form:"sort,omitempty" json:"sort,omitempty"`
@@ -1381,8 +1408,11 @@ type SearchMemoriesParams struct {
 	// reads all that they do not deny; once one allows anything, only what rules allow. Deny beats allow.
 	AsApp *AsApp `form:"as_app,omitempty" json:"as_app,omitempty"`
 
-	// AppId Only memories of any of these apps.
+	// AppId Only memories of any of these apps, or of those that `app` names.
 	AppId *[]openapi_types.UUID `form:"app_id,omitempty" json:"app_id,omitempty"`
+
+	// App Only memories of any of the caller's apps with one of these names, or with one of the ids in `app_id`.
+	App *[]string `form:"app,omitempty" json:"app,omitempty"`
 
 	// State The states wanted; active and paused when absent.
 	State *[]MemoryState `form:"state,omitempty" json:"state,omitempty"`
@@ -1401,6 +1431,19 @@ type SearchMemoriesParams struct {
 
 	// To Created at this time or earlier.
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
+
+	// UpdatedFrom Updated at this time or later.
+	UpdatedFrom *time.Time `form:"updated_from,omitempty" json:"updated_from,omitempty"`
+
+	// UpdatedTo Updated at this time or earlier.
+	UpdatedTo *time.Time `form:"updated_to,omitempty" json:"updated_to,omitempty"`
+
+	// Metadata A JSON object that the metadata must contain: each member with its value, of an array each element in any place.
+	// `{"vault":"WLT"}` selects `{"vault":"WLT","tags":["a","b"]}`, and so does `{"tags":["b"]}`.
+	Metadata *string `form:"metadata,omitempty" json:"metadata,omitempty"`
+
+	// NotMetadata A JSON object that the metadata must not contain, as a whole.
+	NotMetadata *string `form:"not_metadata,omitempty" json:"not_metadata,omitempty"`
 
 	// Match Find by the words alone, or by likeness alone.
 	Match *SearchMemoriesParamsMatch `form:"match,omitempty" json:"match,omitempty"`
@@ -4572,6 +4615,19 @@ func (siw *ServerInterfaceWrapper) ListMemories(w http.ResponseWriter, r *http.R
 		return
 	}
 
+	// ------------- Optional query parameter "app" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "app", r.URL.Query(), &params.App, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "app"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "app", Err: err})
+		}
+		return
+	}
+
 	// ------------- Optional query parameter "state" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", r.URL.Query(), &params.State, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
@@ -4646,6 +4702,58 @@ func (siw *ServerInterfaceWrapper) ListMemories(w http.ResponseWriter, r *http.R
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "to"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "to", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "updated_from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "updated_from", r.URL.Query(), &params.UpdatedFrom, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "updated_from"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "updated_from", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "updated_to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "updated_to", r.URL.Query(), &params.UpdatedTo, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "updated_to"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "updated_to", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "metadata" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "metadata", r.URL.Query(), &params.Metadata, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "metadata"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "metadata", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "not_metadata" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "not_metadata", r.URL.Query(), &params.NotMetadata, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "not_metadata"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "not_metadata", Err: err})
 		}
 		return
 	}
@@ -5190,6 +5298,19 @@ func (siw *ServerInterfaceWrapper) SearchMemories(w http.ResponseWriter, r *http
 		return
 	}
 
+	// ------------- Optional query parameter "app" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "app", r.URL.Query(), &params.App, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "app"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "app", Err: err})
+		}
+		return
+	}
+
 	// ------------- Optional query parameter "state" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", r.URL.Query(), &params.State, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
@@ -5264,6 +5385,58 @@ func (siw *ServerInterfaceWrapper) SearchMemories(w http.ResponseWriter, r *http
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "to"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "to", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "updated_from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "updated_from", r.URL.Query(), &params.UpdatedFrom, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "updated_from"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "updated_from", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "updated_to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "updated_to", r.URL.Query(), &params.UpdatedTo, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "updated_to"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "updated_to", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "metadata" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "metadata", r.URL.Query(), &params.Metadata, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "metadata"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "metadata", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "not_metadata" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "not_metadata", r.URL.Query(), &params.NotMetadata, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "not_metadata"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "not_metadata", Err: err})
 		}
 		return
 	}

@@ -74,8 +74,9 @@ func (q *Queries) MemoryByID(ctx context.Context, arg MemoryByIDParams) (MemoryB
 }
 
 const memoryCount = `-- name: MemoryCount :one
-SELECT count(*) FROM memory_matching($1, $2, $3, $4::text[], $5::uuid[], $6::uuid[],
-    $7::text[], $8, $9, $10) m
+SELECT count(*) FROM memory_matching($1, $2, $3, $4::text[], $5::uuid[], $6::text[],
+    $7::uuid[], $8::text[], $9, $10, $11,
+    $12, $13, $14::jsonb, $15::jsonb) m
 WHERE m.tenant_id = $1::text
 `
 
@@ -85,11 +86,16 @@ type MemoryCountParams struct {
 	AsApp       *uuid.UUID
 	States      []string
 	AppIds      []uuid.UUID
+	AppNames    []string
 	CategoryIds []uuid.UUID
 	Categories  []string
 	Search      *string
 	CreatedFrom *time.Time
 	CreatedTo   *time.Time
+	UpdatedFrom *time.Time
+	UpdatedTo   *time.Time
+	Metadata    []byte
+	NotMetadata []byte
 }
 
 // How many memories a user may read that a filter selects; for readers.
@@ -100,11 +106,16 @@ func (q *Queries) MemoryCount(ctx context.Context, arg MemoryCountParams) (int64
 		arg.AsApp,
 		arg.States,
 		arg.AppIds,
+		arg.AppNames,
 		arg.CategoryIds,
 		arg.Categories,
 		arg.Search,
 		arg.CreatedFrom,
 		arg.CreatedTo,
+		arg.UpdatedFrom,
+		arg.UpdatedTo,
+		arg.Metadata,
+		arg.NotMetadata,
 	)
 	var count int64
 	err := row.Scan(&count)
@@ -112,10 +123,11 @@ func (q *Queries) MemoryCount(ctx context.Context, arg MemoryCountParams) (int64
 }
 
 const memoryIDs = `-- name: MemoryIDs :many
-SELECT m.id FROM memory_matching($1, $2, $3, $4::text[], $5::uuid[], $6::uuid[],
-    $7::text[], $8, $9, $10) m
+SELECT m.id FROM memory_matching($1, $2, $3, $4::text[], $5::uuid[], $6::text[],
+    $7::uuid[], $8::text[], $9, $10, $11,
+    $12, $13, $14::jsonb, $15::jsonb) m
 WHERE m.tenant_id = $1::text
-ORDER BY m.id LIMIT $11::int
+ORDER BY m.id LIMIT $16::int
 `
 
 type MemoryIDsParams struct {
@@ -124,11 +136,16 @@ type MemoryIDsParams struct {
 	AsApp       *uuid.UUID
 	States      []string
 	AppIds      []uuid.UUID
+	AppNames    []string
 	CategoryIds []uuid.UUID
 	Categories  []string
 	Search      *string
 	CreatedFrom *time.Time
 	CreatedTo   *time.Time
+	UpdatedFrom *time.Time
+	UpdatedTo   *time.Time
+	Metadata    []byte
+	NotMetadata []byte
 	CountMax    int32
 }
 
@@ -141,11 +158,16 @@ func (q *Queries) MemoryIDs(ctx context.Context, arg MemoryIDsParams) ([]uuid.UU
 		arg.AsApp,
 		arg.States,
 		arg.AppIds,
+		arg.AppNames,
 		arg.CategoryIds,
 		arg.Categories,
 		arg.Search,
 		arg.CreatedFrom,
 		arg.CreatedTo,
+		arg.UpdatedFrom,
+		arg.UpdatedTo,
+		arg.Metadata,
+		arg.NotMetadata,
 		arg.CountMax,
 	)
 	if err != nil {
@@ -214,32 +236,33 @@ const memoryPage = `-- name: MemoryPage :many
 SELECT m.tenant_id, m.id, m.version, m.user_id, m.app_id, m.content, m.metadata, m.state, m.created_at, m.updated_at, m.archived_at, m.deleted_at, a.name AS app_name, ARRAY(
     SELECT c.name FROM memory_category l JOIN category c ON c.tenant_id = l.tenant_id AND c.id = l.category_id
     WHERE l.tenant_id = $1 AND l.memory_id = m.id ORDER BY c.name)::text[] AS categories
-FROM memory_matching($1, $2, $3, $4::text[], $5::uuid[], $6::uuid[],
-    $7::text[], $8, $9, $10) m
+FROM memory_matching($1, $2, $3, $4::text[], $5::uuid[], $6::text[],
+    $7::uuid[], $8::text[], $9, $10, $11,
+    $12, $13, $14::jsonb, $15::jsonb) m
 LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
 WHERE m.tenant_id = $1::text AND CASE
-    WHEN $11::uuid IS NULL THEN true
-    WHEN $12::text = 'created_at' AND $13::boolean THEN (m.created_at, m.id) < ($14::timestamptz, $11::uuid)
-    WHEN $12::text = 'created_at' THEN (m.created_at, m.id) > ($14::timestamptz, $11::uuid)
-    WHEN $12::text = 'updated_at' AND $13::boolean THEN (m.updated_at, m.id) < ($14::timestamptz, $11::uuid)
-    WHEN $12::text = 'updated_at' THEN (m.updated_at, m.id) > ($14::timestamptz, $11::uuid)
-    WHEN $12::text = 'content' AND $13::boolean THEN (left(m.content, 100) COLLATE "C", m.id) < ($15::text, $11::uuid)
-    WHEN $12::text = 'content' THEN (left(m.content, 100) COLLATE "C", m.id) > ($15::text, $11::uuid)
-    WHEN $12::text = 'app' AND $13::boolean THEN (COALESCE(a.name, '') COLLATE "C", m.id) < ($15::text, $11::uuid)
-    WHEN $12::text = 'app' THEN (COALESCE(a.name, '') COLLATE "C", m.id) > ($15::text, $11::uuid)
+    WHEN $16::uuid IS NULL THEN true
+    WHEN $17::text = 'created_at' AND $18::boolean THEN (m.created_at, m.id) < ($19::timestamptz, $16::uuid)
+    WHEN $17::text = 'created_at' THEN (m.created_at, m.id) > ($19::timestamptz, $16::uuid)
+    WHEN $17::text = 'updated_at' AND $18::boolean THEN (m.updated_at, m.id) < ($19::timestamptz, $16::uuid)
+    WHEN $17::text = 'updated_at' THEN (m.updated_at, m.id) > ($19::timestamptz, $16::uuid)
+    WHEN $17::text = 'content' AND $18::boolean THEN (left(m.content, 100) COLLATE "C", m.id) < ($20::text, $16::uuid)
+    WHEN $17::text = 'content' THEN (left(m.content, 100) COLLATE "C", m.id) > ($20::text, $16::uuid)
+    WHEN $17::text = 'app' AND $18::boolean THEN (COALESCE(a.name, '') COLLATE "C", m.id) < ($20::text, $16::uuid)
+    WHEN $17::text = 'app' THEN (COALESCE(a.name, '') COLLATE "C", m.id) > ($20::text, $16::uuid)
 END
 ORDER BY
-    CASE WHEN $12::text = 'created_at' AND $13::boolean THEN m.created_at END DESC,
-    CASE WHEN $12::text = 'created_at' AND NOT $13::boolean THEN m.created_at END,
-    CASE WHEN $12::text = 'updated_at' AND $13::boolean THEN m.updated_at END DESC,
-    CASE WHEN $12::text = 'updated_at' AND NOT $13::boolean THEN m.updated_at END,
-    CASE WHEN $12::text = 'content' AND $13::boolean THEN left(m.content, 100) COLLATE "C" END DESC,
-    CASE WHEN $12::text = 'content' AND NOT $13::boolean THEN left(m.content, 100) COLLATE "C" END,
-    CASE WHEN $12::text = 'app' AND $13::boolean THEN COALESCE(a.name, '') COLLATE "C" END DESC,
-    CASE WHEN $12::text = 'app' AND NOT $13::boolean THEN COALESCE(a.name, '') COLLATE "C" END,
-    CASE WHEN $13::boolean THEN m.id END DESC,
-    CASE WHEN NOT $13::boolean THEN m.id END
-OFFSET $16::int LIMIT $17::int
+    CASE WHEN $17::text = 'created_at' AND $18::boolean THEN m.created_at END DESC,
+    CASE WHEN $17::text = 'created_at' AND NOT $18::boolean THEN m.created_at END,
+    CASE WHEN $17::text = 'updated_at' AND $18::boolean THEN m.updated_at END DESC,
+    CASE WHEN $17::text = 'updated_at' AND NOT $18::boolean THEN m.updated_at END,
+    CASE WHEN $17::text = 'content' AND $18::boolean THEN left(m.content, 100) COLLATE "C" END DESC,
+    CASE WHEN $17::text = 'content' AND NOT $18::boolean THEN left(m.content, 100) COLLATE "C" END,
+    CASE WHEN $17::text = 'app' AND $18::boolean THEN COALESCE(a.name, '') COLLATE "C" END DESC,
+    CASE WHEN $17::text = 'app' AND NOT $18::boolean THEN COALESCE(a.name, '') COLLATE "C" END,
+    CASE WHEN $18::boolean THEN m.id END DESC,
+    CASE WHEN NOT $18::boolean THEN m.id END
+OFFSET $21::int LIMIT $22::int
 `
 
 type MemoryPageParams struct {
@@ -248,11 +271,16 @@ type MemoryPageParams struct {
 	AsApp       *uuid.UUID
 	States      []string
 	AppIds      []uuid.UUID
+	AppNames    []string
 	CategoryIds []uuid.UUID
 	Categories  []string
 	Search      *string
 	CreatedFrom *time.Time
 	CreatedTo   *time.Time
+	UpdatedFrom *time.Time
+	UpdatedTo   *time.Time
+	Metadata    []byte
+	NotMetadata []byte
 	AfterID     *uuid.UUID
 	Sort        string
 	Descending  bool
@@ -291,11 +319,16 @@ func (q *Queries) MemoryPage(ctx context.Context, arg MemoryPageParams) ([]Memor
 		arg.AsApp,
 		arg.States,
 		arg.AppIds,
+		arg.AppNames,
 		arg.CategoryIds,
 		arg.Categories,
 		arg.Search,
 		arg.CreatedFrom,
 		arg.CreatedTo,
+		arg.UpdatedFrom,
+		arg.UpdatedTo,
+		arg.Metadata,
+		arg.NotMetadata,
 		arg.AfterID,
 		arg.Sort,
 		arg.Descending,
@@ -472,18 +505,19 @@ FROM (
         (1 - q.recency) * ts_rank_cd(to_tsvector('simple', m.content), q.words, 32)
         + q.recency * power(0.5::float8, GREATEST(0, extract(epoch FROM q.at - m.created_at))::float8 / (86400 * q.half_life_days))
     )::float8 AS score
-    FROM memory_matching($1, $3, $4, $5::text[], $6::uuid[], $7::uuid[],
-        $8::text[], $9, $10, $11) m
-    CROSS JOIN (SELECT websearch_to_tsquery('simple', $12::text) AS words, $13::float8 AS recency,
-        $14::float8 AS half_life_days, $15::timestamptz AS at) q
+    FROM memory_matching($1, $3, $4, $5::text[], $6::uuid[], $7::text[],
+        $8::uuid[], $9::text[], $10, $11, $12,
+        $13, $14, $15::jsonb, $16::jsonb) m
+    CROSS JOIN (SELECT websearch_to_tsquery('simple', $17::text) AS words, $18::float8 AS recency,
+        $19::float8 AS half_life_days, $20::timestamptz AS at) q
     LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
     WHERE m.tenant_id = $1::text AND CASE
-        WHEN EXISTS (SELECT FROM unnest($16::text[]) w WHERE strpos(lower(m.content), lower(w)) = 0) THEN false
+        WHEN EXISTS (SELECT FROM unnest($21::text[]) w WHERE strpos(lower(m.content), lower(w)) = 0) THEN false
         ELSE to_tsvector('simple', m.content) @@ q.words
     END
 ) f
 ORDER BY f.score DESC, f.created_at DESC, f.id DESC
-LIMIT $17::int
+LIMIT $22::int
 `
 
 type MemorySearchParams struct {
@@ -493,11 +527,16 @@ type MemorySearchParams struct {
 	AsApp        *uuid.UUID
 	States       []string
 	AppIds       []uuid.UUID
+	AppNames     []string
 	CategoryIds  []uuid.UUID
 	Categories   []string
 	Search       *string
 	CreatedFrom  *time.Time
 	CreatedTo    *time.Time
+	UpdatedFrom  *time.Time
+	UpdatedTo    *time.Time
+	Metadata     []byte
+	NotMetadata  []byte
 	Query        string
 	Recency      float64
 	HalfLifeDays float64
@@ -537,11 +576,16 @@ func (q *Queries) MemorySearch(ctx context.Context, arg MemorySearchParams) ([]M
 		arg.AsApp,
 		arg.States,
 		arg.AppIds,
+		arg.AppNames,
 		arg.CategoryIds,
 		arg.Categories,
 		arg.Search,
 		arg.CreatedFrom,
 		arg.CreatedTo,
+		arg.UpdatedFrom,
+		arg.UpdatedTo,
+		arg.Metadata,
+		arg.NotMetadata,
 		arg.Query,
 		arg.Recency,
 		arg.HalfLifeDays,
@@ -595,15 +639,16 @@ FROM (
         (1 - q.recency) * control.likeness($2::text, left(m.content, 10000))
         + q.recency * power(0.5::float8, GREATEST(0, extract(epoch FROM q.at - m.created_at))::float8 / (86400 * q.half_life_days))
     )::float8 AS score
-    FROM memory_matching($1, $3, $4, $5::text[], $6::uuid[], $7::uuid[],
-        $8::text[], $9, $10, $11) m
-    CROSS JOIN (SELECT $12::float8 AS recency, $13::float8 AS half_life_days, $14::timestamptz AS at) q
+    FROM memory_matching($1, $3, $4, $5::text[], $6::uuid[], $7::text[],
+        $8::uuid[], $9::text[], $10, $11, $12,
+        $13, $14, $15::jsonb, $16::jsonb) m
+    CROSS JOIN (SELECT $17::float8 AS recency, $18::float8 AS half_life_days, $19::timestamptz AS at) q
     LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
     WHERE m.tenant_id = $1::text
 ) f
-WHERE f.likeness >= $15::real
+WHERE f.likeness >= $20::real
 ORDER BY f.score DESC, f.created_at DESC, f.id DESC
-LIMIT $16::int
+LIMIT $21::int
 `
 
 type MemorySimilarParams struct {
@@ -613,11 +658,16 @@ type MemorySimilarParams struct {
 	AsApp        *uuid.UUID
 	States       []string
 	AppIds       []uuid.UUID
+	AppNames     []string
 	CategoryIds  []uuid.UUID
 	Categories   []string
 	Search       *string
 	CreatedFrom  *time.Time
 	CreatedTo    *time.Time
+	UpdatedFrom  *time.Time
+	UpdatedTo    *time.Time
+	Metadata     []byte
+	NotMetadata  []byte
 	Recency      float64
 	HalfLifeDays float64
 	At           time.Time
@@ -655,11 +705,16 @@ func (q *Queries) MemorySimilar(ctx context.Context, arg MemorySimilarParams) ([
 		arg.AsApp,
 		arg.States,
 		arg.AppIds,
+		arg.AppNames,
 		arg.CategoryIds,
 		arg.Categories,
 		arg.Search,
 		arg.CreatedFrom,
 		arg.CreatedTo,
+		arg.UpdatedFrom,
+		arg.UpdatedTo,
+		arg.Metadata,
+		arg.NotMetadata,
 		arg.Recency,
 		arg.HalfLifeDays,
 		arg.At,
