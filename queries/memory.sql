@@ -101,52 +101,77 @@ WHERE m.tenant_id = @tenant_id::text;
 
 -- name: MemorySearch :many
 -- The memories that a user may read and a filter selects that a query finds, best first; for readers. A memory must have
--- each of the words, in any form that has them as a part; that is quickly seen, and only then its text is parsed. The
--- score is between 0 and 1: of the words, and with a weight of the age at a time.
+-- each of the words, in any form that has them as a part; that is quickly seen. Of those that do, the newest are looked
+-- at, as many as are given, and only they are parsed, once (the count keeps the planner from doing it anew for each use).
+-- The score is between 0 and 1: of the words, and with a weight of the age at a time.
 SELECT f.tenant_id, f.id, f.version, f.user_id, f.app_id, f.content, f.metadata, f.state, f.created_at, f.updated_at, f.archived_at,
     f.deleted_at, f.app_name, ARRAY(
         SELECT c.name FROM memory_category l JOIN category c ON c.tenant_id = l.tenant_id AND c.id = l.category_id
-        WHERE l.tenant_id = @tenant_id AND l.memory_id = f.id ORDER BY c.name)::text[] AS categories, f.score, count(*) OVER () AS total, CASE WHEN @highlight::boolean THEN ts_headline('simple', f.content, f.words,
-        'StartSel=«, StopSel=», MaxFragments=2, MinWords=5, MaxWords=20, FragmentDelimiter=" … "') ELSE '' END AS headline
+        WHERE l.tenant_id = @tenant_id AND l.memory_id = f.id ORDER BY c.name)::text[] AS categories, f.score, count(*) OVER () AS total,
+    CASE WHEN @highlight::boolean THEN ts_headline('simple', f.content, f.words,
+        'StartSel=«, StopSel=», MaxFragments=2, MinWords=5, MaxWords=20, FragmentDelimiter=" … "') ELSE '' END AS headline, f.looked_at
 FROM (
-    SELECT m.*, a.name AS app_name, q.words, (
-        (1 - q.recency) * ts_rank_cd(to_tsvector('simple', m.content), q.words, 32)
-        + q.recency * power(0.5::float8, GREATEST(0, extract(epoch FROM q.at - m.created_at))::float8 / (86400 * q.half_life_days))
+    SELECT d.*, a.name AS app_name, q.words, (
+        (1 - q.recency) * ts_rank_cd(d.document, q.words, 32)
+        + q.recency * power(0.5::float8, GREATEST(0, extract(epoch FROM q.at - d.created_at))::float8 / (86400 * q.half_life_days))
     )::float8 AS score
-    FROM memory_matching(@tenant_id, @user_id, sqlc.narg('as_app'), @states::text[], sqlc.narg('app_ids')::uuid[], sqlc.narg('app_names')::text[],
-        sqlc.narg('category_ids')::uuid[], sqlc.narg('categories')::text[], sqlc.narg('search'), sqlc.narg('created_from'), sqlc.narg('created_to'),
-        sqlc.narg('updated_from'), sqlc.narg('updated_to'), sqlc.narg('metadata')::jsonb, sqlc.narg('not_metadata')::jsonb) m
+    FROM (
+        SELECT m.*, to_tsvector('simple', m.content) AS document, count(*) OVER () AS looked_at
+        FROM (
+            SELECT m.* FROM memory_matching(@tenant_id, @user_id, sqlc.narg('as_app'), @states::text[], sqlc.narg('app_ids')::uuid[], sqlc.narg('app_names')::text[],
+                sqlc.narg('category_ids')::uuid[], sqlc.narg('categories')::text[], sqlc.narg('search'), sqlc.narg('created_from'), sqlc.narg('created_to'),
+                sqlc.narg('updated_from'), sqlc.narg('updated_to'), sqlc.narg('metadata')::jsonb, sqlc.narg('not_metadata')::jsonb) m
+            WHERE m.tenant_id = @tenant_id::text
+              AND NOT EXISTS (SELECT FROM unnest(@words::text[]) w WHERE strpos(lower(m.content), lower(w)) = 0)
+            ORDER BY m.created_at DESC, m.id DESC LIMIT @looked_at_max::int
+        ) m
+    ) d
     CROSS JOIN (SELECT websearch_to_tsquery('simple', @query::text) AS words, @recency::float8 AS recency,
         @half_life_days::float8 AS half_life_days, @at::timestamptz AS at) q
-    LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
-    WHERE m.tenant_id = @tenant_id::text AND CASE
-        WHEN EXISTS (SELECT FROM unnest(@words::text[]) w WHERE strpos(lower(m.content), lower(w)) = 0) THEN false
-        ELSE to_tsvector('simple', m.content) @@ q.words
-    END
+    LEFT JOIN app a ON a.tenant_id = d.tenant_id AND a.id = d.app_id
+    WHERE d.document @@ q.words
 ) f
 ORDER BY f.score DESC, f.created_at DESC, f.id DESC
 LIMIT @count_max::int;
 
+-- name: MemoryLookedAt :one
+-- How many memories MemorySearch has to look at, counted up to a bound; without words, MemorySimilar.
+SELECT count(*) FROM (
+    SELECT FROM memory_matching(@tenant_id, @user_id, sqlc.narg('as_app'), @states::text[], sqlc.narg('app_ids')::uuid[], sqlc.narg('app_names')::text[],
+        sqlc.narg('category_ids')::uuid[], sqlc.narg('categories')::text[], sqlc.narg('search'), sqlc.narg('created_from'), sqlc.narg('created_to'),
+        sqlc.narg('updated_from'), sqlc.narg('updated_to'), sqlc.narg('metadata')::jsonb, sqlc.narg('not_metadata')::jsonb) m
+    WHERE m.tenant_id = @tenant_id::text
+      AND NOT EXISTS (SELECT FROM unnest(@words::text[]) w WHERE strpos(lower(m.content), lower(w)) = 0)
+    LIMIT @looked_at_max::int
+) l;
+
 -- name: MemorySimilar :many
 -- The memories that a user may read and a filter selects that have a part like the query, most alike first; for readers.
--- The score is as that of MemorySearch. Of long texts the beginning is looked at.
+-- The newest are looked at, as many as are given, and of long texts the beginning. The score is as that of MemorySearch.
 SELECT f.tenant_id, f.id, f.version, f.user_id, f.app_id, f.content, f.metadata, f.state, f.created_at, f.updated_at, f.archived_at,
     f.deleted_at, f.app_name, ARRAY(
         SELECT c.name FROM memory_category l JOIN category c ON c.tenant_id = l.tenant_id AND c.id = l.category_id
-        WHERE l.tenant_id = @tenant_id AND l.memory_id = f.id ORDER BY c.name)::text[] AS categories, f.score, count(*) OVER () AS total, ''::text AS headline
+        WHERE l.tenant_id = @tenant_id AND l.memory_id = f.id ORDER BY c.name)::text[] AS categories, f.score, count(*) OVER () AS total,
+    ''::text AS headline, f.looked_at
 FROM (
-    SELECT m.*, a.name AS app_name, control.likeness(@query::text, left(m.content, 10000)) AS likeness, (
-        (1 - q.recency) * control.likeness(@query::text, left(m.content, 10000))
-        + q.recency * power(0.5::float8, GREATEST(0, extract(epoch FROM q.at - m.created_at))::float8 / (86400 * q.half_life_days))
+    SELECT d.*, a.name AS app_name, (
+        (1 - q.recency) * d.likeness
+        + q.recency * power(0.5::float8, GREATEST(0, extract(epoch FROM q.at - d.created_at))::float8 / (86400 * q.half_life_days))
     )::float8 AS score
-    FROM memory_matching(@tenant_id, @user_id, sqlc.narg('as_app'), @states::text[], sqlc.narg('app_ids')::uuid[], sqlc.narg('app_names')::text[],
-        sqlc.narg('category_ids')::uuid[], sqlc.narg('categories')::text[], sqlc.narg('search'), sqlc.narg('created_from'), sqlc.narg('created_to'),
-        sqlc.narg('updated_from'), sqlc.narg('updated_to'), sqlc.narg('metadata')::jsonb, sqlc.narg('not_metadata')::jsonb) m
+    FROM (
+        SELECT m.*, control.likeness(@query::text, left(m.content, 10000)) AS likeness, count(*) OVER () AS looked_at
+        FROM (
+            SELECT m.* FROM memory_matching(@tenant_id, @user_id, sqlc.narg('as_app'), @states::text[], sqlc.narg('app_ids')::uuid[], sqlc.narg('app_names')::text[],
+                sqlc.narg('category_ids')::uuid[], sqlc.narg('categories')::text[], sqlc.narg('search'), sqlc.narg('created_from'), sqlc.narg('created_to'),
+                sqlc.narg('updated_from'), sqlc.narg('updated_to'), sqlc.narg('metadata')::jsonb, sqlc.narg('not_metadata')::jsonb) m
+            WHERE m.tenant_id = @tenant_id::text
+            ORDER BY m.created_at DESC, m.id DESC LIMIT @looked_at_max::int
+        ) m
+    ) d
     CROSS JOIN (SELECT @recency::float8 AS recency, @half_life_days::float8 AS half_life_days, @at::timestamptz AS at) q
-    LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
-    WHERE m.tenant_id = @tenant_id::text
+    LEFT JOIN app a ON a.tenant_id = d.tenant_id AND a.id = d.app_id
+    WHERE d.likeness >= @least::real
 ) f
-WHERE f.likeness >= @least::real
 ORDER BY f.score DESC, f.created_at DESC, f.id DESC
 LIMIT @count_max::int;
 

@@ -45,6 +45,9 @@ func (s *server) SearchMemories(ctx context.Context, r api.SearchMemoriesRequest
 		answer.Body.Items = append(answer.Body.Items, item)
 	}
 	answer.Body.Total, answer.Body.Match = hits.Total, api.FoundMemoriesMatch(hits.Match)
+	if hits.Partial {
+		answer.Body.Partial = &hits.Partial
+	}
 	answer.Headers.RefoldEdition, answer.Headers.RefoldPosition, answer.Headers.RefoldAgeMs = s.stamps(c, stamp)
 	return answer, nil
 }

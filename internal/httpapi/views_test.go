@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/refold-dev/refold/events"
+	"github.com/refold-dev/refold/internal/reader"
 	"github.com/refold-dev/refold/internal/user"
 )
 
@@ -119,6 +120,39 @@ func TestSimilar(t *testing.T) {
 			if score := item["score"].(float64); score <= 0 || score > 1 || (item["highlight"] != nil) != (c.match == "words") {
 				t.Errorf("%s: %v", c.query, item)
 			}
+		}
+	}
+}
+
+// A search looks at so many memories, the newest, and says when there are more.
+func TestSearchSaysWhatItLeavesOut(t *testing.T) {
+	s := newStack(t)
+	bounded := reader.New(s.live, s.db)
+	bounded.LookedAtMax = 2 // and one more, to know that there are more
+	s.answerFrom(bounded)
+	alice := s.rebuilt(t).client(t, "a", "alice")
+	for _, content := range []string{"the oldest tea", "old tea", "some coffee", "new tea", "newer tea"} {
+		alice.add(`{"content":"` + content + `"}`)
+	}
+	for _, c := range []struct {
+		query   string
+		want    []string
+		partial bool
+	}{
+		{"q=tea", []string{"old tea", "new tea", "newer tea"}, true},
+		{"q=new", []string{"new tea"}, false},
+		{"q=coffee", []string{"some coffee"}, false}, // the words tell the others off before they are looked at
+		{"q=oldest+-coffee", nil, true},              // operators do not
+		{"q=nothing", nil, true},                     // nor does likeness
+		{"q=nothing&match=words", nil, false},        // but no memory has this word
+		{"q=newest&match=similar", []string{"newer tea", "new tea"}, true},
+		{"q=tea&search=old", []string{"old tea", "the oldest tea"}, false}, // a filter does
+	} {
+		page := alice.do("GET", "/v1/memories/search?"+c.query, "").want(t, http.StatusOK)
+		got := contents(page)
+		slices.Sort(got)
+		if partial := page["partial"] == true; partial != c.partial || !slices.Equal(got, slices.Sorted(slices.Values(c.want))) {
+			t.Errorf("%s: %q, partial %v, want %q, %v", c.query, got, partial, c.want, c.partial)
 		}
 	}
 }

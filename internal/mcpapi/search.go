@@ -31,6 +31,8 @@ type searchOut struct {
 	Items  []found      `json:"items" jsonschema:"best first"`
 	Match  reader.Match `json:"match" jsonschema:"words: each has all words of the query; similar: none has, and these have a part like it, letter by letter"`
 	Total  int64        `json:"total" jsonschema:"how many there are in all: narrow the search when that is more than items"`
+	// Partial is of the reader's Hits.
+	Partial bool `json:"partial,omitempty" jsonschema:"older memories were not looked at, because there are too many: narrow the search by a filter"`
 }
 
 func emptySearch() searchOut { return searchOut{Notice: notice, Items: []found{}, Match: reader.Words} }
@@ -71,7 +73,7 @@ func searchMemory(ctx context.Context, c call, in searchIn) (searchOut, error) {
 	for i, m := range fitting(memories) {
 		out.Items = append(out.Items, found{m, hits.Items[i].Score})
 	}
-	out.Total, out.Match = hits.Total, hits.Match
+	out.Total, out.Match, out.Partial = hits.Total, hits.Match, hits.Partial
 	return out, nil
 }
 

@@ -47,6 +47,8 @@ type Pools interface {
 type Reader struct {
 	// Activity takes what is read; nil = that is not noted. Set it before the first question.
 	Activity *activity.Recorder
+	// LookedAtMax bounds how many memories a search looks at; 0 = 10,000. Set it before the first question.
+	LookedAtMax int
 
 	editions Editions
 	pools    Pools

@@ -472,6 +472,9 @@ type FoundMemories struct {
 	// Match How they were found.
 	Match FoundMemoriesMatch `json:"match"`
 
+	// Partial True when older memories were not looked at: a search looks at the 10,000 newest that a filter selects and that have its words. Narrow it by a filter.
+	Partial *bool `json:"partial,omitempty"`
+
 	// Total How many were found in all.
 	Total int64 `json:"total"`
 }

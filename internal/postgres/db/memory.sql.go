@@ -188,6 +188,63 @@ func (q *Queries) MemoryIDs(ctx context.Context, arg MemoryIDsParams) ([]uuid.UU
 	return items, nil
 }
 
+const memoryLookedAt = `-- name: MemoryLookedAt :one
+SELECT count(*) FROM (
+    SELECT FROM memory_matching($1, $2, $3, $4::text[], $5::uuid[], $6::text[],
+        $7::uuid[], $8::text[], $9, $10, $11,
+        $12, $13, $14::jsonb, $15::jsonb) m
+    WHERE m.tenant_id = $1::text
+      AND NOT EXISTS (SELECT FROM unnest($16::text[]) w WHERE strpos(lower(m.content), lower(w)) = 0)
+    LIMIT $17::int
+) l
+`
+
+type MemoryLookedAtParams struct {
+	TenantID    string
+	UserID      uuid.UUID
+	AsApp       *uuid.UUID
+	States      []string
+	AppIds      []uuid.UUID
+	AppNames    []string
+	CategoryIds []uuid.UUID
+	Categories  []string
+	Search      *string
+	CreatedFrom *time.Time
+	CreatedTo   *time.Time
+	UpdatedFrom *time.Time
+	UpdatedTo   *time.Time
+	Metadata    []byte
+	NotMetadata []byte
+	Words       []string
+	LookedAtMax int32
+}
+
+// How many memories MemorySearch has to look at, counted up to a bound; without words, MemorySimilar.
+func (q *Queries) MemoryLookedAt(ctx context.Context, arg MemoryLookedAtParams) (int64, error) {
+	row := q.db.QueryRow(ctx, memoryLookedAt,
+		arg.TenantID,
+		arg.UserID,
+		arg.AsApp,
+		arg.States,
+		arg.AppIds,
+		arg.AppNames,
+		arg.CategoryIds,
+		arg.Categories,
+		arg.Search,
+		arg.CreatedFrom,
+		arg.CreatedTo,
+		arg.UpdatedFrom,
+		arg.UpdatedTo,
+		arg.Metadata,
+		arg.NotMetadata,
+		arg.Words,
+		arg.LookedAtMax,
+	)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const memoryOfEntities = `-- name: MemoryOfEntities :many
 SELECT m.tenant_id, m.id, m.version, m.user_id, m.app_id, m.content, m.metadata, m.state, m.created_at, m.updated_at, m.archived_at, m.deleted_at FROM memory m
 JOIN (SELECT unnest($1::text[]) AS tenant_id, unnest($2::uuid[]) AS id) AS k ON m.tenant_id = k.tenant_id AND m.id = k.id
@@ -498,26 +555,32 @@ const memorySearch = `-- name: MemorySearch :many
 SELECT f.tenant_id, f.id, f.version, f.user_id, f.app_id, f.content, f.metadata, f.state, f.created_at, f.updated_at, f.archived_at,
     f.deleted_at, f.app_name, ARRAY(
         SELECT c.name FROM memory_category l JOIN category c ON c.tenant_id = l.tenant_id AND c.id = l.category_id
-        WHERE l.tenant_id = $1 AND l.memory_id = f.id ORDER BY c.name)::text[] AS categories, f.score, count(*) OVER () AS total, CASE WHEN $2::boolean THEN ts_headline('simple', f.content, f.words,
-        'StartSel=«, StopSel=», MaxFragments=2, MinWords=5, MaxWords=20, FragmentDelimiter=" … "') ELSE '' END AS headline
+        WHERE l.tenant_id = $1 AND l.memory_id = f.id ORDER BY c.name)::text[] AS categories, f.score, count(*) OVER () AS total,
+    CASE WHEN $2::boolean THEN ts_headline('simple', f.content, f.words,
+        'StartSel=«, StopSel=», MaxFragments=2, MinWords=5, MaxWords=20, FragmentDelimiter=" … "') ELSE '' END AS headline, f.looked_at
 FROM (
-    SELECT m.tenant_id, m.id, m.version, m.user_id, m.app_id, m.content, m.metadata, m.state, m.created_at, m.updated_at, m.archived_at, m.deleted_at, a.name AS app_name, q.words, (
-        (1 - q.recency) * ts_rank_cd(to_tsvector('simple', m.content), q.words, 32)
-        + q.recency * power(0.5::float8, GREATEST(0, extract(epoch FROM q.at - m.created_at))::float8 / (86400 * q.half_life_days))
+    SELECT d.tenant_id, d.id, d.version, d.user_id, d.app_id, d.content, d.metadata, d.state, d.created_at, d.updated_at, d.archived_at, d.deleted_at, d.document, d.looked_at, a.name AS app_name, q.words, (
+        (1 - q.recency) * ts_rank_cd(d.document, q.words, 32)
+        + q.recency * power(0.5::float8, GREATEST(0, extract(epoch FROM q.at - d.created_at))::float8 / (86400 * q.half_life_days))
     )::float8 AS score
-    FROM memory_matching($1, $3, $4, $5::text[], $6::uuid[], $7::text[],
-        $8::uuid[], $9::text[], $10, $11, $12,
-        $13, $14, $15::jsonb, $16::jsonb) m
-    CROSS JOIN (SELECT websearch_to_tsquery('simple', $17::text) AS words, $18::float8 AS recency,
-        $19::float8 AS half_life_days, $20::timestamptz AS at) q
-    LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
-    WHERE m.tenant_id = $1::text AND CASE
-        WHEN EXISTS (SELECT FROM unnest($21::text[]) w WHERE strpos(lower(m.content), lower(w)) = 0) THEN false
-        ELSE to_tsvector('simple', m.content) @@ q.words
-    END
+    FROM (
+        SELECT m.tenant_id, m.id, m.version, m.user_id, m.app_id, m.content, m.metadata, m.state, m.created_at, m.updated_at, m.archived_at, m.deleted_at, to_tsvector('simple', m.content) AS document, count(*) OVER () AS looked_at
+        FROM (
+            SELECT m.tenant_id, m.id, m.version, m.user_id, m.app_id, m.content, m.metadata, m.state, m.created_at, m.updated_at, m.archived_at, m.deleted_at FROM memory_matching($1, $3, $4, $5::text[], $6::uuid[], $7::text[],
+                $8::uuid[], $9::text[], $10, $11, $12,
+                $13, $14, $15::jsonb, $16::jsonb) m
+            WHERE m.tenant_id = $1::text
+              AND NOT EXISTS (SELECT FROM unnest($17::text[]) w WHERE strpos(lower(m.content), lower(w)) = 0)
+            ORDER BY m.created_at DESC, m.id DESC LIMIT $18::int
+        ) m
+    ) d
+    CROSS JOIN (SELECT websearch_to_tsquery('simple', $19::text) AS words, $20::float8 AS recency,
+        $21::float8 AS half_life_days, $22::timestamptz AS at) q
+    LEFT JOIN app a ON a.tenant_id = d.tenant_id AND a.id = d.app_id
+    WHERE d.document @@ q.words
 ) f
 ORDER BY f.score DESC, f.created_at DESC, f.id DESC
-LIMIT $22::int
+LIMIT $23::int
 `
 
 type MemorySearchParams struct {
@@ -537,11 +600,12 @@ type MemorySearchParams struct {
 	UpdatedTo    *time.Time
 	Metadata     []byte
 	NotMetadata  []byte
+	Words        []string
+	LookedAtMax  int32
 	Query        string
 	Recency      float64
 	HalfLifeDays float64
 	At           time.Time
-	Words        []string
 	CountMax     int32
 }
 
@@ -563,11 +627,13 @@ type MemorySearchRow struct {
 	Score      float64
 	Total      int64
 	Headline   string
+	LookedAt   int64
 }
 
 // The memories that a user may read and a filter selects that a query finds, best first; for readers. A memory must have
-// each of the words, in any form that has them as a part; that is quickly seen, and only then its text is parsed. The
-// score is between 0 and 1: of the words, and with a weight of the age at a time.
+// each of the words, in any form that has them as a part; that is quickly seen. Of those that do, the newest are looked
+// at, as many as are given, and only they are parsed, once (the count keeps the planner from doing it anew for each use).
+// The score is between 0 and 1: of the words, and with a weight of the age at a time.
 func (q *Queries) MemorySearch(ctx context.Context, arg MemorySearchParams) ([]MemorySearchRow, error) {
 	rows, err := q.db.Query(ctx, memorySearch,
 		arg.TenantID,
@@ -586,11 +652,12 @@ func (q *Queries) MemorySearch(ctx context.Context, arg MemorySearchParams) ([]M
 		arg.UpdatedTo,
 		arg.Metadata,
 		arg.NotMetadata,
+		arg.Words,
+		arg.LookedAtMax,
 		arg.Query,
 		arg.Recency,
 		arg.HalfLifeDays,
 		arg.At,
-		arg.Words,
 		arg.CountMax,
 	)
 	if err != nil {
@@ -618,6 +685,7 @@ func (q *Queries) MemorySearch(ctx context.Context, arg MemorySearchParams) ([]M
 			&i.Score,
 			&i.Total,
 			&i.Headline,
+			&i.LookedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -633,22 +701,29 @@ const memorySimilar = `-- name: MemorySimilar :many
 SELECT f.tenant_id, f.id, f.version, f.user_id, f.app_id, f.content, f.metadata, f.state, f.created_at, f.updated_at, f.archived_at,
     f.deleted_at, f.app_name, ARRAY(
         SELECT c.name FROM memory_category l JOIN category c ON c.tenant_id = l.tenant_id AND c.id = l.category_id
-        WHERE l.tenant_id = $1 AND l.memory_id = f.id ORDER BY c.name)::text[] AS categories, f.score, count(*) OVER () AS total, ''::text AS headline
+        WHERE l.tenant_id = $1 AND l.memory_id = f.id ORDER BY c.name)::text[] AS categories, f.score, count(*) OVER () AS total,
+    ''::text AS headline, f.looked_at
 FROM (
-    SELECT m.tenant_id, m.id, m.version, m.user_id, m.app_id, m.content, m.metadata, m.state, m.created_at, m.updated_at, m.archived_at, m.deleted_at, a.name AS app_name, control.likeness($2::text, left(m.content, 10000)) AS likeness, (
-        (1 - q.recency) * control.likeness($2::text, left(m.content, 10000))
-        + q.recency * power(0.5::float8, GREATEST(0, extract(epoch FROM q.at - m.created_at))::float8 / (86400 * q.half_life_days))
+    SELECT d.tenant_id, d.id, d.version, d.user_id, d.app_id, d.content, d.metadata, d.state, d.created_at, d.updated_at, d.archived_at, d.deleted_at, d.likeness, d.looked_at, a.name AS app_name, (
+        (1 - q.recency) * d.likeness
+        + q.recency * power(0.5::float8, GREATEST(0, extract(epoch FROM q.at - d.created_at))::float8 / (86400 * q.half_life_days))
     )::float8 AS score
-    FROM memory_matching($1, $3, $4, $5::text[], $6::uuid[], $7::text[],
-        $8::uuid[], $9::text[], $10, $11, $12,
-        $13, $14, $15::jsonb, $16::jsonb) m
-    CROSS JOIN (SELECT $17::float8 AS recency, $18::float8 AS half_life_days, $19::timestamptz AS at) q
-    LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
-    WHERE m.tenant_id = $1::text
+    FROM (
+        SELECT m.tenant_id, m.id, m.version, m.user_id, m.app_id, m.content, m.metadata, m.state, m.created_at, m.updated_at, m.archived_at, m.deleted_at, control.likeness($2::text, left(m.content, 10000)) AS likeness, count(*) OVER () AS looked_at
+        FROM (
+            SELECT m.tenant_id, m.id, m.version, m.user_id, m.app_id, m.content, m.metadata, m.state, m.created_at, m.updated_at, m.archived_at, m.deleted_at FROM memory_matching($1, $3, $4, $5::text[], $6::uuid[], $7::text[],
+                $8::uuid[], $9::text[], $10, $11, $12,
+                $13, $14, $15::jsonb, $16::jsonb) m
+            WHERE m.tenant_id = $1::text
+            ORDER BY m.created_at DESC, m.id DESC LIMIT $17::int
+        ) m
+    ) d
+    CROSS JOIN (SELECT $18::float8 AS recency, $19::float8 AS half_life_days, $20::timestamptz AS at) q
+    LEFT JOIN app a ON a.tenant_id = d.tenant_id AND a.id = d.app_id
+    WHERE d.likeness >= $21::real
 ) f
-WHERE f.likeness >= $20::real
 ORDER BY f.score DESC, f.created_at DESC, f.id DESC
-LIMIT $21::int
+LIMIT $22::int
 `
 
 type MemorySimilarParams struct {
@@ -668,6 +743,7 @@ type MemorySimilarParams struct {
 	UpdatedTo    *time.Time
 	Metadata     []byte
 	NotMetadata  []byte
+	LookedAtMax  int32
 	Recency      float64
 	HalfLifeDays float64
 	At           time.Time
@@ -693,10 +769,11 @@ type MemorySimilarRow struct {
 	Score      float64
 	Total      int64
 	Headline   string
+	LookedAt   int64
 }
 
 // The memories that a user may read and a filter selects that have a part like the query, most alike first; for readers.
-// The score is as that of MemorySearch. Of long texts the beginning is looked at.
+// The newest are looked at, as many as are given, and of long texts the beginning. The score is as that of MemorySearch.
 func (q *Queries) MemorySimilar(ctx context.Context, arg MemorySimilarParams) ([]MemorySimilarRow, error) {
 	rows, err := q.db.Query(ctx, memorySimilar,
 		arg.TenantID,
@@ -715,6 +792,7 @@ func (q *Queries) MemorySimilar(ctx context.Context, arg MemorySimilarParams) ([
 		arg.UpdatedTo,
 		arg.Metadata,
 		arg.NotMetadata,
+		arg.LookedAtMax,
 		arg.Recency,
 		arg.HalfLifeDays,
 		arg.At,
@@ -746,6 +824,7 @@ func (q *Queries) MemorySimilar(ctx context.Context, arg MemorySimilarParams) ([
 			&i.Score,
 			&i.Total,
 			&i.Headline,
+			&i.LookedAt,
 		); err != nil {
 			return nil, err
 		}
