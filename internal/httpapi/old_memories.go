@@ -23,13 +23,17 @@ func oldListMemories(s *server, q *oldRequest) (any, error) {
 		return nil, err
 	}
 	values := q.URL.Query()
-	list := reader.MemoryList{Sort: oldSort(values.Get("sort_column"), values.Get("sort_direction"))}
+	list := reader.MemoryList{
+		Filter: reader.MemoryFilter{States: []string{"active"}}, // the other list has the paused ones as well
+		Sort:   oldSort(values.Get("sort_column"), values.Get("sort_direction")),
+	}
+	var app *uuid.UUID // through which is read: its access rules bind, and while it is paused it reads nothing
 	if text := values.Get("app_id"); text != "" {
 		id, err := uuid.Parse(text)
 		if err != nil {
 			return nil, problem.Invalid("/app_id", "not an id")
 		}
-		list.Filter.AppIDs = []uuid.UUID{id}
+		list.Filter.AppIDs, app = []uuid.UUID{id}, &id
 	}
 	for name := range strings.SplitSeq(values.Get("categories"), ",") {
 		if name = strings.TrimSpace(name); name != "" {
@@ -45,7 +49,7 @@ func oldListMemories(s *server, q *oldRequest) (any, error) {
 	if err := errors.Join(errFrom, errTo, checkText("search_query", list.Filter.Search, searchRunesMax)); err != nil {
 		return nil, err
 	}
-	return s.oldMemories(q, list, page, size)
+	return s.oldMemories(q, app, list, page, size)
 }
 
 // instant reads a time in seconds since 1970.
@@ -82,13 +86,13 @@ func oldSort(column, direction string) reader.Sort {
 	return reader.Sort{By: by, Descending: direction == "desc"}
 }
 
-func (s *server) oldMemories(q *oldRequest, list reader.MemoryList, page, size int) (any, error) {
+func (s *server) oldMemories(q *oldRequest, asApp *uuid.UUID, list reader.MemoryList, page, size int) (any, error) {
 	items := []oldListed{}
 	if q.nobody() {
 		return oldPageOf(items, 0, page, size), nil
 	}
 	list.Pages = reader.Pages[reader.MemoryMark]{Skip: (page - 1) * size, Count: size, Total: true}
-	found, _, err := s.Reader.Memories(q.Context(), q.c.Reads(), reader.Freshness{}, list)
+	found, _, err := s.Reader.Memories(q.Context(), readsAs(q.c, asApp), reader.Freshness{}, list)
 	for _, m := range found.Items {
 		items = append(items, oldListedOf(m))
 	}
@@ -121,7 +125,7 @@ func oldFilterMemories(s *server, q *oldRequest) (any, error) {
 	if err := errors.Join(errPage, errSize, errList); err != nil {
 		return nil, err
 	}
-	return s.oldMemories(q, list, page, size)
+	return s.oldMemories(q, nil, list, page, size)
 }
 
 func within(name string, given *int, absent, most int) (int, error) {
@@ -134,8 +138,16 @@ func within(name string, given *int, absent, most int) (int, error) {
 	return *given, nil
 }
 
+// anyOf are the ids that something must have one of; to the old system, none of them is no condition.
+func anyOf(ids []uuid.UUID) []uuid.UUID {
+	if len(ids) == 0 {
+		return nil
+	}
+	return ids
+}
+
 func (f *oldFilter) list() (list reader.MemoryList, err error) {
-	list.Filter = reader.MemoryFilter{AppIDs: f.AppIDs, CategoryIDs: f.CategoryIDs, Search: f.Search}
+	list.Filter = reader.MemoryFilter{AppIDs: anyOf(f.AppIDs), CategoryIDs: anyOf(f.CategoryIDs), Search: f.Search}
 	if f.ShowArchived {
 		list.Filter.States = []string{"active", "paused", "archived"}
 	}

@@ -97,6 +97,8 @@ func TestOldShapes(t *testing.T) {
 	do("GET", "memories", "").like(t, 200, "memories") // with and without the slash
 	do("GET", "memories/?user_id=alice&page=2&size=1", "").like(t, 200, "memories_beyond")
 	do("POST", "memories/filter", `{"user_id":"alice","page":1,"size":10,"sort_column":"memory","sort_direction":"asc"}`).like(t, 200, "filtered")
+	do("POST", "memories/filter", `{"user_id":"alice","page":1,"size":10,"search_query":"","app_ids":[],"category_ids":[],"sort_column":"created_at",`+
+		`"sort_direction":"desc","show_archived":false}`).like(t, 200, "filtered") // as its user interface asks
 	do("GET", "memories/"+id, "").like(t, 200, "memory")
 	do("PUT", "memories/"+id, `{"memory_content":"likes coffee","user_id":"alice"}`).like(t, 200, "changed")
 	if m := do("GET", "memories/"+id+"/", "").want(t, 200); m["text"] != "likes coffee" {
@@ -190,6 +192,37 @@ func TestOldAccesses(t *testing.T) {
 	}
 }
 
+// The list of an app's memories shows what the app may read, in items and in total: by its rules, active ones, and nothing
+// while it is paused (5, 6, 18). The other list is the user's own, with the paused memories.
+func TestOldListOfAnApp(t *testing.T) {
+	s := newStack(t)
+	c := s.client(t, "a", "alice")
+	one, two := c.add(`{"content":"one","app":"notes"}`), c.add(`{"content":"two","app":"notes"}`)
+	app, _ := c.do("GET", "/v1/memories/"+one, "").want(t, 200)["app"].(map[string]any)["id"].(string)
+	rule := "/v1/apps/" + app + "/access-rules/" + uuid.NewString()
+	for _, step := range []struct {
+		method, path, body string
+		all, ofApp, own    float64
+	}{
+		{"GET", "/v1/me", "", 2, 2, 2},
+		{"PUT", rule, `{"object_type":"memory","object_id":"` + one + `","effect":"deny"}`, 2, 1, 2},
+		{"PUT", rule, `{"object_type":"memory","effect":"deny"}`, 2, 0, 2},
+		{"DELETE", rule, "", 2, 2, 2},
+		{"POST", "/v1/memories/" + two + "/pause", "", 1, 1, 2},
+		{"POST", "/v1/apps/" + app + "/pause", "", 1, 0, 2},
+	} {
+		c.do(step.method, step.path, step.body, "Prefer", "wait=20").want(t, 200)
+		for path, want := range map[string]float64{"": step.all, "?app_id=" + app: step.ofApp, "?app_id=" + uuid.NewString(): 0} {
+			if got := c.do("GET", "/api/v1/memories/"+path, "").want(t, 200); got["total"] != want || len(items(got)) != int(want) {
+				t.Errorf("%s %s: memories/%s has %v, want %v", step.method, step.path, path, got["total"], want)
+			}
+		}
+		if got := c.do("POST", "/api/v1/memories/filter", `{"app_ids":["`+app+`"]}`).want(t, 200); got["total"] != step.own {
+			t.Errorf("%s %s: the filter has %v, want %v", step.method, step.path, got["total"], step.own)
+		}
+	}
+}
+
 // Totals count what all pages together hold, whatever is filtered and sorted (4, 18).
 func TestOldTotals(t *testing.T) {
 	s := newStack(t)
@@ -254,7 +287,7 @@ func TestOldSelectorsReachNobodyElse(t *testing.T) {
 	}
 	alice.do("POST", "/api/v1/memories/actions/pause", `{"global_pause":true}`).want(t, 200)
 	for who, other := range others {
-		for _, item := range items(other.do("GET", "/api/v1/memories/", "").want(t, 200)) {
+		for _, item := range items(other.do("POST", "/api/v1/memories/filter", "{}").want(t, 200)) {
 			if item["state"] != "active" {
 				t.Errorf("a pause of everything reached %s: %v", who, item)
 			}
