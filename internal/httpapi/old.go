@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -182,9 +183,43 @@ func (q *oldRequest) number(name string, absent, least, most int) (int, error) {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < least || n > most {
-		return 0, problem.Invalid("/"+name, "want a number from "+strconv.Itoa(least)+" to "+strconv.Itoa(most))
+		return 0, q.unfit(name, "want a number from "+strconv.Itoa(least)+" to "+strconv.Itoa(most))
 	}
 	return n, nil
+}
+
+// boolean reads a parameter of the query as FastAPI does.
+func (q *oldRequest) boolean(name string) (bool, error) {
+	switch strings.ToLower(q.URL.Query().Get(name)) {
+	case "true", "1", "yes", "on", "t", "y":
+		return true, nil
+	case "false", "0", "no", "off", "f", "n":
+		return false, nil
+	}
+	return false, q.unfit(name, "want true or false")
+}
+
+// text reads a parameter of the query; nil without one.
+func (q *oldRequest) text(name string) (*string, error) {
+	text := q.URL.Query().Get(name)
+	if text == "" {
+		return nil, nil
+	}
+	return &text, checkOldText(inQuery+name, &text, searchRunesMax)
+}
+
+// inQuery marks the place of a fault that is a parameter of the query. No pointer into a body begins with it.
+const inQuery = "?"
+
+// unfit refuses a parameter of the query.
+func (q *oldRequest) unfit(name, detail string) error { return problem.Invalid(inQuery+name, detail) }
+
+// checkOldText is checkText with the answer that the old system gives.
+func checkOldText(pointer string, given *string, runesMax int) error {
+	if checkText(pointer, given, runesMax) != nil {
+		return problem.Invalid(pointer, fmt.Sprintf("want a text of at most %d characters", runesMax))
+	}
+	return nil
 }
 
 // pageMost bounds the number of a page: pages by number cost what they skip.
@@ -239,17 +274,21 @@ func oldDetail(r *http.Request, p *problem.Problem) any {
 	case p.Code == "insufficient_scope":
 		return map[string]string{"error": "INSUFFICIENT_SCOPE", "message": p.Detail}
 	case p.Status == http.StatusUnprocessableEntity:
-		place := []string{"body"}
-		if p.Pointer != "" {
-			place = append(place, strings.Split(strings.TrimPrefix(p.Pointer, "/"), "/")...)
-		}
-		return map[string]any{"detail": []map[string]any{{"loc": place, "msg": p.Detail, "type": "value_error"}}}
+		return map[string]any{"detail": []map[string]any{{"loc": oldPlace(p.Pointer), "msg": p.Detail, "type": "value_error"}}}
 	case p.Code == "method_not_allowed":
 		return map[string]string{"detail": "Method Not Allowed"}
 	case p.Code == "not_found" && p.Detail == problem.NotFound().Detail:
 		return map[string]string{"detail": oldAbsent(r.URL.Path)}
 	}
 	return map[string]string{"detail": p.Detail}
+}
+
+// oldPlace is a pointer as FastAPI tells it.
+func oldPlace(pointer string) []string {
+	if name, ok := strings.CutPrefix(pointer, inQuery); ok {
+		return []string{"query", name}
+	}
+	return append([]string{"body"}, strings.Split(pointer, "/")[1:]...)
 }
 
 func oldAuthCode(p *problem.Problem) string {

@@ -2,13 +2,12 @@ package httpapi
 
 import (
 	"cmp"
-	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
 	"github.com/google/uuid"
 
-	"github.com/refold-dev/refold/internal/problem"
 	"github.com/refold-dev/refold/internal/reader"
 )
 
@@ -94,26 +93,18 @@ const byAccessed = "memories_accessed"
 
 func (q *oldRequest) apps() (list reader.AppList, err error) {
 	values := q.URL.Query()
-	if text := values.Get("name"); text != "" {
-		list.Filter.Search = &text
-	}
-	if text := values.Get("is_active"); text != "" {
+	var errName, errActive error
+	list.Filter.Search, errName = q.text("name")
+	if values.Get("is_active") != "" {
 		var active bool
-		if json.Unmarshal([]byte(text), &active) != nil {
-			return list, problem.Invalid("/is_active", "want true or false")
-		}
+		active, errActive = q.boolean("is_active")
 		list.Filter.Active = &active
 	}
-	switch values.Get("sort_by") {
-	case "", "name", byAccessed:
-		list.Sort.By = reader.ByName
-	case "memories":
+	list.Sort = reader.Sort{By: reader.ByName, Descending: values.Get("sort_direction") == "desc"}
+	if values.Get("sort_by") == "memories" { // anything else means the name
 		list.Sort.By = reader.ByMemories
-	default:
-		return list, problem.Invalid("/sort_by", "want name, memories or memories_accessed")
 	}
-	list.Sort.Descending = values.Get("sort_direction") == "desc"
-	return list, checkText("name", list.Filter.Search, searchRunesMax)
+	return list, errors.Join(errName, errActive)
 }
 
 func oldGetApp(s *server, q *oldRequest) (any, error) {

@@ -25,12 +25,8 @@ func oldExport(s *server, q *oldRequest) (any, error) {
 	}
 	filter := reader.ExportFilter{AppID: body.AppID}
 	var errFrom, errTo error
-	if body.From != nil && *body.From != 0 { // 0 = none
-		filter.From, errFrom = oldInstant("from_date", *body.From, nil)
-	}
-	if body.To != nil && *body.To != 0 {
-		filter.To, errTo = oldInstant("to_date", *body.To, nil)
-	}
+	filter.From, errFrom = oldInstant("/from_date", body.From)
+	filter.To, errTo = oldInstant("/to_date", body.To)
 	if err := errors.Join(errFrom, errTo); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,25 +32,38 @@ func oldListMemories(s *server, q *oldRequest) (any, error) {
 	if text := values.Get("app_id"); text != "" {
 		id, err := uuid.Parse(text)
 		if err != nil {
-			return nil, problem.Invalid("/app_id", "not an id")
+			return nil, q.unfit("app_id", "not an id")
 		}
 		list.Filter.AppIDs, app = []uuid.UUID{id}, &id
 	}
-	for name := range strings.SplitSeq(values.Get("categories"), ",") {
-		if name = strings.TrimSpace(name); name != "" {
-			list.Filter.Categories = append(list.Filter.Categories, name)
-		}
-	}
-	if text := values.Get("search_query"); text != "" {
-		list.Filter.Search = &text
-	}
-	var errFrom, errTo error
+	var errCategories, errSearch, errFrom, errTo error
+	list.Filter.Categories, errCategories = q.names("categories")
+	list.Filter.Search, errSearch = q.text("search_query")
 	list.Filter.From, errFrom = q.instant("from_date")
 	list.Filter.To, errTo = q.instant("to_date")
-	if err := errors.Join(errFrom, errTo, checkText("search_query", list.Filter.Search, searchRunesMax)); err != nil {
+	if err := errors.Join(errCategories, errSearch, errFrom, errTo); err != nil {
 		return nil, err
 	}
 	return s.oldMemories(q, app, list, page, size)
+}
+
+// names reads a parameter of the query with commas between names.
+func (q *oldRequest) names(parameter string) (names []string, err error) {
+	for name := range strings.SplitSeq(q.URL.Query().Get(parameter), ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			names = append(names, name)
+			err = errors.Join(err, checkOldText(inQuery+parameter, &name, commands.NameRunesMax))
+		}
+	}
+	return names, errors.Join(err, atMost(inQuery+parameter, len(names)))
+}
+
+// atMost bounds what one question names.
+func atMost(pointer string, count int) error {
+	if count > selectorsMax {
+		return problem.Invalid(pointer, fmt.Sprintf("at most %d", selectorsMax))
+	}
+	return nil
 }
 
 // instant reads a time in seconds since 1970.
@@ -58,28 +72,33 @@ func (q *oldRequest) instant(name string) (*time.Time, error) {
 	if text == "" {
 		return nil, nil
 	}
-	var seconds json.Number
-	if err := json.Unmarshal([]byte(text), &seconds); err != nil {
-		return nil, problem.Invalid("/"+name, "want seconds since 1970")
+	seconds, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return nil, q.unfit(name, "want seconds since 1970")
 	}
-	n, err := seconds.Int64()
-	return oldInstant(name, n, err)
+	return oldInstant(inQuery+name, &seconds)
 }
 
 // secondsMost is the end of the year 9999.
 const secondsMost = 253_402_300_799
 
-func oldInstant(name string, seconds int64, err error) (*time.Time, error) {
-	if err != nil || seconds < -secondsMost || seconds > secondsMost {
-		return nil, problem.Invalid("/"+name, "want seconds since 1970")
+// oldInstant is a time in seconds since 1970, of which 0 is none.
+func oldInstant(pointer string, seconds *int64) (*time.Time, error) {
+	switch {
+	case seconds == nil || *seconds == 0:
+		return nil, nil
+	case *seconds < -secondsMost || *seconds > secondsMost:
+		return nil, problem.Invalid(pointer, "want seconds since 1970")
 	}
-	at := time.Unix(seconds, 0).UTC()
+	at := time.Unix(*seconds, 0).UTC()
 	return &at, nil
 }
 
-// oldSort reads a sort; a column that is none of those documented is ignored, as in the old system.
+// oldSort reads a sort; a column that lists are not sorted by is ignored.
 func oldSort(column, direction string) reader.Sort {
-	by := map[string]string{"memory": reader.ByContent, "app_name": reader.ByApp, "created_at": reader.ByCreated}[column]
+	by := map[string]string{
+		"memory": reader.ByContent, "content": reader.ByContent, "app_name": reader.ByApp, "created_at": reader.ByCreated, "updated_at": reader.ByUpdated,
+	}[column]
 	if by == "" {
 		return reader.Sort{}
 	}
@@ -152,19 +171,20 @@ func (f *oldFilter) list() (list reader.MemoryList, err error) {
 		list.Filter.States = []string{"active", "paused", "archived"}
 	}
 	var errFrom, errTo error
-	if f.From != nil {
-		list.Filter.From, errFrom = oldInstant("from_date", *f.From, nil)
-	}
-	if f.To != nil {
-		list.Filter.To, errTo = oldInstant("to_date", *f.To, nil)
+	list.Filter.From, errFrom = oldInstant("/from_date", f.From)
+	list.Filter.To, errTo = oldInstant("/to_date", f.To)
+	if f.Search != nil && *f.Search == "" {
+		list.Filter.Search = nil
 	}
 	if f.SortColumn != "" && f.SortDirection != "" { // one alone means neither
-		list.Sort = oldSort(f.SortColumn, f.SortDirection)
-		if list.Sort.By == "" || f.SortDirection != "asc" && f.SortDirection != "desc" {
+		direction := strings.ToLower(f.SortDirection)
+		list.Sort = oldSort(f.SortColumn, direction)
+		if list.Sort.By == "" || direction != "asc" && direction != "desc" {
 			return list, problem.BadRequest("invalid_parameter", "Invalid sort column or direction")
 		}
 	}
-	return list, errors.Join(errFrom, errTo, checkText("search_query", f.Search, searchRunesMax))
+	return list, errors.Join(errFrom, errTo, checkOldText("/search_query", f.Search, searchRunesMax),
+		atMost("/app_ids", len(f.AppIDs)), atMost("/category_ids", len(f.CategoryIDs)))
 }
 
 func oldGetMemory(s *server, q *oldRequest) (any, error) {

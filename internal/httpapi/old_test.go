@@ -223,6 +223,86 @@ func TestOldListOfAnApp(t *testing.T) {
 	}
 }
 
+// Parameters mean what they meant, and what cannot be meant is refused where it stands.
+func TestOldParameters(t *testing.T) {
+	s := newStack(t)
+	c := s.client(t, "a", "alice")
+	b := c.add(`{"content":"b","app":"notes"}`)
+	c.add(`{"content":"a","app":"notes"}`)
+	c.do("PATCH", "/v1/memories/"+b, `{"categories":["tea"]}`, "Prefer", "wait=20").want(t, 200)
+	app, _ := c.do("GET", "/v1/memories/"+b, "").want(t, 200)["app"].(map[string]any)["id"].(string)
+	many := strings.Repeat("x,", 101)
+	ids := strings.TrimSuffix(strings.Repeat(`"`+app+`",`, 101), ",")
+	for _, x := range []struct {
+		method, path, body string
+		status             int
+		want               string // of the answer: the contents in their order, is_active, or the place of the fault
+	}{
+		{"GET", "memories/?sort_column=content&sort_direction=asc", "", 200, "a b"},
+		{"GET", "memories/?sort_column=updated_at&sort_direction=asc", "", 200, "a b"},
+		{"GET", "memories/?sort_column=created_at&sort_direction=asc", "", 200, "b a"},
+		{"GET", "memories/?sort_column=state&sort_direction=asc", "", 200, "a b"}, // as without a sort
+		{"GET", "memories/?to_date=0&from_date=0", "", 200, "a b"},
+		{"GET", "memories/?to_date=1", "", 200, ""},
+		{"GET", "memories/?to_date=1.5", "", 422, "query/to_date"},
+		{"GET", "memories/?app_id=x", "", 422, "query/app_id"},
+		{"GET", "memories/?size=x", "", 422, "query/size"},
+		{"GET", "memories/?search_query=%00", "", 422, "query/search_query"},
+		{"GET", "memories/?categories=tea", "", 200, "b"},
+		{"GET", "memories/?categories=%00", "", 422, "query/categories"},
+		{"GET", "memories/?categories=tea,%ff", "", 422, "query/categories"},
+		{"GET", "memories/?categories=" + strings.Repeat("x", 201), "", 422, "query/categories"},
+		{"GET", "memories/?categories=" + many, "", 422, "query/categories"},
+		{"POST", "memories/filter", `{"sort_column":"memory","sort_direction":"DESC"}`, 200, "b a"},
+		{"POST", "memories/filter", `{"to_date":0}`, 200, "a b"},
+		{"POST", "memories/filter", `{"to_date":1}`, 200, ""},
+		{"POST", "memories/filter", `{"to_date":999999999999}`, 422, "body/to_date"},
+		{"POST", "memories/filter", `{"search_query":"` + strings.Repeat("x", 1001) + `"}`, 422, "body/search_query"},
+		{"POST", "memories/filter", `{"app_ids":[` + ids + `]}`, 422, "body/app_ids"},
+		{"POST", "memories/filter", `{"category_ids":[` + ids + `]}`, 422, "body/category_ids"},
+		{"PUT", "apps/" + app + "?is_active=False", "", 200, "false"},
+		{"PUT", "apps/" + app + "?is_active=1", "", 200, "true"},
+		{"PUT", "apps/" + app + "?is_active=no", "", 200, "false"},
+		{"PUT", "apps/" + app + "?is_active=null", "", 422, "query/is_active"},
+		{"PUT", "apps/" + app, "", 422, "query/is_active"},
+		{"PUT", "apps/" + app + "?is_active=YES", "", 200, "true"},
+		{"GET", "apps/?is_active=off", "", 200, ""},
+		{"GET", "apps/?is_active=2", "", 422, "query/is_active"},
+		{"GET", "apps/?name=%ff", "", 422, "query/name"},
+		{"GET", "apps/?sort_by=x", "", 200, "notes"},
+	} {
+		answer := c.do(x.method, "/api/v1/"+x.path, x.body)
+		got := answer.want(t, x.status)
+		if x.method == "PUT" && x.status == 200 {
+			got = c.do("GET", "/api/v1/apps/"+app, "").want(t, 200)
+		}
+		if said := gist(got); said != x.want {
+			t.Errorf("%s %.80s %.80s: %q, want %q: %s", x.method, x.path, x.body, said, x.want, answer.body)
+		}
+	}
+}
+
+// gist is what an answer of the old paths says: its items by content or name, whether it is active, or where the fault is.
+func gist(answer map[string]any) string {
+	var words []string
+	for _, member := range []string{"items", "apps", "detail"} {
+		for _, one := range list(answer[member]) {
+			for _, name := range []string{"content", "name"} {
+				if text, ok := one[name].(string); ok {
+					words = append(words, text)
+				}
+			}
+			if place, ok := one["loc"].([]any); ok {
+				words = append(words, strings.ReplaceAll(strings.Trim(fmt.Sprint(place), "[]"), " ", "/"))
+			}
+		}
+	}
+	if active, ok := answer["is_active"]; ok {
+		words = append(words, fmt.Sprint(active))
+	}
+	return strings.Join(words, " ")
+}
+
 // Totals count what all pages together hold, whatever is filtered and sorted (4, 18).
 func TestOldTotals(t *testing.T) {
 	s := newStack(t)

@@ -6,7 +6,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/refold-dev/refold/internal/problem"
 	"github.com/refold-dev/refold/internal/reader"
 )
 
@@ -64,9 +63,9 @@ func oldSetApp(s *server, q *oldRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var active bool
-	if json.Unmarshal([]byte(q.URL.Query().Get("is_active")), &active) != nil {
-		return nil, problem.Invalid("/is_active", "want true or false")
+	active, err := q.boolean("is_active")
+	if err != nil {
+		return nil, err
 	}
 	wish, err := q.wish()
 	if err != nil {
