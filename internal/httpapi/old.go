@@ -250,10 +250,11 @@ func refused(err error, wish writer.Wish, content string) error {
 	return problem.Doubtful(err, wish.ID)
 }
 
-// shown waits until the rows have a command, and hands out where that is.
-func (s *server) shown(q *oldRequest, at reader.Position) {
+// shown waits until the rows have a command, and hands out where that is. What is stored is stored, whatever becomes of
+// the wait.
+func (s *server) shown(q *oldRequest, at reader.Position) error {
 	q.w.Header().Set("Refold-Position", s.Sealer.SealPosition(q.c.Tenant.ID, at))
-	_ = s.Reader.Await(q.Context(), q.c.Reads(), reader.Freshness{Least: &at, Wait: oldWait}) // stored it is, whatever becomes of the wait
+	return s.Reader.Await(q.Context(), q.c.Reads(), reader.Freshness{Least: &at, Wait: oldWait})
 }
 
 // oldProblem is a problem in the form in which the old system tells it.

@@ -61,6 +61,6 @@ func oldImport(s *server, q *oldRequest) (_ any, err error) {
 	if err != nil {
 		return nil, importFailed(err)
 	}
-	s.shown(q, position)
+	_ = s.shown(q, position)
 	return oldMessage{fmt.Sprintf("Imported %d memories", report.Counts[openmemory.KindMemory].Read)}, nil
 }

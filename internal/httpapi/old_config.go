@@ -154,7 +154,7 @@ func (s *server) configuring(q *oldRequest, which string, run func(writer.Wish) 
 	case err != nil:
 		return problem.Doubtful(err, wish.ID)
 	}
-	s.shown(q, done.Position)
+	_ = s.shown(q, done.Position)
 	return nil
 }
 

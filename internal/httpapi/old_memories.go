@@ -222,7 +222,7 @@ func oldCreateMemory(s *server, q *oldRequest) (any, error) {
 	if err != nil {
 		return nil, refused(err, wish, "/text")
 	}
-	s.shown(q, done.Position)
+	_ = s.shown(q, done.Position)
 	row := oldRow{
 		ID: done.ID, UserID: q.c.User, AppID: appID, Content: body.Text, Metadata: json.RawMessage("{}"), State: "active",
 		CreatedAt: done.Event.Time.UTC(), UpdatedAt: done.Event.Time.UTC(),
@@ -256,6 +256,6 @@ func oldChangeMemory(s *server, q *oldRequest) (any, error) {
 	if err != nil {
 		return nil, refused(err, wish, "/memory_content")
 	}
-	s.shown(q, done.Position)
+	_ = s.shown(q, done.Position)
 	return oldChanged{Message: "Memory updated successfully", ID: id, Sync: map[string]any{}, Warnings: []string{}}, nil
 }

@@ -391,6 +391,51 @@ func (s *stack) categoryOf(t *testing.T, _ *client, name string) (id string) {
 	return id
 }
 
+// Selectors mean active and paused memories, whatever is to become of them; a list of an app's memories may be stale.
+func TestOldSelectorsSpareTheArchived(t *testing.T) {
+	s := newStack(t)
+	c := s.client(t, "a", "alice")
+	pause := func(body string, status int) map[string]any {
+		return c.do("POST", "/api/v1/memories/actions/pause", body).want(t, status)
+	}
+	for selector, body := range map[string]string{"global": `"global_pause":true`, "app": `"app_id":"APP"`, "category": `"category_ids":["CATEGORY"]`} {
+		kept := c.add(`{"content":"kept","app":"notes","categories":["tea"]}`)
+		gone := c.add(`{"content":"gone","app":"notes","categories":["tea"]}`)
+		c.do("POST", "/v1/memories/"+kept+"/archive", "", "Prefer", "wait=20").want(t, 200)
+		app, _ := c.do("GET", "/v1/memories/"+kept, "").want(t, 200)["app"].(map[string]any)["id"].(string)
+		pause("{"+strings.NewReplacer("APP", app, "CATEGORY", s.categoryOf(t, c, "tea")).Replace(body)+`,"state":"deleted"}`, 200)
+		c.do("GET", "/api/v1/memories/"+gone, "").want(t, 404)
+		if m := c.do("GET", "/api/v1/memories/"+kept, "").want(t, 200); m["state"] != "archived" {
+			t.Errorf("%s: %v", selector, m)
+		}
+		ids := `{"memory_ids":["` + kept + `","` + gone + `"]`
+		pause(ids+`,"state":"active"}`, 404)
+		if m := pause(ids+`,"state":"active","all_for_app":true}`, 200); m["message"] != "Successfully paused 1 memories" {
+			t.Errorf("%s: %v", selector, m)
+		}
+		c.do("DELETE", "/api/v1/memories/", `{"memory_ids":["`+kept+`"]}`).want(t, 200)
+	}
+	many := strings.TrimSuffix(strings.Repeat(`"`+uuid.NewString()+`",`, 101), ",")
+	pause(`{"category_ids":[`+many+`]}`, 422)
+}
+
+// While the rows stand still, what selects more than one call moves ends by itself, and may be repeated.
+func TestOldSelectorsEndWhenTheRowsLag(t *testing.T) {
+	s := newStack(t)
+	c := s.client(t, "a", "alice")
+	c.add(`{"content":"first"}`)
+	c.do("GET", "/v1/memories", "").want(t, 200)
+	pool, err := s.db.OwnerOf(t.Context(), s.edition)
+	check(t, err)
+	// Rows of which no command knows stand for memories that are gone.
+	_, err = pool.Exec(t.Context(), `INSERT INTO memory (tenant_id, id, version, user_id, content, metadata, state, created_at, updated_at)
+		SELECT tenant_id, gen_random_uuid(), version, user_id, content, metadata, state, created_at, updated_at FROM memory, generate_series(1, 1001)`)
+	check(t, err)
+	if p := c.do("POST", "/api/v1/memories/actions/pause", `{"global_pause":true}`).want(t, 503); p["detail"] != "the rows have not reached this position yet" {
+		t.Errorf("%v", p)
+	}
+}
+
 // To delete takes the scope to delete, whatever the path is called (4).
 func TestOldPauseDoesNotDelete(t *testing.T) {
 	s := newStack(t)

@@ -79,7 +79,7 @@ func oldSetApp(s *server, q *oldRequest) (any, error) {
 	if err != nil {
 		return nil, refused(err, wish, "")
 	}
-	s.shown(q, done.Position)
+	_ = s.shown(q, done.Position)
 	return map[string]string{"status": "success", "message": "Updated app details successfully"}, nil
 }
 
