@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/refold-dev/refold/events/commands"
+	"github.com/refold-dev/refold/events/jsonb"
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/problem"
@@ -144,26 +146,51 @@ func (q *oldRequest) sameUser(named string) error {
 	return &problem.Problem{Status: http.StatusNotFound, Code: "not_found", Detail: "User not found"}
 }
 
-// decode reads the body into what an operation takes. As in the old system unknown members are no fault. named is where
-// the body says whose it is.
-func (q *oldRequest) decode(into any, named *string) error {
+// decode reads the body into what an operation takes. named is where the body says whose it is. As in the old system
+// unknown members are no fault; they are returned.
+func (q *oldRequest) decode(into any, named *string) (ignored map[string]json.RawMessage, err error) {
 	body, err := io.ReadAll(q.Body)
 	if err != nil {
-		return unreadable(err)
+		return nil, unreadable(err)
 	}
-	if len(bytes.TrimSpace(body)) == 0 {
+	if body = bytes.TrimSpace(body); len(body) == 0 {
 		body = []byte("{}")
+	}
+	if err := jsonb.Check(body); err != nil {
+		return nil, err
+	}
+	if takes := reflect.TypeOf(into).Elem(); takes.Kind() == reflect.Struct {
+		if body, ignored, err = known(body, fieldsOf(takes)); err != nil {
+			return nil, err
+		}
 	}
 	var wrong *json.UnmarshalTypeError
 	switch err := json.Unmarshal(body, into); {
 	case errors.As(err, &wrong):
-		return problem.Invalid("/"+strings.ReplaceAll(wrong.Field, ".", "/"), "not a "+wrong.Type.String())
-	case err != nil:
-		return problem.Invalid("", "not the JSON that is wanted here")
+		return nil, mistyped(wrong)
+	case err != nil || string(body) == "null":
+		return nil, problem.Invalid("", "not the JSON that is wanted here")
 	case named != nil:
-		return q.sameUser(*named)
+		return ignored, q.sameUser(*named)
 	}
-	return nil
+	return ignored, nil
+}
+
+// known parts the members of an object, whose names count to the letter, from the others.
+func known(body []byte, members []string) ([]byte, map[string]json.RawMessage, error) {
+	var all map[string]json.RawMessage
+	if json.Unmarshal(body, &all) != nil || all == nil {
+		return nil, nil, problem.Invalid("", "not an object")
+	}
+	taken := map[string]json.RawMessage{}
+	for _, name := range members {
+		if value, given := all[name]; given {
+			taken[name] = value
+			delete(all, name)
+		}
+	}
+	body, err := json.Marshal(taken)
+	return body, all, err
 }
 
 // id is that of the path; what is no id is as absent as any.

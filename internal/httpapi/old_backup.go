@@ -20,7 +20,7 @@ func oldExport(s *server, q *oldRequest) (any, error) {
 		From   *int64     `json:"from_date"`
 		To     *int64     `json:"to_date"`
 	}
-	if err := q.decode(&body, &body.UserID); err != nil {
+	if _, err := q.decode(&body, &body.UserID); err != nil {
 		return nil, err
 	}
 	filter := reader.ExportFilter{AppID: body.AppID}

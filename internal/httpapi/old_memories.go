@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -135,8 +137,14 @@ type oldFilter struct {
 
 func oldFilterMemories(s *server, q *oldRequest) (any, error) {
 	body := oldFilter{}
-	if err := q.decode(&body, &body.UserID); err != nil {
+	ignored, err := q.decode(&body, &body.UserID)
+	if err != nil {
 		return nil, err
+	}
+	for name, value := range ignored {
+		if filters(value) { // by what is not here: without it there would be more than was asked for
+			return nil, problem.Invalid("/"+name, "is not supported")
+		}
 	}
 	page, errPage := within("page", body.Page, 1, pageMost)
 	size, errSize := within("size", body.Size, 10, reader.PageCountMax)
@@ -145,6 +153,11 @@ func oldFilterMemories(s *server, q *oldRequest) (any, error) {
 		return nil, err
 	}
 	return s.oldMemories(q, nil, list, page, size)
+}
+
+// filters reports whether a member of a filter is one; of later versions of the old system some are always there.
+func filters(value json.RawMessage) bool {
+	return !slices.Contains([]string{"null", "[]", `""`, "false"}, string(value))
 }
 
 func within(name string, given *int, absent, most int) (int, error) {
@@ -203,7 +216,7 @@ func oldCreateMemory(s *server, q *oldRequest) (any, error) {
 		Metadata json.RawMessage `json:"metadata"`
 		App      *string         `json:"app"`
 	}
-	if err := q.decode(&body, &body.UserID); err != nil {
+	if _, err := q.decode(&body, &body.UserID); err != nil {
 		return nil, err
 	}
 	app := oldAppName
@@ -242,7 +255,8 @@ func oldChangeMemory(s *server, q *oldRequest) (any, error) {
 		UserID  string  `json:"user_id"`
 		Content *string `json:"memory_content"`
 	}
-	if err := q.decode(&body, &body.UserID); err != nil {
+	ignored, err := q.decode(&body, &body.UserID)
+	if err != nil {
 		return nil, err
 	}
 	if body.Content == nil {
@@ -257,5 +271,9 @@ func oldChangeMemory(s *server, q *oldRequest) (any, error) {
 		return nil, refused(err, wish, "/memory_content")
 	}
 	_ = s.shown(q, done.Position)
-	return oldChanged{Message: "Memory updated successfully", ID: id, Sync: map[string]any{}, Warnings: []string{}}, nil
+	warnings := []string{}
+	for _, name := range slices.Sorted(maps.Keys(ignored)) {
+		warnings = append(warnings, name+" is not supported and was ignored")
+	}
+	return oldChanged{Message: "Memory updated successfully", ID: id, Sync: map[string]any{}, Warnings: warnings}, nil
 }

@@ -41,7 +41,7 @@ func oldDeleteMemories(s *server, q *oldRequest) (any, error) {
 		UserID string      `json:"user_id"`
 		IDs    []uuid.UUID `json:"memory_ids"`
 	}
-	if err := q.decode(&body, &body.UserID); err != nil {
+	if _, err := q.decode(&body, &body.UserID); err != nil {
 		return nil, err
 	}
 	count, err := s.moveThese(q, writer.MoveDelete, body.IDs, false)
@@ -50,7 +50,7 @@ func oldDeleteMemories(s *server, q *oldRequest) (any, error) {
 
 func oldArchiveMemories(s *server, q *oldRequest) (any, error) {
 	var ids []uuid.UUID
-	if err := q.decode(&ids, nil); err != nil {
+	if _, err := q.decode(&ids, nil); err != nil {
 		return nil, err
 	}
 	count, err := s.moveThese(q, writer.MoveArchive, ids, false)
@@ -139,7 +139,7 @@ type oldPause struct {
 
 func oldPauseMemories(s *server, q *oldRequest) (any, error) {
 	var body oldPause
-	if err := q.decode(&body, &body.UserID); err != nil {
+	if _, err := q.decode(&body, &body.UserID); err != nil {
 		return nil, err
 	}
 	state := "paused"

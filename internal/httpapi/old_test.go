@@ -282,6 +282,57 @@ func TestOldParameters(t *testing.T) {
 	}
 }
 
+// Bodies are read strictly, and told what is wrong with them in words of JSON; what would be dropped without a word is
+// refused where it selects, and named where it changes.
+func TestOldBodies(t *testing.T) {
+	s := newStack(t)
+	c := s.client(t, "a", "alice")
+	id := c.add(`{"content":"x"}`)
+	c.do("GET", "/v1/memories", "").want(t, 200)
+	before := s.lastSeq(t)
+	for _, x := range []struct{ method, path, body, place, msg string }{
+		{"POST", "memories", `{"text":"\ud800"}`, "body/text", ""},
+		{"POST", "memories", `{"text":"a\u0000"}`, "body/text", ""},
+		{"POST", "memories", `{"text":"a","text":"b"}`, "body/text", "the name is repeated"},
+		{"POST", "memories", `{"text":"a","metadata":{"k":1,"k":2}}`, "body/metadata/k", "the name is repeated"},
+		{"POST", "memories", `{"TEXT":"a"}`, "body/text", "content is empty"},
+		{"POST", "memories", `{"text":7}`, "body/text", "not a string"},
+		{"POST", "memories", `[]`, "body", "not an object"},
+		{"POST", "memories/filter", `null`, "body", "not an object"},
+		{"POST", "memories/filter", `{"page":"x"}`, "body/page", "not a number"},
+		{"POST", "memories/filter", `{"show_archived":1}`, "body/show_archived", "not a boolean"},
+		{"POST", "memories/filter", `{"app_ids":{}}`, "body/app_ids", "not a list"},
+		{"POST", "memories/filter", `{"app_ids":[7]}`, "body/app_ids", "not a string"},
+		{"POST", "memories/filter", `{"vaults":["SOV"]}`, "body/vaults", "is not supported"},
+		{"POST", "memories/filter", `{"entities":["x"]}`, "body/entities", "is not supported"},
+		{"POST", "memories/actions/archive", `null`, "body", "not the JSON that is wanted here"},
+		{"POST", "memories/actions/archive", `{}`, "body", "not a list"},
+		{"PUT", "config", `null`, "body", "not the JSON that is wanted here"},
+		{"PUT", "config", `{"mem0":5}`, "body/mem0", "not an object"},
+		{"PATCH", "config", `{"openmemory":[]}`, "body/openmemory", "not an object"},
+		{"PUT", "config/mem0/llm", `"x"`, "body", "not an object"},
+	} {
+		a := c.do(x.method, "/api/v1/"+x.path, x.body)
+		p := a.want(t, 422)
+		if msg := list(p["detail"])[0]["msg"]; gist(p) != x.place || x.msg != "" && msg != x.msg {
+			t.Errorf("%s %s %s: %s, want %s: %s", x.method, x.path, x.body, a.body, x.place, x.msg)
+		}
+	}
+	if after := s.lastSeq(t); after != before {
+		t.Errorf("refused requests made %d events", after-before)
+	}
+	if got := c.do("POST", "/api/v1/memories/filter", `{"vaults":[],"layers":null,"scopes":[],"search_query":null}`).want(t, 200); got["total"] != 1.0 {
+		t.Errorf("members of later versions that select nothing: %v", got)
+	}
+	changed := c.do("PUT", "/api/v1/memories/"+id, `{"memory_content":"y","user_id":"alice","vault":"SOV","tags":{}}`).want(t, 200)
+	if want := []any{"tags is not supported and was ignored", "vault is not supported and was ignored"}; !cmp.Equal(changed["warnings"], any(want)) {
+		t.Errorf("warnings %v, want %v", changed["warnings"], want)
+	}
+	if p := c.do("POST", "/v1/memories", `{"content":{}}`).want(t, 422); p["detail"] != "not a string" || p["pointer"] != "/content" {
+		t.Errorf("a new path: %v", p)
+	}
+}
+
 // gist is what an answer of the old paths says: its items by content or name, whether it is active, or where the fault is.
 func gist(answer map[string]any) string {
 	var words []string

@@ -113,9 +113,9 @@ var classes = map[string]quota.Class{
 var uploads = map[string]bool{"importMemories": true, "old:import": true}
 
 // membersOf lists the members that a request type declares.
-func membersOf(request any) []string {
-	var names []string
-	t := reflect.TypeOf(request)
+func membersOf(request any) []string { return fieldsOf(reflect.TypeOf(request)) }
+
+func fieldsOf(t reflect.Type) (names []string) {
 	for i := range t.NumField() {
 		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
 		names = append(names, name)
