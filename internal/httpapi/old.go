@@ -97,16 +97,32 @@ func (s *server) handleOld(mux *http.ServeMux) {
 // oldRequest is a request with the caller that it is from.
 type oldRequest struct {
 	*http.Request
-	w http.ResponseWriter
-	c writer.Caller
+	w     http.ResponseWriter
+	c     writer.Caller
+	fresh reader.Freshness // how new what is read must be
+	stamp reader.Stamp     // of what was read first; zero = nothing was
+}
+
+// reads is the caller as readers see it. Whatever is read for one answer is of one edition.
+func (q *oldRequest) reads() reader.Caller {
+	c := q.c.Reads()
+	c.Edition = q.stamp.Edition
+	return c
+}
+
+// rests notes what the answer rests on: nothing else of it may be older.
+func (q *oldRequest) rests(stamp reader.Stamp) {
+	if q.stamp.Edition == 0 {
+		q.stamp, q.fresh.Least = stamp, &stamp.Position
+	}
 }
 
 // oldWritten is the answer of an operation that has written for itself.
 type oldWritten struct{}
 
 func (s *server) serveOld(w http.ResponseWriter, r *http.Request, answer oldAnswer) {
-	c, err := s.caller(r.Context())
-	q := &oldRequest{r, w, c}
+	c, fresh, err := s.asker(r.Context(), headerOf(r, "Prefer"), headerOf(r, "Refold-Min-Position"))
+	q := &oldRequest{Request: r, w: w, c: c, fresh: fresh}
 	if err == nil {
 		err = q.sameUser(r.URL.Query().Get("user_id"))
 	}
@@ -124,8 +140,19 @@ func (s *server) serveOld(w http.ResponseWriter, r *http.Request, answer oldAnsw
 	if _, written := out.(oldWritten); written {
 		return
 	}
+	if q.stamp.Edition != 0 {
+		s.stamp(w.Header(), c, q.stamp)
+	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(out) // the caller has gone, if this fails
+}
+
+// headerOf is a header that may be missing.
+func headerOf(r *http.Request, name string) *string {
+	if value := r.Header.Get(name); value != "" {
+		return &value
+	}
+	return nil
 }
 
 // oldLists reports whether a request asks for a list, which is empty where there is nothing.
@@ -261,11 +288,7 @@ func (q *oldRequest) pages(sizeName string, sizeAbsent int) (number, size int, e
 
 // wish surrounds the commands that a request makes; with an Idempotency-Key the request may be repeated.
 func (q *oldRequest) wish() (writer.Wish, error) {
-	var given *string
-	if key := q.Header.Get("Idempotency-Key"); key != "" {
-		given = &key
-	}
-	return wish(q.Context(), given, nil)
+	return wish(q.Context(), headerOf(q.Request, "Idempotency-Key"), nil)
 }
 
 // refused makes the failure of a command one of the request, whose member for the content has a name of its own.

@@ -30,7 +30,7 @@ func oldExport(s *server, q *oldRequest) (any, error) {
 	if err := errors.Join(errFrom, errTo); err != nil {
 		return nil, err
 	}
-	return oldWritten{}, exported{q.Context(), s, q.c, reader.Freshness{}, filter}.VisitExportMemoriesResponse(q.w)
+	return oldWritten{}, exported{q.Context(), s, q.c, q.fresh, filter}.VisitExportMemoriesResponse(q.w)
 }
 
 func oldImport(s *server, q *oldRequest) (_ any, err error) {

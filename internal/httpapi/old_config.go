@@ -9,7 +9,6 @@ import (
 
 	"github.com/refold-dev/refold/events/commands"
 	"github.com/refold-dev/refold/internal/problem"
-	"github.com/refold-dev/refold/internal/reader"
 	"github.com/refold-dev/refold/internal/writer"
 )
 
@@ -32,7 +31,8 @@ func (s *server) oldConfig(q *oldRequest) (c oldConfig, err error) {
 	if q.nobody() {
 		return c, nil
 	}
-	found, _, err := s.Reader.Config(q.Context(), q.c.Reads(), reader.Freshness{})
+	found, stamp, err := s.Reader.Config(q.Context(), q.reads(), q.fresh)
+	q.rests(stamp)
 	if err != nil {
 		return c, err
 	}

@@ -113,7 +113,8 @@ func (s *server) oldMemories(q *oldRequest, asApp *uuid.UUID, list reader.Memory
 		return oldPageOf(items, 0, page, size), nil
 	}
 	list.Pages = reader.Pages[reader.MemoryMark]{Skip: (page - 1) * size, Count: size, Total: true}
-	found, _, err := s.Reader.Memories(q.Context(), readsAs(q.c, asApp), reader.Freshness{}, list)
+	found, stamp, err := s.Reader.Memories(q.Context(), readsAs(q.c, asApp), q.fresh, list)
+	q.rests(stamp)
 	for _, m := range found.Items {
 		items = append(items, oldListedOf(m))
 	}
@@ -205,7 +206,8 @@ func oldGetMemory(s *server, q *oldRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, _, err := s.Reader.Memory(q.Context(), q.c.Reads(), reader.Freshness{}, id)
+	m, stamp, err := s.Reader.Memory(q.Context(), q.reads(), q.fresh, id)
+	q.rests(stamp)
 	return oldSingleOf(m), err
 }
 

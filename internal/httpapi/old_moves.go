@@ -87,10 +87,11 @@ func (s *server) moveThese(q *oldRequest, move writer.Move, given []uuid.UUID, s
 // meant, not even by a deletion.
 func (s *server) moveAll(q *oldRequest, move writer.Move, filter reader.MemoryFilter) error {
 	filter.States = []string{"active", "paused"}
+	fresh := reader.Freshness{Least: q.fresh.Least, Wait: reader.WaitMax}
 	wish, err := q.wish()
 	for more := true; err == nil && more; {
 		var moved []writer.Moved
-		moved, more, err = s.Writer.MoveSelected(q.Context(), q.c, wish, move, reader.Freshness{}, filter)
+		moved, more, err = s.Writer.MoveSelected(q.Context(), q.c, wish, move, fresh, filter)
 		if err != nil {
 			return problem.Doubtful(err, wish.ID)
 		}

@@ -333,6 +333,90 @@ func TestOldBodies(t *testing.T) {
 	}
 }
 
+// Whatever is read under the old paths says what it rests on, and waits for a position, as under the new ones; a feed has
+// a position, too.
+func TestOldAnswersSayWhatTheyRestOn(t *testing.T) {
+	s := newStack(t)
+	c := s.client(t, "a", "alice")
+	mine := c.makeThings("m")
+	foreign := s.client(t, "b", "alice")
+	foreign.makeThings("theirs")
+	reads := 0
+	for _, route := range oldRouteTable {
+		if route.method != "GET" && route.path != "memories/filter" && route.path != "backup/export" {
+			continue
+		}
+		reads++
+		path, body := mine.oldOwns(route.path, route.body)
+		c.position = ""
+		a := c.do(route.method, path, body, "Prefer", "respond-async")
+		if a.status != 200 || a.header.Get("Refold-Edition") == "" || a.header.Get("Refold-Position") == "" || a.header.Get("Refold-Age-Ms") == "" {
+			t.Errorf("%s %s: %d %v", route.method, path, a.status, a.header)
+		}
+		c.do(route.method, path, body, "Refold-Min-Position", foreign.position).want(t, 400)
+	}
+	if reads < 13 {
+		t.Errorf("only %d routes were read", reads)
+	}
+	for _, path := range []string{"/v1/changes?from=begin", "/v1/tenant/changes?from=begin"} {
+		a := c.do("GET", path, "")
+		a.want(t, 200)
+		position := a.header.Get("Refold-Position")
+		if position == "" || a.header.Get("Refold-Edition") != "" {
+			t.Errorf("%s: %v", path, a.header)
+		}
+		c.do("GET", "/v1/memories", "", "Refold-Min-Position", position).want(t, 200)
+	}
+
+	// While the rows stand still, a question that asks for more than they have is not answered from less.
+	pool, err := s.db.Owner(t.Context())
+	check(t, err)
+	tx, err := pool.Begin(t.Context())
+	check(t, err)
+	_, err = tx.Exec(t.Context(), "SELECT FROM control.checkpoint FOR UPDATE")
+	check(t, err)
+	late := c.do("POST", "/v1/memories", `{"content":"late"}`).header.Get("Refold-Position")
+	c.do("POST", "/api/v1/memories/filter", `{}`).want(t, 200)
+	c.do("POST", "/api/v1/memories/filter", `{}`, "Refold-Min-Position", late).want(t, 503)
+	check(t, tx.Rollback(t.Context()))
+	if got := c.do("POST", "/api/v1/memories/filter", `{}`, "Refold-Min-Position", late, "Prefer", "wait=20").want(t, 200); got["total"] != 2.0 {
+		t.Errorf("after the rows went on: %v", got)
+	}
+}
+
+// What is given without pages has a bound, and what is beyond it is told by the total, or refused.
+func TestOldListsAreNotCutSilently(t *testing.T) {
+	s := newStack(t)
+	c := s.client(t, "a", "alice")
+	c.add(`{"content":"x","app":"notes","categories":["tea"]}`)
+	c.do("GET", "/v1/memories", "").want(t, 200)
+	pool, err := s.db.OwnerOf(t.Context(), s.edition)
+	check(t, err)
+	for _, more := range []string{
+		`INSERT INTO app (tenant_id, id, version, owner_id, name, metadata, is_active, created_at, updated_at)
+			SELECT tenant_id, gen_random_uuid(), version, owner_id, 'app ' || n, metadata, is_active, created_at, updated_at FROM app, generate_series(1, 10050) n`,
+		`INSERT INTO category (tenant_id, id, version, name, created_at, updated_at)
+			SELECT tenant_id, gen_random_uuid(), version, 'category ' || n, created_at, updated_at FROM category, generate_series(1, 10050) n`,
+		`INSERT INTO memory_category (tenant_id, memory_id, category_id, version)
+			SELECT c.tenant_id, m.id, c.id, 1 FROM category c, memory m WHERE c.name LIKE 'category %'`,
+	} {
+		_, err := pool.Exec(t.Context(), more)
+		check(t, err)
+	}
+	for path, name := range map[string][2]string{"memories/categories": {"categories", "total"}, "stats": {"apps", "total_apps"}} {
+		got := c.do("GET", "/api/v1/"+path, "").want(t, 200)
+		if listed, total := len(list(got[name[0]])), got[name[1]]; listed != 10_000 || total != 10_051.0 {
+			t.Errorf("%s: %d listed of %v", path, listed, total)
+		}
+	}
+	if p := c.do("GET", "/api/v1/apps/?sort_by=memories_accessed", "").want(t, 422); gist(p) != "query/sort_by" {
+		t.Errorf("%v", p)
+	}
+	if got := c.do("GET", "/api/v1/apps/", "").want(t, 200); got["total"] != 10_051.0 {
+		t.Errorf("apps: %v", got["total"])
+	}
+}
+
 // gist is what an answer of the old paths says: its items by content or name, whether it is active, or where the fault is.
 func gist(answer map[string]any) string {
 	var words []string

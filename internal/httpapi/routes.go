@@ -195,7 +195,8 @@ func isMedia(given, media string) bool {
 func (s *server) serve(w http.ResponseWriter, r *http.Request, operation string, handler http.HandlerFunc) {
 	ctx := context.WithValue(r.Context(), traceKey{}, writer.TraceParent(r.Header.Get("Traceparent")))
 	ctx = context.WithValue(ctx, acceptKey{}, r.Header.Values("Accept"))
-	if scope, _ := auth.ScopeOf(operation); scope != auth.Open {
+	scope, _ := auth.ScopeOf(operation)
+	if scope != auth.Open {
 		principal, err := s.authenticate(ctx, r, operation)
 		if err != nil {
 			s.Logger.InfoContext(ctx, "caller refused", "operation", operation, "error", err)
@@ -231,7 +232,10 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, operation string,
 		s.fail(w, r, &problem.Problem{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Detail: "want Content-Type: multipart/form-data"})
 		return
 	}
-	w, finish := validated(s.settled(ctx, w, r), r)
+	if !strings.HasSuffix(scope, ":read") {
+		w = s.settled(ctx, w, r)
+	}
+	w, finish := validated(w, r)
 	handler(w, r)
 	finish()
 }

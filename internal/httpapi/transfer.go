@@ -89,10 +89,7 @@ func (e exported) VisitExportMemoriesResponse(w http.ResponseWriter) error {
 	err := e.server.Reader.Export(e.ctx, e.caller.Reads(), e.fresh, e.filter, func(x *reader.Export) error {
 		begun = true
 		h := w.Header()
-		edition, position, age := e.server.stamps(e.caller, x.Stamp)
-		h.Set("Refold-Edition", *edition)
-		h.Set("Refold-Position", *position)
-		h.Set("Refold-Age-Ms", *age)
+		e.server.stamp(h, e.caller, x.Stamp)
 		h.Set("Content-Type", "application/zip")
 		h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": openmemory.FileName(x.User.Subject)}))
 		w.WriteHeader(http.StatusOK)

@@ -8385,15 +8385,25 @@ type ListChangesResponseObject interface {
 	VisitListChangesResponse(w http.ResponseWriter) error
 }
 
-type ListChanges200JSONResponse ChangePage
+type ListChanges200ResponseHeaders struct {
+	RefoldPosition *string
+}
+
+type ListChanges200JSONResponse struct {
+	Body    ChangePage
+	Headers ListChanges200ResponseHeaders
+}
 
 func (response ListChanges200JSONResponse) VisitListChangesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
+	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -8401,6 +8411,7 @@ func (response ListChanges200JSONResponse) VisitListChangesResponse(w http.Respo
 
 type ListChanges200TexteventStreamResponse struct {
 	Body          io.Reader
+	Headers       ListChanges200ResponseHeaders
 	ContentLength int64
 }
 
@@ -8409,6 +8420,9 @@ func (response ListChanges200TexteventStreamResponse) VisitListChangesResponse(w
 	w.Header().Set("Content-Type", "text/event-stream")
 	if response.ContentLength != 0 {
 		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
 	}
 	w.WriteHeader(200)
 
@@ -10346,15 +10360,25 @@ type ListTenantChangesResponseObject interface {
 	VisitListTenantChangesResponse(w http.ResponseWriter) error
 }
 
-type ListTenantChanges200JSONResponse ChangePage
+type ListTenantChanges200ResponseHeaders struct {
+	RefoldPosition *string
+}
+
+type ListTenantChanges200JSONResponse struct {
+	Body    ChangePage
+	Headers ListTenantChanges200ResponseHeaders
+}
 
 func (response ListTenantChanges200JSONResponse) VisitListTenantChangesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
+	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -10362,6 +10386,7 @@ func (response ListTenantChanges200JSONResponse) VisitListTenantChangesResponse(
 
 type ListTenantChanges200TexteventStreamResponse struct {
 	Body          io.Reader
+	Headers       ListTenantChanges200ResponseHeaders
 	ContentLength int64
 }
 
@@ -10370,6 +10395,9 @@ func (response ListTenantChanges200TexteventStreamResponse) VisitListTenantChang
 	w.Header().Set("Content-Type", "text/event-stream")
 	if response.ContentLength != 0 {
 		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
 	}
 	w.WriteHeader(200)
 
