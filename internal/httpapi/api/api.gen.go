@@ -8015,9 +8015,19 @@ type CreateArchivePolicyResponseObject interface {
 	VisitCreateArchivePolicyResponse(w http.ResponseWriter) error
 }
 
-type CreateArchivePolicy200JSONResponse struct{ AcceptedJSONResponse }
+type CreateArchivePolicy201ResponseHeaders struct {
+	ETag              *string
+	Location          *string
+	PreferenceApplied *string
+	RefoldPosition    *string
+}
 
-func (response CreateArchivePolicy200JSONResponse) VisitCreateArchivePolicyResponse(w http.ResponseWriter) error {
+type CreateArchivePolicy201JSONResponse struct {
+	Body    Accepted
+	Headers CreateArchivePolicy201ResponseHeaders
+}
+
+func (response CreateArchivePolicy201JSONResponse) VisitCreateArchivePolicyResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -8027,19 +8037,23 @@ func (response CreateArchivePolicy200JSONResponse) VisitCreateArchivePolicyRespo
 	if response.Headers.ETag != nil {
 		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
 	}
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
 	if response.Headers.PreferenceApplied != nil {
 		w.Header().Set("Preference-Applied", fmt.Sprint(*response.Headers.PreferenceApplied))
 	}
 	if response.Headers.RefoldPosition != nil {
 		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
 	}
-	w.WriteHeader(200)
+	w.WriteHeader(201)
 	_, err := buf.WriteTo(w)
 	return err
 }
 
 type CreateArchivePolicy202ResponseHeaders struct {
 	ETag              *string
+	Location          *string
 	PreferenceApplied *string
 	RefoldPosition    *string
 }
@@ -8058,6 +8072,9 @@ func (response CreateArchivePolicy202JSONResponse) VisitCreateArchivePolicyRespo
 	w.Header().Set("Content-Type", "application/json")
 	if response.Headers.ETag != nil {
 		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
 	}
 	if response.Headers.PreferenceApplied != nil {
 		w.Header().Set("Preference-Applied", fmt.Sprint(*response.Headers.PreferenceApplied))
