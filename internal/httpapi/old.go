@@ -126,8 +126,10 @@ func (s *server) serveOld(w http.ResponseWriter, r *http.Request, answer oldAnsw
 	if err == nil {
 		err = q.sameUser(r.URL.Query().Get("user_id"))
 	}
-	if errors.Is(err, directory.ErrNoTenant) && oldLists(r) {
-		q.c, err = writer.Caller{}, nil // to a tenant that does not exist, lists are empty
+	if errors.Is(err, directory.ErrNoTenant) {
+		if q.c, err = (writer.Caller{}), noUser(); oldLists(r) {
+			err = nil // to a tenant that does not exist, lists are empty
+		}
 	}
 	var out any
 	if err == nil {
@@ -158,18 +160,23 @@ func headerOf(r *http.Request, name string) *string {
 // oldLists reports whether a request asks for a list, which is empty where there is nothing.
 func oldLists(r *http.Request) bool {
 	path := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, oldPrefix), "/")
-	return slices.Contains([]string{"GET memories", "GET memories/categories", "POST memories/filter", "GET apps", "GET stats", "GET config"}, r.Method+" "+path)
+	return slices.Contains([]string{"GET memories", "GET memories/categories", "POST memories/filter", "GET apps", "GET stats", "GET config"}, r.Method+" "+path) ||
+		r.Method == http.MethodGet && strings.HasPrefix(path, "config/")
 }
 
 // nobody tells that the tenant does not exist.
 func (q *oldRequest) nobody() bool { return q.c.Tenant.ID == "" }
 
-// sameUser refuses a request that names another user than its token does: that user is not there.
+// sameUser refuses a request that names another user than its token does, by login or by id: that user is not there.
 func (q *oldRequest) sameUser(named string) error {
 	principal, _ := auth.FromContext(q.Context())
-	if named == "" || named == principal.Subject {
+	if named == "" || named == principal.Subject || named == q.c.User.String() {
 		return nil
 	}
+	return noUser()
+}
+
+func noUser() error {
 	return &problem.Problem{Status: http.StatusNotFound, Code: "not_found", Detail: "User not found"}
 }
 

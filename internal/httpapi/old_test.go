@@ -417,6 +417,34 @@ func TestOldListsAreNotCutSilently(t *testing.T) {
 	}
 }
 
+// Who a request is said to be of may be told by login, as everywhere, or by id, and nothing is done for others. Who is of no
+// tenant is nobody.
+func TestOldUsers(t *testing.T) {
+	s := newStack(t)
+	c := s.client(t, "a", sample.Subject)
+	id, _ := c.do("POST", "/api/v1/memories", `{"text":"x"}`).want(t, 200)["id"].(string)
+	me, _ := c.do("GET", "/v1/me", "").want(t, 200)["id"].(string)
+	c.do("POST", "/api/v1/memories/actions/archive?user_id="+uuid.NewString(), `["`+id+`"]`).like(t, 404, "user_absent")
+	c.do("POST", "/api/v1/memories/actions/archive?user_id="+me, `["`+id+`"]`).like(t, 200, "archived")
+
+	const named = "--x\r\nContent-Disposition: form-data; name=\"user_id\"\r\n\r\n%s\r\n"
+	file := "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.zip\"\r\n\r\n" + string(sampleZip(t)) + "\r\n"
+	before := s.lastSeq(t)
+	for _, body := range []string{file + fmt.Sprintf(named, "somebody"), fmt.Sprintf(named, "somebody") + file} {
+		c.do("POST", "/api/v1/backup/import", body+"--x--\r\n", "Content-Type", "multipart/form-data; boundary=x").like(t, 404, "user_absent")
+	}
+	if after := s.lastSeq(t); after != before {
+		t.Errorf("an import for somebody else made %d events", after-before)
+	}
+	c.do("POST", "/api/v1/backup/import", file+fmt.Sprintf(named, sample.Subject)+"--x--\r\n", "Content-Type", "multipart/form-data; boundary=x").like(t, 200, "imported")
+
+	nobody := s.client(t, "nowhere", "x")
+	nobody.do("POST", "/api/v1/memories", `{"text":"x"}`).like(t, 404, "user_absent")
+	nobody.do("GET", "/api/v1/config", "").like(t, 200, "config_none")
+	nobody.do("GET", "/api/v1/config/mem0/llm", "").like(t, 200, "config_part_none")
+	nobody.do("PUT", "/api/v1/config/mem0/llm", `{}`).like(t, 404, "user_absent")
+}
+
 // gist is what an answer of the old paths says: its items by content or name, whether it is active, or where the fault is.
 func gist(answer map[string]any) string {
 	var words []string
