@@ -25,20 +25,17 @@ func (e *PointerError) Error() string {
 // repeated or unknown names (names in another case are unknown), \u0000, lone surrogates, bad UTF-8, numbers beyond
 // all measure, depth. The body must be an object with no other members than these, none of them null.
 func CheckObject(body []byte, members []string) error {
-	s := strictScanner{in: body, members: members}
-	s.space()
-	if s.peek() != '{' {
+	if at := Blank(body, 0); at == len(body) || body[at] != '{' {
 		return &PointerError{Reason: "the body is not a JSON object"}
 	}
-	s.value(0)
-	s.space()
-	if s.fault == nil && s.at < len(s.in) {
-		s.fail("something follows the JSON object")
-	}
-	if s.fault == nil {
-		return nil
-	}
-	return s.fault
+	s := strictScanner{in: body, members: members}
+	return s.check()
+}
+
+// Check is CheckObject for any value, whose members may be any, and null.
+func Check(body []byte) error {
+	s := strictScanner{in: body, lax: true}
+	return s.check()
 }
 
 // strictScanner walks over JSON and knows where it is. After the first fault it only unwinds.
@@ -46,8 +43,22 @@ type strictScanner struct {
 	in      []byte
 	at      int
 	members []string
+	lax     bool // members may be any, and null
 	path    []string
 	fault   *PointerError
+}
+
+func (s *strictScanner) check() error {
+	s.space()
+	s.value(0)
+	s.space()
+	if s.fault == nil && s.at < len(s.in) {
+		s.fail("something follows the JSON value")
+	}
+	if s.fault == nil {
+		return nil
+	}
+	return s.fault
 }
 
 func (s *strictScanner) fail(format string, args ...any) {
@@ -90,7 +101,7 @@ func (s *strictScanner) value(depth int) {
 		s.array(depth)
 	case c == '"':
 		s.text()
-	case c == 'n' && depth == 1:
+	case c == 'n' && depth == 1 && !s.lax:
 		s.fail("null: leave the member out instead")
 	default:
 		s.scalar(depth)
@@ -144,7 +155,7 @@ func (s *strictScanner) member(depth int, name string, seen map[string]bool) {
 		return
 	case seen[name]:
 		s.fail("the name is repeated")
-	case depth == 0 && !slices.Contains(s.members, name):
+	case depth == 0 && !s.lax && !slices.Contains(s.members, name):
 		s.fail("unknown member")
 	}
 	seen[name] = true

@@ -74,6 +74,19 @@ func TestCheckObject(t *testing.T) {
 }
 
 // Whatever passes is JSON to everybody else, and can be stored.
+func TestCheck(t *testing.T) {
+	for body, pointer := range map[string]string{
+		`{"a":null,"b":[1]}`: "ok", ` ["x"] `: "ok", `null`: "ok", `7`: "ok",
+		``: "", `[`: "/0", `[]]`: "", `tru`: "", `{"a":1,"a":2}`: "/a", `["\u0000"]`: "/0", `{"a":{"b":"\ud800"}}`: "/a/b", `[1e400000]`: "/0",
+	} {
+		err := jsonb.Check([]byte(body))
+		p, _ := errors.AsType[*jsonb.PointerError](err)
+		if (pointer == "ok") != (err == nil) || pointer != "ok" && (p == nil || p.Pointer != pointer) {
+			t.Errorf("%s: %v, want %s", body, err, pointer)
+		}
+	}
+}
+
 func FuzzCheckObject(f *testing.F) {
 	for _, seed := range []string{`{"content":"x"}`, `{"metadata":{"a":[1e5,"\ud83d\ude00"]}}`, `{"metadata":{"n":1e400000}}`, `{"a":"\u0000"}`} {
 		f.Add([]byte(seed))

@@ -73,7 +73,10 @@ func (s *server) CreateArchivePolicy(ctx context.Context, r api.CreateArchivePol
 	done, err := s.changing(ctx, r.Params.IdempotencyKey, nil, func(c writer.Caller, w writer.Wish) (writer.Done, error) {
 		return s.Writer.MakeArchivePolicy(ctx, c, w, commands.MakeArchivePolicy{ArchiveRule: ruleOf(r.Body)})
 	})
-	return api.CreateArchivePolicy200JSONResponse{AcceptedJSONResponse: done}, err
+	location := "/v1/archive-policies/" + done.Body.Id.String()
+	return api.CreateArchivePolicy201JSONResponse{Body: done.Body, Headers: api.CreateArchivePolicy201ResponseHeaders{
+		ETag: done.Headers.ETag, Location: &location, RefoldPosition: done.Headers.RefoldPosition,
+	}}, err
 }
 
 // ChangeArchivePolicy replaces what an archive policy says.

@@ -13,13 +13,14 @@ func TestArchivePolicies(t *testing.T) {
 	s := newStack(t)
 	alice, bob := s.client(t, "a", "alice"), s.client(t, "a", "bob")
 	app := uuid.NewString()
-	made := alice.do("POST", "/v1/archive-policies", `{"criteria":"global","days":30}`, "Idempotency-Key", "one").want(t, http.StatusOK)
+	first := alice.do("POST", "/v1/archive-policies", `{"criteria":"global","days":30}`, "Idempotency-Key", "one")
+	made := first.want(t, http.StatusCreated)
 	id, _ := made["id"].(string)
-	again := alice.do("POST", "/v1/archive-policies", `{"criteria":"global","days":30}`, "Idempotency-Key", "one").want(t, http.StatusOK)
-	if again["id"] != id || made["version"] != 1.0 {
-		t.Errorf("made %v, again %v", made, again)
+	again := alice.do("POST", "/v1/archive-policies", `{"criteria":"global","days":30}`, "Idempotency-Key", "one").want(t, http.StatusCreated)
+	if again["id"] != id || made["version"] != 1.0 || first.header.Get("Location") != "/v1/archive-policies/"+id || first.header.Get("Etag") != `"1"` {
+		t.Errorf("made %v, again %v, %v", made, again, first.header)
 	}
-	alice.do("POST", "/v1/archive-policies", `{"criteria":"app","criteria_id":"`+app+`","days":1}`).want(t, http.StatusOK)
+	alice.do("POST", "/v1/archive-policies", `{"criteria":"app","criteria_id":"`+app+`","days":1}`).want(t, http.StatusCreated)
 	path := "/v1/archive-policies/" + id
 	read := alice.do("GET", path, "")
 	if p := read.want(t, http.StatusOK); p["criteria"] != "global" || p["days"] != 30.0 || p["criteria_id"] != nil {

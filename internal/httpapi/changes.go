@@ -61,7 +61,7 @@ func (s *server) listen(ctx context.Context, route string, p api.ListChangesPara
 	streams := accepts(ctx, eventStream)
 	c, err := s.caller(ctx)
 	if errors.Is(err, directory.ErrNoTenant) && !streams {
-		return changePage{Items: []api.Change{}}, nil
+		return changePage{ChangePage: api.ChangePage{Items: []api.Change{}}}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -140,18 +140,27 @@ func (s *server) changeOnWire(l wanted, page changes.Page, c changes.Change) api
 }
 
 func (s *server) pageOnWire(l wanted, page changes.Page) changePage {
-	out := changePage{Items: make([]api.Change, 0, len(page.Changes)), Next: s.feedToken(l, page.Through)}
+	out := changePage{position: s.Sealer.SealPosition(l.caller.Tenant.ID, page.Through)}
+	out.ChangePage = api.ChangePage{Items: make([]api.Change, 0, len(page.Changes)), Next: s.feedToken(l, page.Through)}
 	for _, c := range page.Changes {
 		out.Items = append(out.Items, s.changeOnWire(l, page, c))
 	}
 	return out
 }
 
-type changePage api.ChangePage
+// changePage says how far it goes, which the rows do, too. Changes come from the journal: there is no edition to name, and
+// no age.
+type changePage struct {
+	api.ChangePage
+	position string // empty = there is no such tenant
+}
 
 func (p changePage) VisitListChangesResponse(w http.ResponseWriter) error {
 	w.Header().Set("Content-Type", "application/json")
-	return json.NewEncoder(w).Encode(p)
+	if p.position != "" {
+		w.Header().Set("Refold-Position", p.position)
+	}
+	return json.NewEncoder(w).Encode(p.ChangePage)
 }
 
 func (p changePage) VisitListTenantChangesResponse(w http.ResponseWriter) error {
@@ -176,6 +185,7 @@ func (c changeStream) VisitListChangesResponse(w http.ResponseWriter) error {
 	out := &events{w: w, control: http.NewResponseController(w), slowMax: c.server.Heartbeat}
 	_ = out.control.SetReadDeadline(time.Time{}) // the server's own would end the stream
 	w.Header().Set("Content-Type", eventStream)
+	w.Header().Set("Refold-Position", c.server.Sealer.SealPosition(c.caller.Tenant.ID, c.after)) // where it begins
 	w.WriteHeader(http.StatusOK)
 	out.send(fmt.Sprintf("retry: %d\n", streamRetry.Milliseconds()) + "id: " + c.server.feedToken(c.wanted, c.after))
 	at := c.after

@@ -134,7 +134,7 @@ var examples = map[string]example{
 	"putAccessRule":       {about: ofRule(`{"object_type":"memory","effect":"deny"}`)},
 	"withdrawAccessRule":  {about: ofRule("")},
 	"listArchivePolicies": {about: always("/v1/archive-policies")},
-	"createArchivePolicy": {varies: true, about: func(o belongings) []inquiry {
+	"createArchivePolicy": {own: http.StatusCreated, varies: true, about: func(o belongings) []inquiry {
 		return []inquiry{{"/v1/archive-policies", `{"criteria":"global","days":36500}`, []string{"Idempotency-Key", o.forOnce(o.policy)}}}
 	}},
 	"getArchivePolicy":      {about: ofPolicy("")},

@@ -105,7 +105,7 @@ func belong(t *testing.T, s *stack, tenant, subject, marker string) belongings {
 	o.app, _ = c.do("GET", "/v1/memories/"+o.memory, "").want(t, http.StatusOK)["app"].(map[string]any)["id"].(string)
 	o.rule = uuid.NewString()
 	c.do("PUT", "/v1/apps/"+o.app+"/access-rules/"+o.rule, `{"object_type":"memory","effect":"allow"}`).want(t, http.StatusOK)
-	o.policy, _ = c.do("POST", "/v1/archive-policies", `{"criteria":"global","days":36500}`).want(t, http.StatusOK)["id"].(string)
+	o.policy, _ = c.do("POST", "/v1/archive-policies", `{"criteria":"global","days":36500}`).want(t, http.StatusCreated)["id"].(string)
 	o.changes, _ = c.do("GET", "/v1/changes?from=begin&limit=1", "").want(t, http.StatusOK)["next"].(string)
 	o.all, _ = c.do("GET", "/v1/tenant/changes?from=begin&limit=1", "").want(t, http.StatusOK)["next"].(string)
 	return o

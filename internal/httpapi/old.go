@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/refold-dev/refold/events/commands"
+	"github.com/refold-dev/refold/events/jsonb"
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/problem"
@@ -94,21 +97,39 @@ func (s *server) handleOld(mux *http.ServeMux) {
 // oldRequest is a request with the caller that it is from.
 type oldRequest struct {
 	*http.Request
-	w http.ResponseWriter
-	c writer.Caller
+	w     http.ResponseWriter
+	c     writer.Caller
+	fresh reader.Freshness // how new what is read must be
+	stamp reader.Stamp     // of what was read first; zero = nothing was
+}
+
+// reads is the caller as readers see it. Whatever is read for one answer is of one edition.
+func (q *oldRequest) reads() reader.Caller {
+	c := q.c.Reads()
+	c.Edition = q.stamp.Edition
+	return c
+}
+
+// rests notes what the answer rests on: nothing else of it may be older.
+func (q *oldRequest) rests(stamp reader.Stamp) {
+	if q.stamp.Edition == 0 {
+		q.stamp, q.fresh.Least = stamp, &stamp.Position
+	}
 }
 
 // oldWritten is the answer of an operation that has written for itself.
 type oldWritten struct{}
 
 func (s *server) serveOld(w http.ResponseWriter, r *http.Request, answer oldAnswer) {
-	c, err := s.caller(r.Context())
-	q := &oldRequest{r, w, c}
+	c, fresh, err := s.asker(r.Context(), headerOf(r, "Prefer"), headerOf(r, "Refold-Min-Position"))
+	q := &oldRequest{Request: r, w: w, c: c, fresh: fresh}
 	if err == nil {
 		err = q.sameUser(r.URL.Query().Get("user_id"))
 	}
-	if errors.Is(err, directory.ErrNoTenant) && oldLists(r) {
-		q.c, err = writer.Caller{}, nil // to a tenant that does not exist, lists are empty
+	if errors.Is(err, directory.ErrNoTenant) {
+		if q.c, err = (writer.Caller{}), noUser(); oldLists(r) {
+			err = nil // to a tenant that does not exist, lists are empty
+		}
 	}
 	var out any
 	if err == nil {
@@ -121,48 +142,89 @@ func (s *server) serveOld(w http.ResponseWriter, r *http.Request, answer oldAnsw
 	if _, written := out.(oldWritten); written {
 		return
 	}
+	if q.stamp.Edition != 0 {
+		s.stamp(w.Header(), c, q.stamp)
+	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(out) // the caller has gone, if this fails
+}
+
+// headerOf is a header that may be missing.
+func headerOf(r *http.Request, name string) *string {
+	if value := r.Header.Get(name); value != "" {
+		return &value
+	}
+	return nil
 }
 
 // oldLists reports whether a request asks for a list, which is empty where there is nothing.
 func oldLists(r *http.Request) bool {
 	path := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, oldPrefix), "/")
-	return slices.Contains([]string{"GET memories", "GET memories/categories", "POST memories/filter", "GET apps", "GET stats", "GET config"}, r.Method+" "+path)
+	return slices.Contains([]string{"GET memories", "GET memories/categories", "POST memories/filter", "GET apps", "GET stats", "GET config"}, r.Method+" "+path) ||
+		r.Method == http.MethodGet && strings.HasPrefix(path, "config/")
 }
 
 // nobody tells that the tenant does not exist.
 func (q *oldRequest) nobody() bool { return q.c.Tenant.ID == "" }
 
-// sameUser refuses a request that names another user than its token does: that user is not there.
+// sameUser refuses a request that names another user than its token does, by login or by id: that user is not there.
 func (q *oldRequest) sameUser(named string) error {
 	principal, _ := auth.FromContext(q.Context())
-	if named == "" || named == principal.Subject {
+	if named == "" || named == principal.Subject || named == q.c.User.String() {
 		return nil
 	}
+	return noUser()
+}
+
+func noUser() error {
 	return &problem.Problem{Status: http.StatusNotFound, Code: "not_found", Detail: "User not found"}
 }
 
-// decode reads the body into what an operation takes. As in the old system unknown members are no fault. named is where
-// the body says whose it is.
-func (q *oldRequest) decode(into any, named *string) error {
+// decode reads the body into what an operation takes. named is where the body says whose it is. As in the old system
+// unknown members are no fault; they are returned.
+func (q *oldRequest) decode(into any, named *string) (ignored map[string]json.RawMessage, err error) {
 	body, err := io.ReadAll(q.Body)
 	if err != nil {
-		return unreadable(err)
+		return nil, unreadable(err)
 	}
-	if len(bytes.TrimSpace(body)) == 0 {
+	if body = bytes.TrimSpace(body); len(body) == 0 {
 		body = []byte("{}")
+	}
+	if err := jsonb.Check(body); err != nil {
+		return nil, err
+	}
+	if takes := reflect.TypeOf(into).Elem(); takes.Kind() == reflect.Struct {
+		if body, ignored, err = known(body, fieldsOf(takes)); err != nil {
+			return nil, err
+		}
 	}
 	var wrong *json.UnmarshalTypeError
 	switch err := json.Unmarshal(body, into); {
 	case errors.As(err, &wrong):
-		return problem.Invalid("/"+strings.ReplaceAll(wrong.Field, ".", "/"), "not a "+wrong.Type.String())
-	case err != nil:
-		return problem.Invalid("", "not the JSON that is wanted here")
+		return nil, mistyped(wrong)
+	case err != nil || string(body) == "null":
+		return nil, problem.Invalid("", "not the JSON that is wanted here")
 	case named != nil:
-		return q.sameUser(*named)
+		return ignored, q.sameUser(*named)
 	}
-	return nil
+	return ignored, nil
+}
+
+// known parts the members of an object, whose names count to the letter, from the others.
+func known(body []byte, members []string) ([]byte, map[string]json.RawMessage, error) {
+	var all map[string]json.RawMessage
+	if json.Unmarshal(body, &all) != nil || all == nil {
+		return nil, nil, problem.Invalid("", "not an object")
+	}
+	taken := map[string]json.RawMessage{}
+	for _, name := range members {
+		if value, given := all[name]; given {
+			taken[name] = value
+			delete(all, name)
+		}
+	}
+	body, err := json.Marshal(taken)
+	return body, all, err
 }
 
 // id is that of the path; what is no id is as absent as any.
@@ -182,9 +244,43 @@ func (q *oldRequest) number(name string, absent, least, most int) (int, error) {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < least || n > most {
-		return 0, problem.Invalid("/"+name, "want a number from "+strconv.Itoa(least)+" to "+strconv.Itoa(most))
+		return 0, q.unfit(name, "want a number from "+strconv.Itoa(least)+" to "+strconv.Itoa(most))
 	}
 	return n, nil
+}
+
+// boolean reads a parameter of the query as FastAPI does.
+func (q *oldRequest) boolean(name string) (bool, error) {
+	switch strings.ToLower(q.URL.Query().Get(name)) {
+	case "true", "1", "yes", "on", "t", "y":
+		return true, nil
+	case "false", "0", "no", "off", "f", "n":
+		return false, nil
+	}
+	return false, q.unfit(name, "want true or false")
+}
+
+// text reads a parameter of the query; nil without one.
+func (q *oldRequest) text(name string) (*string, error) {
+	text := q.URL.Query().Get(name)
+	if text == "" {
+		return nil, nil
+	}
+	return &text, checkOldText(inQuery+name, &text, searchRunesMax)
+}
+
+// inQuery marks the place of a fault that is a parameter of the query. No pointer into a body begins with it.
+const inQuery = "?"
+
+// unfit refuses a parameter of the query.
+func (q *oldRequest) unfit(name, detail string) error { return problem.Invalid(inQuery+name, detail) }
+
+// checkOldText is checkText with the answer that the old system gives.
+func checkOldText(pointer string, given *string, runesMax int) error {
+	if checkText(pointer, given, runesMax) != nil {
+		return problem.Invalid(pointer, fmt.Sprintf("want a text of at most %d characters", runesMax))
+	}
+	return nil
 }
 
 // pageMost bounds the number of a page: pages by number cost what they skip.
@@ -199,11 +295,7 @@ func (q *oldRequest) pages(sizeName string, sizeAbsent int) (number, size int, e
 
 // wish surrounds the commands that a request makes; with an Idempotency-Key the request may be repeated.
 func (q *oldRequest) wish() (writer.Wish, error) {
-	var given *string
-	if key := q.Header.Get("Idempotency-Key"); key != "" {
-		given = &key
-	}
-	return wish(q.Context(), given, nil)
+	return wish(q.Context(), headerOf(q.Request, "Idempotency-Key"), nil)
 }
 
 // refused makes the failure of a command one of the request, whose member for the content has a name of its own.
@@ -215,10 +307,11 @@ func refused(err error, wish writer.Wish, content string) error {
 	return problem.Doubtful(err, wish.ID)
 }
 
-// shown waits until the rows have a command, and hands out where that is.
-func (s *server) shown(q *oldRequest, at reader.Position) {
+// shown waits until the rows have a command, and hands out where that is. What is stored is stored, whatever becomes of
+// the wait.
+func (s *server) shown(q *oldRequest, at reader.Position) error {
 	q.w.Header().Set("Refold-Position", s.Sealer.SealPosition(q.c.Tenant.ID, at))
-	_ = s.Reader.Await(q.Context(), q.c.Reads(), reader.Freshness{Least: &at, Wait: oldWait}) // stored it is, whatever becomes of the wait
+	return s.Reader.Await(q.Context(), q.c.Reads(), reader.Freshness{Least: &at, Wait: oldWait})
 }
 
 // oldProblem is a problem in the form in which the old system tells it.
@@ -239,17 +332,21 @@ func oldDetail(r *http.Request, p *problem.Problem) any {
 	case p.Code == "insufficient_scope":
 		return map[string]string{"error": "INSUFFICIENT_SCOPE", "message": p.Detail}
 	case p.Status == http.StatusUnprocessableEntity:
-		place := []string{"body"}
-		if p.Pointer != "" {
-			place = append(place, strings.Split(strings.TrimPrefix(p.Pointer, "/"), "/")...)
-		}
-		return map[string]any{"detail": []map[string]any{{"loc": place, "msg": p.Detail, "type": "value_error"}}}
+		return map[string]any{"detail": []map[string]any{{"loc": oldPlace(p.Pointer), "msg": p.Detail, "type": "value_error"}}}
 	case p.Code == "method_not_allowed":
 		return map[string]string{"detail": "Method Not Allowed"}
 	case p.Code == "not_found" && p.Detail == problem.NotFound().Detail:
 		return map[string]string{"detail": oldAbsent(r.URL.Path)}
 	}
 	return map[string]string{"detail": p.Detail}
+}
+
+// oldPlace is a pointer as FastAPI tells it.
+func oldPlace(pointer string) []string {
+	if name, ok := strings.CutPrefix(pointer, inQuery); ok {
+		return []string{"query", name}
+	}
+	return append([]string{"body"}, strings.Split(pointer, "/")[1:]...)
 }
 
 func oldAuthCode(p *problem.Problem) string {

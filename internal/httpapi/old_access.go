@@ -38,9 +38,10 @@ func oldListAccesses(s *server, q *oldRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, _, err := s.Reader.AccessLog(q.Context(), q.c.Reads(), reader.Freshness{}, id, reader.Pages[reader.AccessMark]{
+	found, stamp, err := s.Reader.AccessLog(q.Context(), q.reads(), q.fresh, id, reader.Pages[reader.AccessMark]{
 		Skip: (page - 1) * size, Count: size, Total: true,
 	})
+	q.rests(stamp)
 	out := oldAccesses{found.Total, page, size, []oldAccess{}}
 	for _, a := range found.Items {
 		entry := envelope.RowID(a.Batch.String(), strconv.Itoa(int(a.Ordinal)))
@@ -69,9 +70,10 @@ func oldListAppAccessed(s *server, q *oldRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, _, err := s.Reader.AppAccessed(q.Context(), q.c.Reads(), reader.Freshness{}, id, reader.Pages[reader.AccessedMark]{
+	found, stamp, err := s.Reader.AppAccessed(q.Context(), q.reads(), q.fresh, id, reader.Pages[reader.AccessedMark]{
 		Skip: (page - 1) * size, Count: size, Total: true,
 	})
+	q.rests(stamp)
 	out := oldAppPage[oldApp, oldAccessed]{Total: found.Total, Page: page, PageSize: size, Memories: []oldAccessed{}}
 	for _, a := range found.Items {
 		out.Memories = append(out.Memories, oldAccessed{oldAccessedMemory{oldOfAppOf(a.Memory), a.AppName}, a.Count})

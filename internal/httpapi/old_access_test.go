@@ -35,6 +35,24 @@ func TestManyAreNoted(t *testing.T) {
 	}
 }
 
+// What the old commands do is in the access log, and nothing else: that they look first is no access.
+func TestOldCommandsAreNoted(t *testing.T) {
+	s := newStack(t)
+	s.noted(t)
+	c := s.client(t, "a", "alice")
+	id := c.makeThings("m").memory
+	c.do("POST", "/api/v1/memories/actions/pause", `{"memory_ids":["`+id+`"]}`).want(t, http.StatusOK)
+	c.accesses(id, 1)
+	c.do("POST", "/api/v1/memories/actions/archive", `["`+id+`"]`).want(t, http.StatusOK)
+	var kinds []string
+	for _, a := range c.accesses(id, 2) {
+		kinds = append(kinds, a["kind"].(string))
+	}
+	if want := []string{"archive", "pause"}; !slices.Equal(kinds, want) {
+		t.Errorf("accesses, newest first: %v, want %v", kinds, want)
+	}
+}
+
 // The old paths of the access log answer in the old shapes; what is foreign is absent, and not an empty page.
 func TestOldAccessLog(t *testing.T) {
 	s := newStack(t)

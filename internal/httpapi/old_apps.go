@@ -2,13 +2,13 @@ package httpapi
 
 import (
 	"cmp"
-	"encoding/json"
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/google/uuid"
 
-	"github.com/refold-dev/refold/internal/problem"
 	"github.com/refold-dev/refold/internal/reader"
 )
 
@@ -30,7 +30,8 @@ func oldListApps(s *server, q *oldRequest) (any, error) {
 		return out, err
 	}
 	list.Pages = reader.Pages[reader.AppMark]{Skip: (number - 1) * size, Count: size, Total: true}
-	found, _, err := s.Reader.Apps(q.Context(), q.c.Reads(), reader.Freshness{}, list)
+	found, stamp, err := s.Reader.Apps(q.Context(), q.reads(), q.fresh, list)
+	q.rests(stamp)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +46,7 @@ func (s *server) withAccesses(q *oldRequest, apps []reader.App) ([]oldApp, error
 	for i, a := range apps {
 		ids[i] = a.ID
 	}
-	accesses, _, err := s.Reader.AppAccesses(q.Context(), q.c.Reads(), reader.Freshness{}, ids)
+	accesses, _, err := s.Reader.AppAccesses(q.Context(), q.reads(), q.fresh, ids)
 	out := make([]oldApp, len(apps))
 	for i, a := range apps {
 		out[i] = oldApp{ID: a.ID, Name: a.Name, IsActive: a.IsActive, Created: a.Memories, Accessed: accesses[a.ID].Memories}
@@ -57,7 +58,10 @@ func (s *server) withAccesses(q *oldRequest, apps []reader.App) ([]oldApp, error
 func (s *server) oldAppsByAccess(q *oldRequest, list reader.AppList, number, size int) ([]oldApp, int64, error) {
 	descending := list.Sort.Descending
 	list.Sort.Descending = false
-	found, _, err := s.allApps(q, reader.Freshness{}, q.c.Reads(), list)
+	found, total, err := s.allApps(q, list)
+	if err == nil && total > int64(len(found)) {
+		err = q.unfit("sort_by", fmt.Sprintf("more than %d apps are not sorted by this", oldListMost))
+	}
 	if err != nil {
 		return nil, 0, err
 	}
@@ -69,24 +73,15 @@ func (s *server) oldAppsByAccess(q *oldRequest, list reader.AppList, number, siz
 		return cmp.Compare(a.Accessed, b.Accessed)
 	})
 	from := min((number-1)*size, len(apps))
-	return apps[from:min(from+size, len(apps))], int64(len(apps)), err
+	return apps[from:min(from+size, len(apps))], total, err
 }
 
-// allApps returns the apps of a list, of which the old system shows oldListMost at most.
-func (s *server) allApps(q *oldRequest, fresh reader.Freshness, c reader.Caller, list reader.AppList) (all []reader.App, stamp reader.Stamp, err error) {
-	for list.Pages = (reader.Pages[reader.AppMark]{Count: reader.PageCountMax}); len(all) < oldListMost; {
-		var page reader.Page[reader.App, reader.AppMark]
-		page, stamp, err = s.Reader.Apps(q.Context(), c, fresh, list)
-		if err != nil {
-			return nil, stamp, err
-		}
-		all = append(all, page.Items...)
-		if list.Behind = page.Next; page.Next == nil {
-			break
-		}
-		c.Edition = stamp.Edition
-	}
-	return all, stamp, nil
+// allApps returns the apps of a list, and how many there are.
+func (s *server) allApps(q *oldRequest, list reader.AppList) ([]reader.App, int64, error) {
+	return all(q, func(pages reader.Pages[reader.AppMark]) (reader.Page[reader.App, reader.AppMark], reader.Stamp, error) {
+		list.Pages = pages
+		return s.Reader.Apps(q.Context(), q.reads(), q.fresh, list)
+	})
 }
 
 // byAccessed is the sort of apps that only the old system has.
@@ -94,26 +89,18 @@ const byAccessed = "memories_accessed"
 
 func (q *oldRequest) apps() (list reader.AppList, err error) {
 	values := q.URL.Query()
-	if text := values.Get("name"); text != "" {
-		list.Filter.Search = &text
-	}
-	if text := values.Get("is_active"); text != "" {
+	var errName, errActive error
+	list.Filter.Search, errName = q.text("name")
+	if values.Get("is_active") != "" {
 		var active bool
-		if json.Unmarshal([]byte(text), &active) != nil {
-			return list, problem.Invalid("/is_active", "want true or false")
-		}
+		active, errActive = q.boolean("is_active")
 		list.Filter.Active = &active
 	}
-	switch values.Get("sort_by") {
-	case "", "name", byAccessed:
-		list.Sort.By = reader.ByName
-	case "memories":
+	list.Sort = reader.Sort{By: reader.ByName, Descending: values.Get("sort_direction") == "desc"}
+	if values.Get("sort_by") == "memories" { // anything else means the name
 		list.Sort.By = reader.ByMemories
-	default:
-		return list, problem.Invalid("/sort_by", "want name, memories or memories_accessed")
 	}
-	list.Sort.Descending = values.Get("sort_direction") == "desc"
-	return list, checkText("name", list.Filter.Search, searchRunesMax)
+	return list, errors.Join(errName, errActive)
 }
 
 func oldGetApp(s *server, q *oldRequest) (any, error) {
@@ -121,11 +108,12 @@ func oldGetApp(s *server, q *oldRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, _, err := s.Reader.App(q.Context(), q.c.Reads(), reader.Freshness{}, id)
+	a, stamp, err := s.Reader.App(q.Context(), q.reads(), q.fresh, id)
+	q.rests(stamp)
 	if err != nil {
 		return nil, err
 	}
-	all, _, err := s.Reader.AppAccesses(q.Context(), q.c.Reads(), reader.Freshness{}, []uuid.UUID{id})
+	all, _, err := s.Reader.AppAccesses(q.Context(), q.reads(), q.fresh, []uuid.UUID{id})
 	accesses := all[id]
 	return oldAppAlone{a.IsActive, a.Memories, accesses.Memories, inUTC(accesses.FirstAt), inUTC(accesses.LastAt)}, err
 }
@@ -147,10 +135,12 @@ func oldListAppMemories(s *server, q *oldRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err := s.Reader.App(q.Context(), q.c.Reads(), reader.Freshness{}, id); err != nil {
+	_, stamp, err := s.Reader.App(q.Context(), q.reads(), q.fresh, id)
+	if err != nil {
 		return nil, err
 	}
-	found, _, err := s.Reader.Memories(q.Context(), q.c.Reads(), reader.Freshness{}, reader.MemoryList{
+	q.rests(stamp)
+	found, _, err := s.Reader.Memories(q.Context(), q.reads(), q.fresh, reader.MemoryList{
 		Filter: reader.MemoryFilter{AppIDs: []uuid.UUID{id}, States: []string{"active", "paused", "archived"}},
 		Pages:  reader.Pages[reader.MemoryMark]{Skip: (page - 1) * size, Count: size, Total: true},
 	})

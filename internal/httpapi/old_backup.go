@@ -20,21 +20,17 @@ func oldExport(s *server, q *oldRequest) (any, error) {
 		From   *int64     `json:"from_date"`
 		To     *int64     `json:"to_date"`
 	}
-	if err := q.decode(&body, &body.UserID); err != nil {
+	if _, err := q.decode(&body, &body.UserID); err != nil {
 		return nil, err
 	}
 	filter := reader.ExportFilter{AppID: body.AppID}
 	var errFrom, errTo error
-	if body.From != nil && *body.From != 0 { // 0 = none
-		filter.From, errFrom = oldInstant("from_date", *body.From, nil)
-	}
-	if body.To != nil && *body.To != 0 {
-		filter.To, errTo = oldInstant("to_date", *body.To, nil)
-	}
+	filter.From, errFrom = oldInstant("/from_date", body.From)
+	filter.To, errTo = oldInstant("/to_date", body.To)
 	if err := errors.Join(errFrom, errTo); err != nil {
 		return nil, err
 	}
-	return oldWritten{}, exported{q.Context(), s, q.c, reader.Freshness{}, filter}.VisitExportMemoriesResponse(q.w)
+	return oldWritten{}, exported{q.Context(), s, q.c, q.fresh, filter}.VisitExportMemoriesResponse(q.w)
 }
 
 func oldImport(s *server, q *oldRequest) (_ any, err error) {
@@ -65,6 +61,6 @@ func oldImport(s *server, q *oldRequest) (_ any, err error) {
 	if err != nil {
 		return nil, importFailed(err)
 	}
-	s.shown(q, position)
+	_ = s.shown(q, position)
 	return oldMessage{fmt.Sprintf("Imported %d memories", report.Counts[openmemory.KindMemory].Read)}, nil
 }

@@ -3,11 +3,12 @@ package httpapi
 import (
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/refold-dev/refold/events/commands"
 	"github.com/refold-dev/refold/internal/problem"
-	"github.com/refold-dev/refold/internal/reader"
 	"github.com/refold-dev/refold/internal/writer"
 )
 
@@ -30,7 +31,8 @@ func (s *server) oldConfig(q *oldRequest) (c oldConfig, err error) {
 	if q.nobody() {
 		return c, nil
 	}
-	found, _, err := s.Reader.Config(q.Context(), q.c.Reads(), reader.Freshness{})
+	found, stamp, err := s.Reader.Config(q.Context(), q.reads(), q.fresh)
+	q.rests(stamp)
 	if err != nil {
 		return c, err
 	}
@@ -62,15 +64,13 @@ func oldGetConfigAt(absent string, path ...string) oldAnswer {
 
 // oldSetConfig replaces each of the two members that the body has.
 func oldSetConfig(s *server, q *oldRequest) (any, error) {
-	body, err := q.settings()
+	parts, err := q.parts()
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"mem0", "openmemory"} {
-		if part, given := body[name]; given {
-			if err := s.setConfig(q, part, name); err != nil {
-				return nil, err
-			}
+	for _, name := range slices.Sorted(maps.Keys(parts)) {
+		if err := s.setConfig(q, parts[name], name); err != nil {
+			return nil, err
 		}
 	}
 	return s.oldConfig(q)
@@ -102,24 +102,18 @@ func oldUnsetConfigAt(path ...string) oldAnswer {
 }
 
 func oldChangeConfig(s *server, q *oldRequest) (any, error) {
-	body, err := q.settings()
+	parts, err := q.parts()
 	if err != nil {
 		return nil, err
 	}
-	return s.mergeConfig(q, body)
+	return s.mergeConfig(q, parts)
 }
 
 func oldResetConfig(s *server, q *oldRequest) (any, error) {
 	return s.mergeConfig(q, map[string]json.RawMessage{"mem0": oldNull, "openmemory": oldNull})
 }
 
-func (s *server) mergeConfig(q *oldRequest, body map[string]json.RawMessage) (any, error) {
-	patch := map[string]json.RawMessage{}
-	for _, name := range []string{"mem0", "openmemory"} {
-		if part, given := body[name]; given {
-			patch[name] = part
-		}
-	}
+func (s *server) mergeConfig(q *oldRequest, patch map[string]json.RawMessage) (any, error) {
 	text, err := json.Marshal(patch)
 	if err != nil {
 		return nil, err
@@ -154,11 +148,27 @@ func (s *server) configuring(q *oldRequest, which string, run func(writer.Wish) 
 	case err != nil:
 		return problem.Doubtful(err, wish.ID)
 	}
-	s.shown(q, done.Position)
+	_ = s.shown(q, done.Position)
 	return nil
 }
 
+// parts reads the two members that a body may have, of which the others are ignored.
+func (q *oldRequest) parts() (map[string]json.RawMessage, error) {
+	body, err := q.settings()
+	parts := map[string]json.RawMessage{}
+	for _, name := range []string{"mem0", "openmemory"} {
+		if part, given := body[name]; given {
+			var object map[string]json.RawMessage
+			if json.Unmarshal(part, &object) != nil {
+				return nil, problem.Invalid("/"+name, "not an object")
+			}
+			parts[name] = part
+		}
+	}
+	return parts, err
+}
+
 func (q *oldRequest) settings() (body map[string]json.RawMessage, err error) {
-	err = q.decode(&body, nil)
+	_, err = q.decode(&body, nil)
 	return body, err
 }

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,19 +16,14 @@ import (
 	"github.com/refold-dev/refold/internal/writer"
 )
 
-// owned returns the ids once each, or fails with reader.ErrNotFound when one of them is not there: then nothing is
-// touched at all.
-func (s *server) owned(q *oldRequest, ids []uuid.UUID) ([]uuid.UUID, error) {
-	if len(ids) > writer.BulkMax {
-		return nil, problem.Invalid("/memory_ids", fmt.Sprintf("at most %d", writer.BulkMax))
-	}
-	ids = once(ids)
+// owned fails with reader.ErrNotFound when one of the memories is not there: then nothing is touched at all.
+func (s *server) owned(q *oldRequest, ids []uuid.UUID) error {
 	for _, id := range ids {
-		if _, _, err := s.Reader.Memory(q.Context(), q.c.Reads(), reader.Freshness{}, id); err != nil {
-			return nil, err
+		if readable, err := s.Reader.MayRead(q.Context(), q.c.Reads(), id); err != nil || !readable {
+			return cmp.Or(err, reader.ErrNotFound)
 		}
 	}
-	return ids, nil
+	return nil
 }
 
 // once drops ids that come again.
@@ -45,58 +41,72 @@ func oldDeleteMemories(s *server, q *oldRequest) (any, error) {
 		UserID string      `json:"user_id"`
 		IDs    []uuid.UUID `json:"memory_ids"`
 	}
-	if err := q.decode(&body, &body.UserID); err != nil {
+	if _, err := q.decode(&body, &body.UserID); err != nil {
 		return nil, err
 	}
-	count, err := s.moveThese(q, writer.MoveDelete, body.IDs)
+	count, err := s.moveThese(q, writer.MoveDelete, body.IDs, false)
 	return oldMessage{fmt.Sprintf("Successfully deleted %d memories", count)}, err
 }
 
 func oldArchiveMemories(s *server, q *oldRequest) (any, error) {
 	var ids []uuid.UUID
-	if err := q.decode(&ids, nil); err != nil {
+	if _, err := q.decode(&ids, nil); err != nil {
 		return nil, err
 	}
-	count, err := s.moveThese(q, writer.MoveArchive, ids)
+	count, err := s.moveThese(q, writer.MoveArchive, ids, false)
 	return oldMessage{fmt.Sprintf("Successfully archived %d memories", count)}, err
 }
 
-// moveThese moves memories that must all be there.
-func (s *server) moveThese(q *oldRequest, move writer.Move, given []uuid.UUID) (count int, err error) {
-	ids, err := s.owned(q, given)
-	if err != nil {
-		return 0, err
+// moveThese moves memories, which must all be there unless some may be gone, and counts those that were.
+func (s *server) moveThese(q *oldRequest, move writer.Move, given []uuid.UUID, someGone bool) (count int, err error) {
+	if len(given) > writer.BulkMax {
+		return 0, problem.Invalid("/memory_ids", fmt.Sprintf("at most %d", writer.BulkMax))
 	}
-	wish, err := q.wish()
-	if err != nil {
+	ids := once(given)
+	if !someGone {
+		err = s.owned(q, ids)
+	}
+	wish, errWish := q.wish()
+	if err := errors.Join(err, errWish); err != nil {
 		return 0, err
 	}
 	moved, err := s.Writer.MoveMemories(q.Context(), q.c, wish, move, ids)
 	if err != nil {
 		return 0, problem.Doubtful(err, wish.ID)
 	}
-	return len(ids), s.moved(q, wish, moved)
+	for _, m := range moved {
+		if m.Err == nil {
+			count++
+		}
+	}
+	_, err = s.moved(q, wish, moved)
+	return count, err
 }
 
-// moveAll moves what a filter selects, a part at a time.
+// moveAll moves what a selector means, a part at a time, each once the rows have the one before. Archived memories are not
+// meant, not even by a deletion.
 func (s *server) moveAll(q *oldRequest, move writer.Move, filter reader.MemoryFilter) error {
+	filter.States = []string{"active", "paused"}
+	fresh := reader.Freshness{Least: q.fresh.Least, Wait: reader.WaitMax}
 	wish, err := q.wish()
 	for more := true; err == nil && more; {
 		var moved []writer.Moved
-		moved, more, err = s.Writer.MoveSelected(q.Context(), q.c, wish, move, reader.Freshness{}, filter)
+		moved, more, err = s.Writer.MoveSelected(q.Context(), q.c, wish, move, fresh, filter)
 		if err != nil {
 			return problem.Doubtful(err, wish.ID)
 		}
-		err = s.moved(q, wish, moved)
+		var waited error
+		if waited, err = s.moved(q, wish, moved); err == nil && more {
+			err = waited
+		}
 	}
 	return err
 }
 
 // moved makes one answer of what became of many memories: the first that is neither done nor absent meanwhile is the
-// failure of the whole, which may be repeated. The rows have what was done.
-func (s *server) moved(q *oldRequest, wish writer.Wish, moved []writer.Moved) error {
+// failure of the whole, which may be repeated. waited is nil once the rows have what was done.
+func (s *server) moved(q *oldRequest, wish writer.Wish, moved []writer.Moved) (waited, failure error) {
 	var newest reader.Position
-	var failure error
 	for _, m := range moved {
 		if m.Err != nil && failure == nil && !absent(m.Err) {
 			failure = problem.Doubtful(m.Err, wish.ID)
@@ -105,10 +115,10 @@ func (s *server) moved(q *oldRequest, wish writer.Wish, moved []writer.Moved) er
 			newest = m.Position
 		}
 	}
-	if newest.Seq > 0 {
-		s.shown(q, newest)
+	if newest.Seq == 0 {
+		return reader.ErrNotYet, failure // all were gone, which the rows do not have
 	}
-	return failure
+	return s.shown(q, newest), failure
 }
 
 // absent reports whether a command found nothing to act on.
@@ -123,13 +133,14 @@ type oldPause struct {
 	IDs         []uuid.UUID `json:"memory_ids"`
 	CategoryIDs []uuid.UUID `json:"category_ids"`
 	AppID       *uuid.UUID  `json:"app_id"`
+	AllForApp   bool        `json:"all_for_app"`
 	Global      bool        `json:"global_pause"`
 	State       *string     `json:"state"`
 }
 
 func oldPauseMemories(s *server, q *oldRequest) (any, error) {
 	var body oldPause
-	if err := q.decode(&body, &body.UserID); err != nil {
+	if _, err := q.decode(&body, &body.UserID); err != nil {
 		return nil, err
 	}
 	state := "paused"
@@ -167,10 +178,13 @@ func (s *server) pause(q *oldRequest, body oldPause, move writer.Move) (message 
 		return "Successfully paused all memories", s.moveAll(q, move, reader.MemoryFilter{})
 	case body.AppID != nil:
 		return fmt.Sprintf("Successfully paused all memories for app %s", *body.AppID), s.moveAll(q, move, reader.MemoryFilter{AppIDs: []uuid.UUID{*body.AppID}})
-	case len(body.IDs) > 0: // all_for_app says nothing more
-		count, err := s.moveThese(q, move, body.IDs)
+	case len(body.IDs) > 0: // for all of an app they are what was in a list, some of which may be gone
+		count, err := s.moveThese(q, move, body.IDs, body.AllForApp)
 		return fmt.Sprintf("Successfully paused %d memories", count), err
 	case len(body.CategoryIDs) > 0:
+		if err := atMost("/category_ids", len(body.CategoryIDs)); err != nil {
+			return "", err
+		}
 		return fmt.Sprintf("Successfully paused memories in %d categories", len(body.CategoryIDs)), s.moveAll(q, move, reader.MemoryFilter{CategoryIDs: body.CategoryIDs})
 	}
 	return "", &problem.Problem{Status: http.StatusBadRequest, Code: "invalid_parameter", Detail: "Invalid pause request parameters"}

@@ -124,7 +124,7 @@ type oldCategory struct {
 // oldCategories is its list of categories.
 type oldCategories struct {
 	Categories []oldCategory `json:"categories"`
-	Total      int           `json:"total"`
+	Total      int64         `json:"total"`
 }
 
 // oldMessage is what its commands answer.

@@ -97,6 +97,8 @@ func TestOldShapes(t *testing.T) {
 	do("GET", "memories", "").like(t, 200, "memories") // with and without the slash
 	do("GET", "memories/?user_id=alice&page=2&size=1", "").like(t, 200, "memories_beyond")
 	do("POST", "memories/filter", `{"user_id":"alice","page":1,"size":10,"sort_column":"memory","sort_direction":"asc"}`).like(t, 200, "filtered")
+	do("POST", "memories/filter", `{"user_id":"alice","page":1,"size":10,"search_query":"","app_ids":[],"category_ids":[],"sort_column":"created_at",`+
+		`"sort_direction":"desc","show_archived":false}`).like(t, 200, "filtered") // as its user interface asks
 	do("GET", "memories/"+id, "").like(t, 200, "memory")
 	do("PUT", "memories/"+id, `{"memory_content":"likes coffee","user_id":"alice"}`).like(t, 200, "changed")
 	if m := do("GET", "memories/"+id+"/", "").want(t, 200); m["text"] != "likes coffee" {
@@ -190,6 +192,280 @@ func TestOldAccesses(t *testing.T) {
 	}
 }
 
+// The list of an app's memories shows what the app may read, in items and in total: by its rules, active ones, and nothing
+// while it is paused (5, 6, 18). The other list is the user's own, with the paused memories.
+func TestOldListOfAnApp(t *testing.T) {
+	s := newStack(t)
+	c := s.client(t, "a", "alice")
+	one, two := c.add(`{"content":"one","app":"notes"}`), c.add(`{"content":"two","app":"notes"}`)
+	app, _ := c.do("GET", "/v1/memories/"+one, "").want(t, 200)["app"].(map[string]any)["id"].(string)
+	rule := "/v1/apps/" + app + "/access-rules/" + uuid.NewString()
+	for _, step := range []struct {
+		method, path, body string
+		all, ofApp, own    float64
+	}{
+		{"GET", "/v1/me", "", 2, 2, 2},
+		{"PUT", rule, `{"object_type":"memory","object_id":"` + one + `","effect":"deny"}`, 2, 1, 2},
+		{"PUT", rule, `{"object_type":"memory","effect":"deny"}`, 2, 0, 2},
+		{"DELETE", rule, "", 2, 2, 2},
+		{"POST", "/v1/memories/" + two + "/pause", "", 1, 1, 2},
+		{"POST", "/v1/apps/" + app + "/pause", "", 1, 0, 2},
+	} {
+		c.do(step.method, step.path, step.body, "Prefer", "wait=20").want(t, 200)
+		for path, want := range map[string]float64{"": step.all, "?app_id=" + app: step.ofApp, "?app_id=" + uuid.NewString(): 0} {
+			if got := c.do("GET", "/api/v1/memories/"+path, "").want(t, 200); got["total"] != want || len(items(got)) != int(want) {
+				t.Errorf("%s %s: memories/%s has %v, want %v", step.method, step.path, path, got["total"], want)
+			}
+		}
+		if got := c.do("POST", "/api/v1/memories/filter", `{"app_ids":["`+app+`"]}`).want(t, 200); got["total"] != step.own {
+			t.Errorf("%s %s: the filter has %v, want %v", step.method, step.path, got["total"], step.own)
+		}
+	}
+}
+
+// Parameters mean what they meant, and what cannot be meant is refused where it stands.
+func TestOldParameters(t *testing.T) {
+	s := newStack(t)
+	c := s.client(t, "a", "alice")
+	b := c.add(`{"content":"b","app":"notes"}`)
+	c.add(`{"content":"a","app":"notes"}`)
+	c.do("PATCH", "/v1/memories/"+b, `{"categories":["tea"]}`, "Prefer", "wait=20").want(t, 200)
+	app, _ := c.do("GET", "/v1/memories/"+b, "").want(t, 200)["app"].(map[string]any)["id"].(string)
+	many := strings.Repeat("x,", 101)
+	ids := strings.TrimSuffix(strings.Repeat(`"`+app+`",`, 101), ",")
+	for _, x := range []struct {
+		method, path, body string
+		status             int
+		want               string // of the answer: the contents in their order, is_active, or the place of the fault
+	}{
+		{"GET", "memories/?sort_column=content&sort_direction=asc", "", 200, "a b"},
+		{"GET", "memories/?sort_column=updated_at&sort_direction=asc", "", 200, "a b"},
+		{"GET", "memories/?sort_column=created_at&sort_direction=asc", "", 200, "b a"},
+		{"GET", "memories/?sort_column=state&sort_direction=asc", "", 200, "a b"}, // as without a sort
+		{"GET", "memories/?to_date=0&from_date=0", "", 200, "a b"},
+		{"GET", "memories/?to_date=1", "", 200, ""},
+		{"GET", "memories/?to_date=1.5", "", 422, "query/to_date"},
+		{"GET", "memories/?app_id=x", "", 422, "query/app_id"},
+		{"GET", "memories/?size=x", "", 422, "query/size"},
+		{"GET", "memories/?search_query=%00", "", 422, "query/search_query"},
+		{"GET", "memories/?categories=tea", "", 200, "b"},
+		{"GET", "memories/?categories=%00", "", 422, "query/categories"},
+		{"GET", "memories/?categories=tea,%ff", "", 422, "query/categories"},
+		{"GET", "memories/?categories=" + strings.Repeat("x", 201), "", 422, "query/categories"},
+		{"GET", "memories/?categories=" + many, "", 422, "query/categories"},
+		{"POST", "memories/filter", `{"sort_column":"memory","sort_direction":"DESC"}`, 200, "b a"},
+		{"POST", "memories/filter", `{"to_date":0}`, 200, "a b"},
+		{"POST", "memories/filter", `{"to_date":1}`, 200, ""},
+		{"POST", "memories/filter", `{"to_date":999999999999}`, 422, "body/to_date"},
+		{"POST", "memories/filter", `{"search_query":"` + strings.Repeat("x", 1001) + `"}`, 422, "body/search_query"},
+		{"POST", "memories/filter", `{"app_ids":[` + ids + `]}`, 422, "body/app_ids"},
+		{"POST", "memories/filter", `{"category_ids":[` + ids + `]}`, 422, "body/category_ids"},
+		{"PUT", "apps/" + app + "?is_active=False", "", 200, "false"},
+		{"PUT", "apps/" + app + "?is_active=1", "", 200, "true"},
+		{"PUT", "apps/" + app + "?is_active=no", "", 200, "false"},
+		{"PUT", "apps/" + app + "?is_active=null", "", 422, "query/is_active"},
+		{"PUT", "apps/" + app, "", 422, "query/is_active"},
+		{"PUT", "apps/" + app + "?is_active=YES", "", 200, "true"},
+		{"GET", "apps/?is_active=off", "", 200, ""},
+		{"GET", "apps/?is_active=2", "", 422, "query/is_active"},
+		{"GET", "apps/?name=%ff", "", 422, "query/name"},
+		{"GET", "apps/?sort_by=x", "", 200, "notes"},
+	} {
+		answer := c.do(x.method, "/api/v1/"+x.path, x.body)
+		got := answer.want(t, x.status)
+		if x.method == "PUT" && x.status == 200 {
+			got = c.do("GET", "/api/v1/apps/"+app, "").want(t, 200)
+		}
+		if said := gist(got); said != x.want {
+			t.Errorf("%s %.80s %.80s: %q, want %q: %s", x.method, x.path, x.body, said, x.want, answer.body)
+		}
+	}
+}
+
+// Bodies are read strictly, and told what is wrong with them in words of JSON; what would be dropped without a word is
+// refused where it selects, and named where it changes.
+func TestOldBodies(t *testing.T) {
+	s := newStack(t)
+	c := s.client(t, "a", "alice")
+	id := c.add(`{"content":"x"}`)
+	c.do("GET", "/v1/memories", "").want(t, 200)
+	before := s.lastSeq(t)
+	for _, x := range []struct{ method, path, body, place, msg string }{
+		{"POST", "memories", `{"text":"\ud800"}`, "body/text", ""},
+		{"POST", "memories", `{"text":"a\u0000"}`, "body/text", ""},
+		{"POST", "memories", `{"text":"a","text":"b"}`, "body/text", "the name is repeated"},
+		{"POST", "memories", `{"text":"a","metadata":{"k":1,"k":2}}`, "body/metadata/k", "the name is repeated"},
+		{"POST", "memories", `{"TEXT":"a"}`, "body/text", "content is empty"},
+		{"POST", "memories", `{"text":7}`, "body/text", "not a string"},
+		{"POST", "memories", `[]`, "body", "not an object"},
+		{"POST", "memories/filter", `null`, "body", "not an object"},
+		{"POST", "memories/filter", `{"page":"x"}`, "body/page", "not a number"},
+		{"POST", "memories/filter", `{"show_archived":1}`, "body/show_archived", "not a boolean"},
+		{"POST", "memories/filter", `{"app_ids":{}}`, "body/app_ids", "not a list"},
+		{"POST", "memories/filter", `{"app_ids":[7]}`, "body/app_ids", "not a string"},
+		{"POST", "memories/filter", `{"vaults":["SOV"]}`, "body/vaults", "is not supported"},
+		{"POST", "memories/filter", `{"entities":["x"]}`, "body/entities", "is not supported"},
+		{"POST", "memories/actions/archive", `null`, "body", "not the JSON that is wanted here"},
+		{"POST", "memories/actions/archive", `{}`, "body", "not a list"},
+		{"PUT", "config", `null`, "body", "not the JSON that is wanted here"},
+		{"PUT", "config", `{"mem0":5}`, "body/mem0", "not an object"},
+		{"PATCH", "config", `{"openmemory":[]}`, "body/openmemory", "not an object"},
+		{"PUT", "config/mem0/llm", `"x"`, "body", "not an object"},
+	} {
+		a := c.do(x.method, "/api/v1/"+x.path, x.body)
+		p := a.want(t, 422)
+		if msg := list(p["detail"])[0]["msg"]; gist(p) != x.place || x.msg != "" && msg != x.msg {
+			t.Errorf("%s %s %s: %s, want %s: %s", x.method, x.path, x.body, a.body, x.place, x.msg)
+		}
+	}
+	if after := s.lastSeq(t); after != before {
+		t.Errorf("refused requests made %d events", after-before)
+	}
+	if got := c.do("POST", "/api/v1/memories/filter", `{"vaults":[],"layers":null,"scopes":[],"search_query":null}`).want(t, 200); got["total"] != 1.0 {
+		t.Errorf("members of later versions that select nothing: %v", got)
+	}
+	changed := c.do("PUT", "/api/v1/memories/"+id, `{"memory_content":"y","user_id":"alice","vault":"SOV","tags":{}}`).want(t, 200)
+	if want := []any{"tags is not supported and was ignored", "vault is not supported and was ignored"}; !cmp.Equal(changed["warnings"], any(want)) {
+		t.Errorf("warnings %v, want %v", changed["warnings"], want)
+	}
+	if p := c.do("POST", "/v1/memories", `{"content":{}}`).want(t, 422); p["detail"] != "not a string" || p["pointer"] != "/content" {
+		t.Errorf("a new path: %v", p)
+	}
+}
+
+// Whatever is read under the old paths says what it rests on, and waits for a position, as under the new ones; a feed has
+// a position, too.
+func TestOldAnswersSayWhatTheyRestOn(t *testing.T) {
+	s := newStack(t)
+	c := s.client(t, "a", "alice")
+	mine := c.makeThings("m")
+	foreign := s.client(t, "b", "alice")
+	foreign.makeThings("theirs")
+	reads := 0
+	for _, route := range oldRouteTable {
+		if route.method != "GET" && route.path != "memories/filter" && route.path != "backup/export" {
+			continue
+		}
+		reads++
+		path, body := mine.oldOwns(route.path, route.body)
+		c.position = ""
+		a := c.do(route.method, path, body, "Prefer", "respond-async")
+		if a.status != 200 || a.header.Get("Refold-Edition") == "" || a.header.Get("Refold-Position") == "" || a.header.Get("Refold-Age-Ms") == "" {
+			t.Errorf("%s %s: %d %v", route.method, path, a.status, a.header)
+		}
+		c.do(route.method, path, body, "Refold-Min-Position", foreign.position).want(t, 400)
+	}
+	if reads < 13 {
+		t.Errorf("only %d routes were read", reads)
+	}
+	for _, path := range []string{"/v1/changes?from=begin", "/v1/tenant/changes?from=begin"} {
+		a := c.do("GET", path, "")
+		a.want(t, 200)
+		position := a.header.Get("Refold-Position")
+		if position == "" || a.header.Get("Refold-Edition") != "" {
+			t.Errorf("%s: %v", path, a.header)
+		}
+		c.do("GET", "/v1/memories", "", "Refold-Min-Position", position).want(t, 200)
+	}
+
+	// While the rows stand still, a question that asks for more than they have is not answered from less.
+	pool, err := s.db.Owner(t.Context())
+	check(t, err)
+	tx, err := pool.Begin(t.Context())
+	check(t, err)
+	_, err = tx.Exec(t.Context(), "SELECT FROM control.checkpoint FOR UPDATE")
+	check(t, err)
+	late := c.do("POST", "/v1/memories", `{"content":"late"}`).header.Get("Refold-Position")
+	c.do("POST", "/api/v1/memories/filter", `{}`).want(t, 200)
+	c.do("POST", "/api/v1/memories/filter", `{}`, "Refold-Min-Position", late).want(t, 503)
+	check(t, tx.Rollback(t.Context()))
+	if got := c.do("POST", "/api/v1/memories/filter", `{}`, "Refold-Min-Position", late, "Prefer", "wait=20").want(t, 200); got["total"] != 2.0 {
+		t.Errorf("after the rows went on: %v", got)
+	}
+}
+
+// What is given without pages has a bound, and what is beyond it is told by the total, or refused.
+func TestOldListsAreNotCutSilently(t *testing.T) {
+	s := newStack(t)
+	c := s.client(t, "a", "alice")
+	c.add(`{"content":"x","app":"notes","categories":["tea"]}`)
+	c.do("GET", "/v1/memories", "").want(t, 200)
+	pool, err := s.db.OwnerOf(t.Context(), s.edition)
+	check(t, err)
+	for _, more := range []string{
+		`INSERT INTO app (tenant_id, id, version, owner_id, name, metadata, is_active, created_at, updated_at)
+			SELECT tenant_id, gen_random_uuid(), version, owner_id, 'app ' || n, metadata, is_active, created_at, updated_at FROM app, generate_series(1, 10050) n`,
+		`INSERT INTO category (tenant_id, id, version, name, created_at, updated_at)
+			SELECT tenant_id, gen_random_uuid(), version, 'category ' || n, created_at, updated_at FROM category, generate_series(1, 10050) n`,
+		`INSERT INTO memory_category (tenant_id, memory_id, category_id, version)
+			SELECT c.tenant_id, m.id, c.id, 1 FROM category c, memory m WHERE c.name LIKE 'category %'`,
+	} {
+		_, err := pool.Exec(t.Context(), more)
+		check(t, err)
+	}
+	for path, name := range map[string][2]string{"memories/categories": {"categories", "total"}, "stats": {"apps", "total_apps"}} {
+		got := c.do("GET", "/api/v1/"+path, "").want(t, 200)
+		if listed, total := len(list(got[name[0]])), got[name[1]]; listed != 10_000 || total != 10_051.0 {
+			t.Errorf("%s: %d listed of %v", path, listed, total)
+		}
+	}
+	if p := c.do("GET", "/api/v1/apps/?sort_by=memories_accessed", "").want(t, 422); gist(p) != "query/sort_by" {
+		t.Errorf("%v", p)
+	}
+	if got := c.do("GET", "/api/v1/apps/", "").want(t, 200); got["total"] != 10_051.0 {
+		t.Errorf("apps: %v", got["total"])
+	}
+}
+
+// Who a request is said to be of may be told by login, as everywhere, or by id, and nothing is done for others. Who is of no
+// tenant is nobody.
+func TestOldUsers(t *testing.T) {
+	s := newStack(t)
+	c := s.client(t, "a", sample.Subject)
+	id, _ := c.do("POST", "/api/v1/memories", `{"text":"x"}`).want(t, 200)["id"].(string)
+	me, _ := c.do("GET", "/v1/me", "").want(t, 200)["id"].(string)
+	c.do("POST", "/api/v1/memories/actions/archive?user_id="+uuid.NewString(), `["`+id+`"]`).like(t, 404, "user_absent")
+	c.do("POST", "/api/v1/memories/actions/archive?user_id="+me, `["`+id+`"]`).like(t, 200, "archived")
+
+	const named = "--x\r\nContent-Disposition: form-data; name=\"user_id\"\r\n\r\n%s\r\n"
+	file := "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.zip\"\r\n\r\n" + string(sampleZip(t)) + "\r\n"
+	before := s.lastSeq(t)
+	for _, body := range []string{file + fmt.Sprintf(named, "somebody"), fmt.Sprintf(named, "somebody") + file} {
+		c.do("POST", "/api/v1/backup/import", body+"--x--\r\n", "Content-Type", "multipart/form-data; boundary=x").like(t, 404, "user_absent")
+	}
+	if after := s.lastSeq(t); after != before {
+		t.Errorf("an import for somebody else made %d events", after-before)
+	}
+	c.do("POST", "/api/v1/backup/import", file+fmt.Sprintf(named, sample.Subject)+"--x--\r\n", "Content-Type", "multipart/form-data; boundary=x").like(t, 200, "imported")
+
+	nobody := s.client(t, "nowhere", "x")
+	nobody.do("POST", "/api/v1/memories", `{"text":"x"}`).like(t, 404, "user_absent")
+	nobody.do("GET", "/api/v1/config", "").like(t, 200, "config_none")
+	nobody.do("GET", "/api/v1/config/mem0/llm", "").like(t, 200, "config_part_none")
+	nobody.do("PUT", "/api/v1/config/mem0/llm", `{}`).like(t, 404, "user_absent")
+}
+
+// gist is what an answer of the old paths says: its items by content or name, whether it is active, or where the fault is.
+func gist(answer map[string]any) string {
+	var words []string
+	for _, member := range []string{"items", "apps", "detail"} {
+		for _, one := range list(answer[member]) {
+			for _, name := range []string{"content", "name"} {
+				if text, ok := one[name].(string); ok {
+					words = append(words, text)
+				}
+			}
+			if place, ok := one["loc"].([]any); ok {
+				words = append(words, strings.ReplaceAll(strings.Trim(fmt.Sprint(place), "[]"), " ", "/"))
+			}
+		}
+	}
+	if active, ok := answer["is_active"]; ok {
+		words = append(words, fmt.Sprint(active))
+	}
+	return strings.Join(words, " ")
+}
+
 // Totals count what all pages together hold, whatever is filtered and sorted (4, 18).
 func TestOldTotals(t *testing.T) {
 	s := newStack(t)
@@ -254,7 +530,7 @@ func TestOldSelectorsReachNobodyElse(t *testing.T) {
 	}
 	alice.do("POST", "/api/v1/memories/actions/pause", `{"global_pause":true}`).want(t, 200)
 	for who, other := range others {
-		for _, item := range items(other.do("GET", "/api/v1/memories/", "").want(t, 200)) {
+		for _, item := range items(other.do("POST", "/api/v1/memories/filter", "{}").want(t, 200)) {
 			if item["state"] != "active" {
 				t.Errorf("a pause of everything reached %s: %v", who, item)
 			}
@@ -276,6 +552,51 @@ func (s *stack) categoryOf(t *testing.T, _ *client, name string) (id string) {
 	check(t, err)
 	check(t, pool.QueryRow(t.Context(), "SELECT id::text FROM category WHERE name = $1 ORDER BY tenant_id DESC LIMIT 1", name).Scan(&id))
 	return id
+}
+
+// Selectors mean active and paused memories, whatever is to become of them; a list of an app's memories may be stale.
+func TestOldSelectorsSpareTheArchived(t *testing.T) {
+	s := newStack(t)
+	c := s.client(t, "a", "alice")
+	pause := func(body string, status int) map[string]any {
+		return c.do("POST", "/api/v1/memories/actions/pause", body).want(t, status)
+	}
+	for selector, body := range map[string]string{"global": `"global_pause":true`, "app": `"app_id":"APP"`, "category": `"category_ids":["CATEGORY"]`} {
+		kept := c.add(`{"content":"kept","app":"notes","categories":["tea"]}`)
+		gone := c.add(`{"content":"gone","app":"notes","categories":["tea"]}`)
+		c.do("POST", "/v1/memories/"+kept+"/archive", "", "Prefer", "wait=20").want(t, 200)
+		app, _ := c.do("GET", "/v1/memories/"+kept, "").want(t, 200)["app"].(map[string]any)["id"].(string)
+		pause("{"+strings.NewReplacer("APP", app, "CATEGORY", s.categoryOf(t, c, "tea")).Replace(body)+`,"state":"deleted"}`, 200)
+		c.do("GET", "/api/v1/memories/"+gone, "").want(t, 404)
+		if m := c.do("GET", "/api/v1/memories/"+kept, "").want(t, 200); m["state"] != "archived" {
+			t.Errorf("%s: %v", selector, m)
+		}
+		ids := `{"memory_ids":["` + kept + `","` + gone + `"]`
+		pause(ids+`,"state":"active"}`, 404)
+		if m := pause(ids+`,"state":"active","all_for_app":true}`, 200); m["message"] != "Successfully paused 1 memories" {
+			t.Errorf("%s: %v", selector, m)
+		}
+		c.do("DELETE", "/api/v1/memories/", `{"memory_ids":["`+kept+`"]}`).want(t, 200)
+	}
+	many := strings.TrimSuffix(strings.Repeat(`"`+uuid.NewString()+`",`, 101), ",")
+	pause(`{"category_ids":[`+many+`]}`, 422)
+}
+
+// While the rows stand still, what selects more than one call moves ends by itself, and may be repeated.
+func TestOldSelectorsEndWhenTheRowsLag(t *testing.T) {
+	s := newStack(t)
+	c := s.client(t, "a", "alice")
+	c.add(`{"content":"first"}`)
+	c.do("GET", "/v1/memories", "").want(t, 200)
+	pool, err := s.db.OwnerOf(t.Context(), s.edition)
+	check(t, err)
+	// Rows of which no command knows stand for memories that are gone.
+	_, err = pool.Exec(t.Context(), `INSERT INTO memory (tenant_id, id, version, user_id, content, metadata, state, created_at, updated_at)
+		SELECT tenant_id, gen_random_uuid(), version, user_id, content, metadata, state, created_at, updated_at FROM memory, generate_series(1, 1001)`)
+	check(t, err)
+	if p := c.do("POST", "/api/v1/memories/actions/pause", `{"global_pause":true}`).want(t, 503); p["detail"] != "the rows have not reached this position yet" {
+		t.Errorf("%v", p)
+	}
 }
 
 // To delete takes the scope to delete, whatever the path is called (4).

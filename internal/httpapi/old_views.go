@@ -6,35 +6,47 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/refold-dev/refold/internal/problem"
 	"github.com/refold-dev/refold/internal/reader"
 )
 
 // oldListMost bounds a list that the old system gives without pages.
 const oldListMost = 10_000
 
+// all collects the pages of a list, up to oldListMost items, and says how many there are.
+func all[T, M any](q *oldRequest, ask func(reader.Pages[M]) (reader.Page[T, M], reader.Stamp, error)) (items []T, total int64, err error) {
+	pages := reader.Pages[M]{Count: reader.PageCountMax, Total: true}
+	for len(items) < oldListMost {
+		page, stamp, err := ask(pages)
+		if err != nil {
+			return nil, 0, err
+		}
+		q.rests(stamp)
+		items = append(items, page.Items...)
+		if page.Next == nil {
+			return items, int64(len(items)), nil
+		}
+		if pages.Total {
+			total = page.Total
+		}
+		pages.Behind, pages.Total = page.Next, false
+	}
+	return items, total, nil
+}
+
+// oldListCategories answers with all categories; where total is more than are listed, there are more than oldListMost.
 func oldListCategories(s *server, q *oldRequest) (any, error) {
 	out := oldCategories{Categories: []oldCategory{}}
 	if q.nobody() {
 		return out, nil
 	}
-	caller := q.c.Reads()
-	pages := reader.Pages[reader.CategoryMark]{Count: reader.PageCountMax}
-	for len(out.Categories) < oldListMost {
-		page, stamp, err := s.Reader.Categories(q.Context(), caller, reader.Freshness{}, pages)
-		if err != nil {
-			return nil, err
-		}
-		for _, c := range page.Items {
-			out.Categories = append(out.Categories, oldCategory{c.ID, c.Name, c.Description})
-		}
-		if pages.Behind = page.Next; page.Next == nil {
-			break
-		}
-		caller.Edition = stamp.Edition
+	found, total, err := all(q, func(pages reader.Pages[reader.CategoryMark]) (reader.Page[reader.Category, reader.CategoryMark], reader.Stamp, error) {
+		return s.Reader.Categories(q.Context(), q.reads(), q.fresh, pages)
+	})
+	for _, c := range found {
+		out.Categories = append(out.Categories, oldCategory{c.ID, c.Name, c.Description})
 	}
-	out.Total = len(out.Categories)
-	return out, nil
+	out.Total = total
+	return out, err
 }
 
 // oldRelatedSize is how many related memories a page has, always.
@@ -49,9 +61,10 @@ func oldListRelated(s *server, q *oldRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, _, err := s.Reader.Related(q.Context(), q.c.Reads(), reader.Freshness{}, id, reader.Pages[reader.RelatedMark]{
+	found, stamp, err := s.Reader.Related(q.Context(), q.reads(), q.fresh, id, reader.Pages[reader.RelatedMark]{
 		Skip: (page - 1) * oldRelatedSize, Count: oldRelatedSize, Total: true,
 	})
+	q.rests(stamp)
 	items := []oldListed{}
 	for _, m := range found.Items {
 		items = append(items, oldListedOf(m.Memory))
@@ -64,9 +77,9 @@ func oldSetApp(s *server, q *oldRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var active bool
-	if json.Unmarshal([]byte(q.URL.Query().Get("is_active")), &active) != nil {
-		return nil, problem.Invalid("/is_active", "want true or false")
+	active, err := q.boolean("is_active")
+	if err != nil {
+		return nil, err
 	}
 	wish, err := q.wish()
 	if err != nil {
@@ -80,11 +93,11 @@ func oldSetApp(s *server, q *oldRequest) (any, error) {
 	if err != nil {
 		return nil, refused(err, wish, "")
 	}
-	s.shown(q, done.Position)
+	_ = s.shown(q, done.Position)
 	return map[string]string{"status": "success", "message": "Updated app details successfully"}, nil
 }
 
-// oldStats counts what the caller has.
+// oldStats counts what the caller has, and lists up to oldListMost apps.
 type oldStats struct {
 	Memories int64       `json:"total_memories"`
 	Apps     int64       `json:"total_apps"`
@@ -108,14 +121,13 @@ func oldGetStats(s *server, q *oldRequest) (any, error) {
 	if q.nobody() {
 		return out, nil
 	}
-	stats, stamp, err := s.Reader.Stats(q.Context(), q.c.Reads(), reader.Freshness{})
+	stats, stamp, err := s.Reader.Stats(q.Context(), q.reads(), q.fresh)
 	if err != nil {
 		return nil, err
 	}
+	q.rests(stamp)
 	out.Memories, out.Apps = stats.Active+stats.Paused+stats.Archived, stats.Apps
-	caller := q.c.Reads()
-	caller.Edition = stamp.Edition
-	apps, _, err := s.allApps(q, reader.Freshness{Least: &stamp.Position}, caller, reader.AppList{})
+	apps, _, err := s.allApps(q, reader.AppList{})
 	for _, a := range apps {
 		out.List = append(out.List, oldAppRow{a.ID, a.OwnerID, a.Name, a.Description, a.Metadata, a.IsActive, a.CreatedAt.UTC(), a.UpdatedAt.UTC()})
 	}

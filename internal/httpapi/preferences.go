@@ -54,7 +54,7 @@ func unify(h http.Header) {
 // which preference it honours.
 func (s *server) settled(ctx context.Context, w http.ResponseWriter, r *http.Request) http.ResponseWriter {
 	p := preferred(r.Header.Get("Prefer"))
-	if !p.async && !p.waits || r.Method == http.MethodGet {
+	if !p.async && !p.waits {
 		return w
 	}
 	return &settling{ResponseWriter: w, prefer: p, reached: func(position string) bool {

@@ -187,6 +187,40 @@ func TestLimitsSayWhenToComeAgain(t *testing.T) {
 	}
 }
 
+// What takes nothing is handed nothing: a member that nobody reads would be a wish that nobody hears.
+func TestWhatTakesNoBodyRefusesOne(t *testing.T) {
+	s := newStack(t)
+	alice := s.client(t, "a", "alice")
+	path := "/v1/memories/" + alice.add(`{"content":"x"}`)
+	for _, method := range []string{"POST " + path + "/pause", "DELETE " + path} {
+		method, path, _ := strings.Cut(method, " ")
+		before := s.lastSeq(t)
+		for body, pointer := range map[string]any{`{"x":1}`: "/x", `[]`: nil, `x`: nil, `null`: nil, `{} {}`: nil} {
+			if p := alice.do(method, path, body).want(t, http.StatusUnprocessableEntity); p["code"] != "invalid" || p["pointer"] != pointer {
+				t.Errorf("%s %s %s: %v, want %v", method, path, body, p, pointer)
+			}
+		}
+		if after := s.lastSeq(t); after != before {
+			t.Errorf("refused commands made %d events", after-before)
+		}
+	}
+	alice.do("POST", path+"/pause", " ").want(t, http.StatusOK)
+	alice.do("POST", path+"/activate", "{}", "Content-Type", "").want(t, http.StatusOK)
+	alice.do("DELETE", path, "").want(t, http.StatusOK)
+}
+
+// A path that is not clean is absent, in the form of the others: the standard library would send elsewhere in HTML.
+func TestUncleanPathsAreAbsent(t *testing.T) {
+	s := newStack(t)
+	alice := s.client(t, "a", "alice")
+	for _, path := range []string{"/api/v1//memories", "/api/v1/memories//", "/api/v1/x/../memories", "/v1//memories", "/v1/./memories", "/v1/memories/..", "//"} {
+		p := alice.do("GET", path, "").want(t, http.StatusNotFound)
+		if old := strings.HasPrefix(path, "/api/v1/"); old && p["detail"] == nil || !old && p["code"] != "not_found" {
+			t.Errorf("%s: %v", path, p)
+		}
+	}
+}
+
 // The type of a problem leads to a document that explains it.
 func TestProblemsExplainThemselves(t *testing.T) {
 	s := newStack(t)

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"net/http"
 	"strconv"
 
 	"github.com/refold-dev/refold/internal/httpapi/api"
@@ -15,6 +16,16 @@ func (s *server) stamps(c writer.Caller, stamp reader.Stamp) (edition, position,
 	p := s.Sealer.SealPosition(c.Tenant.ID, stamp.Position)
 	a := strconv.FormatInt(stamp.Age.Milliseconds(), 10)
 	return &e, &p, &a
+}
+
+// stamp sets them where no generated code does. The position of a command that the answer is to stays.
+func (s *server) stamp(h http.Header, c writer.Caller, stamp reader.Stamp) {
+	edition, position, age := s.stamps(c, stamp)
+	h.Set("Refold-Edition", *edition)
+	h.Set("Refold-Age-Ms", *age)
+	if h.Get("Refold-Position") == "" {
+		h.Set("Refold-Position", *position)
+	}
 }
 
 // GetMemory answers with one memory.

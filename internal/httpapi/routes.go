@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"path"
 	"reflect"
 	"strings"
 
@@ -84,7 +85,7 @@ var operations = map[string]string{
 	"GET /asyncapi.json":   "getAsyncAPI",
 }
 
-// bodies are the members that the body of an operation may have. The others take none.
+// bodies are the members that the body of an operation may have. The others take none: at most an empty object.
 var bodies = map[string][]string{
 	"createTenant":        membersOf(api.CreateTenant{}),
 	"setTenantLimits":     membersOf(api.TenantLimits{}),
@@ -113,9 +114,9 @@ var classes = map[string]quota.Class{
 var uploads = map[string]bool{"importMemories": true, "old:import": true}
 
 // membersOf lists the members that a request type declares.
-func membersOf(request any) []string {
-	var names []string
-	t := reflect.TypeOf(request)
+func membersOf(request any) []string { return fieldsOf(reflect.TypeOf(request)) }
+
+func fieldsOf(t reflect.Type) (names []string) {
 	for i := range t.NumField() {
 		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
 		names = append(names, name)
@@ -143,6 +144,10 @@ func (r router) HandleFunc(pattern string, handler func(http.ResponseWriter, *ht
 
 // ServeHTTP answers what no route takes in the same form as everything else.
 func (r router) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+	if !isClean(request.URL.EscapedPath()) { // to which the standard library would redirect, in a form of its own
+		tell(w, request, problem.NotFound())
+		return
+	}
 	handler, pattern := r.Handler(request)
 	if pattern != "" {
 		r.ServeMux.ServeHTTP(w, request)
@@ -155,6 +160,12 @@ func (r router) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 		p = &problem.Problem{Status: probe.status, Code: "method_not_allowed", Detail: "this path has other methods", Header: http.Header{"Allow": probe.header["Allow"]}}
 	}
 	tell(w, request, p)
+}
+
+// isClean reports whether a path has no empty steps and no dots for steps.
+func isClean(given string) bool {
+	clean := path.Clean(given)
+	return given == clean || given == clean+"/" && clean != "/"
 }
 
 // statusOnly asks the standard library's own answer to an unknown route whether only the method was wrong.
@@ -195,7 +206,8 @@ func isMedia(given, media string) bool {
 func (s *server) serve(w http.ResponseWriter, r *http.Request, operation string, handler http.HandlerFunc) {
 	ctx := context.WithValue(r.Context(), traceKey{}, writer.TraceParent(r.Header.Get("Traceparent")))
 	ctx = context.WithValue(ctx, acceptKey{}, r.Header.Values("Accept"))
-	if scope, _ := auth.ScopeOf(operation); scope != auth.Open {
+	scope, _ := auth.ScopeOf(operation)
+	if scope != auth.Open {
 		principal, err := s.authenticate(ctx, r, operation)
 		if err != nil {
 			s.Logger.InfoContext(ctx, "caller refused", "operation", operation, "error", err)
@@ -221,17 +233,18 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, operation string,
 		w, bytesMax = patient(w, r), UploadBytesMax
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, bytesMax)
-	if members, takes := bodies[operation]; takes {
-		if err := checkBody(r, members); err != nil {
-			s.fail(w, r, err)
-			return
-		}
+	if err := checkBody(r, operation); err != nil {
+		s.fail(w, r, err)
+		return
 	}
 	if uploads[operation] && !isMedia(r.Header.Get("Content-Type"), "multipart/form-data") {
 		s.fail(w, r, &problem.Problem{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Detail: "want Content-Type: multipart/form-data"})
 		return
 	}
-	w, finish := validated(s.settled(ctx, w, r), r)
+	if !strings.HasSuffix(scope, ":read") {
+		w = s.settled(ctx, w, r)
+	}
+	w, finish := validated(w, r)
 	handler(w, r)
 	finish()
 }
@@ -248,9 +261,14 @@ func (s *server) authenticate(ctx context.Context, r *http.Request, operation st
 	return principal, auth.Authorize(principal, operation)
 }
 
-// checkBody reads the whole body, checks it strictly and puts it back for the generated decoder.
-func checkBody(r *http.Request, members []string) error {
-	if !isMedia(r.Header.Get("Content-Type"), "application/json") {
+// checkBody reads the whole body, checks it strictly and puts it back for the generated decoder. Questions have none, and
+// the old paths and uploads look at theirs for themselves.
+func checkBody(r *http.Request, operation string) error {
+	members, takes := bodies[operation]
+	if !takes && (r.Method == http.MethodGet || uploads[operation] || strings.HasPrefix(operation, "old:")) {
+		return nil
+	}
+	if takes && !isMedia(r.Header.Get("Content-Type"), "application/json") {
 		return &problem.Problem{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Detail: "want Content-Type: application/json"}
 	}
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
@@ -259,6 +277,9 @@ func checkBody(r *http.Request, members []string) error {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return unreadable(err)
+	}
+	if !takes && len(bytes.TrimSpace(body)) == 0 {
+		return nil
 	}
 	if err := jsonb.CheckObject(body, members); err != nil {
 		return err

@@ -175,7 +175,7 @@ func (s *server) malformed(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.As(err, &tooMany):
 		problem.BadRequest("invalid_parameter", "repeated parameter: "+tooMany.ParamName).Write(w)
 	case errors.As(err, &wrong):
-		problem.Invalid("/"+strings.ReplaceAll(wrong.Field, ".", "/"), "not a "+wrong.Type.String()).Write(w)
+		mistyped(wrong).Write(w)
 	default:
 		problem.Invalid("", "the body does not have the form that openapi.yaml gives it").Write(w)
 	}

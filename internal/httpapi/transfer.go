@@ -89,10 +89,7 @@ func (e exported) VisitExportMemoriesResponse(w http.ResponseWriter) error {
 	err := e.server.Reader.Export(e.ctx, e.caller.Reads(), e.fresh, e.filter, func(x *reader.Export) error {
 		begun = true
 		h := w.Header()
-		edition, position, age := e.server.stamps(e.caller, x.Stamp)
-		h.Set("Refold-Edition", *edition)
-		h.Set("Refold-Position", *position)
-		h.Set("Refold-Age-Ms", *age)
+		e.server.stamp(h, e.caller, x.Stamp)
 		h.Set("Content-Type", "application/zip")
 		h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": openmemory.FileName(x.User.Subject)}))
 		w.WriteHeader(http.StatusOK)
@@ -214,26 +211,37 @@ func (f *received) isZip() bool { return strings.EqualFold(filepath.Ext(f.name),
 // userNameMax bounds what a form says about whose it is.
 const userNameMax = 1024
 
-// receive takes in the part "file" of a form. user, when not nil, is asked about a part "user_id" that comes before it.
-func receive(form *multipart.Reader, user func(string) error) (_ *received, err error) {
+// receive takes in the part "file" of a form, the first of them. user, when not nil, is asked about every part "user_id".
+func receive(form *multipart.Reader, user func(string) error) (file *received, err error) {
+	defer func() {
+		if err != nil && file != nil {
+			err = errors.Join(err, file.Close())
+			file = nil
+		}
+	}()
 	for {
 		part, err := form.NextPart()
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) && file == nil {
 			return nil, problem.Invalid("/file", "is missing: want a form with a part of this name")
 		}
+		if errors.Is(err, io.EOF) {
+			return file, nil
+		}
 		if err != nil {
-			return nil, unreadable(err)
+			return file, unreadable(err)
 		}
 		switch {
-		case part.FormName() == "file":
-			return spool(part, part.FileName())
+		case part.FormName() == "file" && file == nil:
+			if file, err = spool(part, part.FileName()); err != nil {
+				return nil, err
+			}
 		case part.FormName() == "user_id" && user != nil:
 			name, err := io.ReadAll(io.LimitReader(part, userNameMax))
 			if err != nil {
-				return nil, unreadable(err)
+				return file, unreadable(err)
 			}
 			if err := user(string(name)); err != nil {
-				return nil, err
+				return file, err
 			}
 		}
 	}

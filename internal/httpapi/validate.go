@@ -1,6 +1,9 @@
 package httpapi
 
 import (
+	"encoding"
+	"encoding/json"
+	"reflect"
 	"strings"
 	"unicode/utf8"
 
@@ -34,4 +37,33 @@ func checkText(name string, given *string, runesMax int) error {
 		return malformedParameter(name)
 	}
 	return nil
+}
+
+// mistyped says of a value of another type where it is and what is wanted there, in words of JSON.
+func mistyped(wrong *json.UnmarshalTypeError) *problem.Problem {
+	pointer := ""
+	if wrong.Field != "" {
+		pointer = "/" + strings.ReplaceAll(wrong.Field, ".", "/")
+	}
+	return problem.Invalid(pointer, "not "+jsonType(wrong.Type))
+}
+
+var textual = reflect.TypeFor[encoding.TextUnmarshaler]()
+
+// jsonType is what JSON has for a type, with its article.
+func jsonType(t reflect.Type) string {
+	if reflect.PointerTo(t).Implements(textual) { // ids and times
+		return "a string"
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "a boolean"
+	case reflect.Struct, reflect.Map:
+		return "an object"
+	case reflect.Slice, reflect.Array:
+		return "a list"
+	}
+	return "a number"
 }

@@ -257,6 +257,9 @@ func (h *HTTP) make(seed uint64, about *Belongings) request {
 		q.headers = append(q.headers, [2]string{"If-Match", "*"})
 		// Texts of others are put where no command stores them: else they were the attacker's own from then on.
 		q.body = strings.ReplaceAll(bodies[r.IntN(len(bodies))], "ID", pickID(r, about))
+		if r.IntN(2) == 0 {
+			q.body = "" // most commands take none, and refuse one before they look any further
+		}
 	}
 	return q
 }

@@ -8191,9 +8191,19 @@ type CreateArchivePolicyResponseObject interface {
 	VisitCreateArchivePolicyResponse(w http.ResponseWriter) error
 }
 
-type CreateArchivePolicy200JSONResponse struct{ AcceptedJSONResponse }
+type CreateArchivePolicy201ResponseHeaders struct {
+	ETag              *string
+	Location          *string
+	PreferenceApplied *string
+	RefoldPosition    *string
+}
 
-func (response CreateArchivePolicy200JSONResponse) VisitCreateArchivePolicyResponse(w http.ResponseWriter) error {
+type CreateArchivePolicy201JSONResponse struct {
+	Body    Accepted
+	Headers CreateArchivePolicy201ResponseHeaders
+}
+
+func (response CreateArchivePolicy201JSONResponse) VisitCreateArchivePolicyResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -8203,19 +8213,23 @@ func (response CreateArchivePolicy200JSONResponse) VisitCreateArchivePolicyRespo
 	if response.Headers.ETag != nil {
 		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
 	}
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
 	if response.Headers.PreferenceApplied != nil {
 		w.Header().Set("Preference-Applied", fmt.Sprint(*response.Headers.PreferenceApplied))
 	}
 	if response.Headers.RefoldPosition != nil {
 		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
 	}
-	w.WriteHeader(200)
+	w.WriteHeader(201)
 	_, err := buf.WriteTo(w)
 	return err
 }
 
 type CreateArchivePolicy202ResponseHeaders struct {
 	ETag              *string
+	Location          *string
 	PreferenceApplied *string
 	RefoldPosition    *string
 }
@@ -8234,6 +8248,9 @@ func (response CreateArchivePolicy202JSONResponse) VisitCreateArchivePolicyRespo
 	w.Header().Set("Content-Type", "application/json")
 	if response.Headers.ETag != nil {
 		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
 	}
 	if response.Headers.PreferenceApplied != nil {
 		w.Header().Set("Preference-Applied", fmt.Sprint(*response.Headers.PreferenceApplied))
@@ -8561,15 +8578,25 @@ type ListChangesResponseObject interface {
 	VisitListChangesResponse(w http.ResponseWriter) error
 }
 
-type ListChanges200JSONResponse ChangePage
+type ListChanges200ResponseHeaders struct {
+	RefoldPosition *string
+}
+
+type ListChanges200JSONResponse struct {
+	Body    ChangePage
+	Headers ListChanges200ResponseHeaders
+}
 
 func (response ListChanges200JSONResponse) VisitListChangesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
+	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -8577,6 +8604,7 @@ func (response ListChanges200JSONResponse) VisitListChangesResponse(w http.Respo
 
 type ListChanges200TexteventStreamResponse struct {
 	Body          io.Reader
+	Headers       ListChanges200ResponseHeaders
 	ContentLength int64
 }
 
@@ -8585,6 +8613,9 @@ func (response ListChanges200TexteventStreamResponse) VisitListChangesResponse(w
 	w.Header().Set("Content-Type", "text/event-stream")
 	if response.ContentLength != 0 {
 		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
 	}
 	w.WriteHeader(200)
 
@@ -10522,15 +10553,25 @@ type ListTenantChangesResponseObject interface {
 	VisitListTenantChangesResponse(w http.ResponseWriter) error
 }
 
-type ListTenantChanges200JSONResponse ChangePage
+type ListTenantChanges200ResponseHeaders struct {
+	RefoldPosition *string
+}
+
+type ListTenantChanges200JSONResponse struct {
+	Body    ChangePage
+	Headers ListTenantChanges200ResponseHeaders
+}
 
 func (response ListTenantChanges200JSONResponse) VisitListTenantChangesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
+	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -10538,6 +10579,7 @@ func (response ListTenantChanges200JSONResponse) VisitListTenantChangesResponse(
 
 type ListTenantChanges200TexteventStreamResponse struct {
 	Body          io.Reader
+	Headers       ListTenantChanges200ResponseHeaders
 	ContentLength int64
 }
 
@@ -10546,6 +10588,9 @@ func (response ListTenantChanges200TexteventStreamResponse) VisitListTenantChang
 	w.Header().Set("Content-Type", "text/event-stream")
 	if response.ContentLength != 0 {
 		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
 	}
 	w.WriteHeader(200)
 
