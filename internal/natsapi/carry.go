@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"sync"
 
 	"github.com/nats-io/nats.go/micro"
@@ -17,7 +18,7 @@ import (
 )
 
 // single answers one command.
-func (e *edge) single(ctx context.Context, r micro.Request) {
+func (e *edge) single(ctx context.Context, r micro.Request, read func()) {
 	q, err := e.open(ctx, r)
 	if q == nil {
 		e.Logger.InfoContext(ctx, "a command without an address to answer to was not carried out", "reason", err)
@@ -26,7 +27,7 @@ func (e *edge) single(ctx context.Context, r micro.Request) {
 	defer q.close()
 	var result commands.Result
 	if err == nil {
-		result, err = e.one(ctx, q)
+		result, err = e.one(ctx, q, read)
 	}
 	if err == nil {
 		e.respond(ctx, r, result, nil)
@@ -37,12 +38,23 @@ func (e *edge) single(ctx context.Context, r micro.Request) {
 	e.respond(ctx, r, resultOf(p), headersOf(p))
 }
 
-func (e *edge) one(ctx context.Context, q *request) (commands.Result, error) {
+func (e *edge) one(ctx context.Context, q *request, read func()) (commands.Result, error) {
 	name := q.header[commands.HeaderCommand]
 	if !isKnown(name) {
 		return commands.Result{}, problem.BadRequest("invalid_header", commands.HeaderCommand+": no such command")
 	}
-	if err := auth.Authorize(q.caller.Principal, operation(name)); err != nil {
+	if err := auth.Authorize(q.principal, operation(name)); err != nil {
+		return commands.Result{}, err
+	}
+	if err := e.enter(q); err != nil {
+		return commands.Result{}, err
+	}
+	read()
+	err := e.place(ctx, q, e.singles, 1)
+	if err != nil {
+		return commands.Result{}, err
+	}
+	if q.caller, err = e.Writer.Caller(ctx, q.principal); err != nil {
 		return commands.Result{}, err
 	}
 	if commands.EntityOf(name) != q.to.Entity {
@@ -59,7 +71,6 @@ func (e *edge) one(ctx context.Context, q *request) (commands.Result, error) {
 		}
 		wish.Version = &version
 	}
-	var err error
 	if wish.Command, err = commands.Decode(name, q.to.ID, q.Data()); err != nil {
 		return commands.Result{}, err
 	}
@@ -110,7 +121,7 @@ func (e *edge) count(r commands.Result) {
 }
 
 // batch answers many commands.
-func (e *edge) batch(ctx context.Context, r micro.Request) {
+func (e *edge) batch(ctx context.Context, r micro.Request, read func()) {
 	q, err := e.open(ctx, r)
 	if q == nil {
 		e.Logger.InfoContext(ctx, "a batch without an address to answer to was not carried out", "reason", err)
@@ -119,7 +130,7 @@ func (e *edge) batch(ctx context.Context, r micro.Request) {
 	defer q.close()
 	var received []commands.Received
 	if err == nil {
-		received, err = commands.DecodeBatch(q.Data())
+		received, err = e.receive(ctx, q, read)
 	}
 	if err != nil {
 		p := e.problemOf(ctx, err, "")
@@ -128,6 +139,27 @@ func (e *edge) batch(ctx context.Context, r micro.Request) {
 		return
 	}
 	e.respond(ctx, r, commands.BatchResult{Results: e.all(ctx, q, received)}, nil)
+}
+
+// receive reads a batch, waits until it may be carried out, and finds out for whom when some of it is within its scopes.
+func (e *edge) receive(ctx context.Context, q *request, read func()) ([]commands.Received, error) {
+	if err := e.enter(q); err != nil {
+		return nil, err
+	}
+	received, err := commands.DecodeBatch(q.Data())
+	if err != nil {
+		return nil, err
+	}
+	read()
+	if err := e.place(ctx, q, e.batches, len(received)+len(q.Data())/placeBytes); err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(received, func(r commands.Received) bool {
+		return isKnown(r.Name) && auth.Authorize(q.principal, operation(r.Name)) == nil
+	}) {
+		q.caller, err = e.Writer.Caller(ctx, q.principal)
+	}
+	return received, err
 }
 
 // all carries out the commands of a batch at once, but those about one thing in their order: when one of them is not
@@ -185,7 +217,7 @@ func (e *edge) oneOf(ctx context.Context, q *request, r commands.Received) (resu
 // received looks at the scope first, as all edges do.
 func (e *edge) received(ctx context.Context, q *request, r commands.Received) (commands.Result, error) {
 	if isKnown(r.Name) {
-		if err := auth.Authorize(q.caller.Principal, operation(r.Name)); err != nil {
+		if err := auth.Authorize(q.principal, operation(r.Name)); err != nil {
 			return commands.Result{}, err
 		}
 	}

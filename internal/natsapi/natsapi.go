@@ -25,6 +25,7 @@ import (
 
 	"github.com/refold-dev/refold/events/commands"
 	"github.com/refold-dev/refold/internal/auth"
+	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/quota"
 	"github.com/refold-dev/refold/internal/reader"
 	"github.com/refold-dev/refold/internal/writer"
@@ -35,9 +36,20 @@ const (
 	serviceName    = "refold-commands"
 	serviceVersion = "1.0.0"
 	queueGroup     = "refold"
-	// singlesMax and batchesMax bound the requests that a process works on; further ones wait in its subscription.
+	// readingMax bounds the requests that a process reads, which ends with whose they are and what they want. Others wait
+	// in its subscription, those of all tenants in one row.
+	readingMax = 64
+	// singlesMax and batchesMax bound the commands that a process works on. Half of them, which is what one tenant gets
+	// alone, are as many as the journal takes at a time; the other tenants' commands wait behind so many there.
 	singlesMax = 512
-	batchesMax = 32
+	batchesMax = 2 * 2 * journal.BatchMax
+	// placeBytes of a batch count as much as a command, so that large ones do not use up the memory.
+	placeBytes = 4 << 10
+	// singlesWaiting and batchesWaiting bound the requests that wait until their tenant has places, for up to waitMax:
+	// whoever asks must not have given up before the work begins.
+	singlesWaiting = 512
+	batchesWaiting = 128
+	waitMax        = 2 * time.Second
 	// commandMax bounds how long a command may take. What takes longer is answered as unknown.
 	commandMax = 20 * time.Second
 	drainPoll  = 5 * time.Millisecond
@@ -87,7 +99,8 @@ func (c Config) withDefaults() Config {
 type edge struct {
 	Config
 	ctx              context.Context // of requests; it outlives the service's own until they are answered
-	singles, batches chan struct{}   // a place for each request under way
+	reading          chan struct{}   // holds those that are read
+	singles, batches *quota.Share    // of commands under way
 	under            sync.WaitGroup  // requests under way
 	counts           counts
 	admitting        *nats.Subscription // nil when somebody else admits
@@ -105,8 +118,9 @@ func Serve(ctx context.Context, c Config, ready func()) error {
 	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
 	e := &edge{
-		Config: c, ctx: requests,
-		singles: make(chan struct{}, singlesMax), batches: make(chan struct{}, batchesMax),
+		Config: c, ctx: requests, reading: make(chan struct{}, readingMax),
+		singles: quota.NewShare(quota.ShareConfig{Places: singlesMax, WaitersMax: singlesWaiting, WaitMax: waitMax}),
+		batches: quota.NewShare(quota.ShareConfig{Places: batchesMax, WaitersMax: batchesWaiting, WaitMax: waitMax}),
 	}
 	closed := make(chan struct{})
 	conn, err := c.Connect(nats.Name(serviceName), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
@@ -151,8 +165,8 @@ func (e *edge) start(conn *nats.Conn) (micro.Service, error) {
 		return nil, err
 	}
 	err = errors.Join(
-		service.AddEndpoint("command", e.taking(e.singles, e.single), micro.WithEndpointSubject("cmd.*.*.*"), micro.WithEndpointMetadata(metadata("Body", "Result"))),
-		service.AddEndpoint("batch", e.taking(e.batches, e.batch), micro.WithEndpointSubject("cmd.*.batch"), micro.WithEndpointMetadata(metadata("Batch", "BatchResult"))),
+		service.AddEndpoint("command", e.taking(e.single), micro.WithEndpointSubject("cmd.*.*.*"), micro.WithEndpointMetadata(metadata("Body", "Result"))),
+		service.AddEndpoint("batch", e.taking(e.batch), micro.WithEndpointSubject("cmd.*.batch"), micro.WithEndpointMetadata(metadata("Batch", "BatchResult"))),
 	)
 	return service, err
 }
@@ -169,16 +183,17 @@ func (e *edge) stats(*micro.Endpoint) any {
 	return map[string]int64{"accepted": e.counts.accepted.Load(), "refused": e.counts.refused.Load(), "unknown": e.counts.unknown.Load()}
 }
 
-// taking hands requests to answer, as many at a time as there are places.
-func (e *edge) taking(places chan struct{}, answer func(context.Context, micro.Request)) micro.Handler {
+// taking hands requests to answer, which calls read when the next one may be read.
+func (e *edge) taking(answer func(ctx context.Context, r micro.Request, read func())) micro.Handler {
 	return micro.HandlerFunc(func(r micro.Request) {
-		places <- struct{}{}
+		e.reading <- struct{}{}
 		e.under.Go(func() {
-			defer func() { <-places }()
+			read := sync.OnceFunc(func() { <-e.reading })
+			defer read()
 			ctx, cancel := context.WithTimeout(e.ctx, commandMax)
 			defer cancel()
 			defer e.recovered(ctx, r)
-			answer(ctx, r)
+			answer(ctx, r, read)
 		})
 	})
 }
