@@ -223,6 +223,27 @@ func TestBatchRefusals(t *testing.T) {
 	}
 }
 
+// TestEscapes: a command is the same however its JSON is escaped, so that a producer of before may be asked again by one
+// of now.
+func TestEscapes(t *testing.T) {
+	s := serving(t)
+	ann := s.producer(t, "a", "ann")
+	made := wantAccepted(t, ann.batchOf(`{"commands":[{"key":"k","command":"memory.add","body":{"content":"\u003cb\u003e \u0026","metadata":{"\u003c":"\u0026"}}}]}`).Results[0])
+	command := commands.AddMemory{Content: "<b> &", Metadata: json.RawMessage(`{"<":"&"}`)}
+	for _, r := range []commands.Result{ann.batch(commands.Wish{Key: "k", Command: command}).Results[0], ann.do("k", command)} {
+		if wantAccepted(t, r); *r.ID != *made.ID || len(s.history(t, "a", made)) != 1 {
+			t.Errorf("repeated: %+v", r)
+		}
+	}
+	changed := wantAccepted(t, ann.batchOf(`{"commands":[{"key":"c","command":"memory.change","version":"1","id":"`+made.ID.String()+`","body":{"content":"\u003e","metadata":{"\u003e":1}}}]}`).Results[0])
+	again := wantAccepted(t, ann.batch(commands.Wish{
+		Key: "c", Version: &commands.Version{Number: 1}, Command: commands.ChangeMemory{ID: *made.ID, Content: ref(">"), Metadata: json.RawMessage(`{">":1}`)},
+	}).Results[0])
+	if again.Version != changed.Version || len(s.history(t, "a", made)) != 2 {
+		t.Errorf("repeated: %+v", again)
+	}
+}
+
 // TestUnknownOutcome: what may be stored is never called refused, and the same key settles it.
 func TestUnknownOutcome(t *testing.T) {
 	s := serving(t)
