@@ -19,7 +19,7 @@ import (
 
 // single answers one command.
 func (e *edge) single(ctx context.Context, r micro.Request, read func()) {
-	q, err := e.open(ctx, r)
+	q, err := e.open(ctx, r, &e.ofSingles)
 	if q == nil {
 		e.Logger.InfoContext(ctx, "a command without an address to answer to was not carried out", "reason", err)
 		return
@@ -29,12 +29,13 @@ func (e *edge) single(ctx context.Context, r micro.Request, read func()) {
 	if err == nil {
 		result, err = e.one(ctx, q, read)
 	}
+	q.answered(err != nil)
 	if err == nil {
 		e.respond(ctx, r, result, nil)
 		return
 	}
 	p := e.problemOf(ctx, err, q.header[commands.HeaderKey])
-	e.count(resultOf(p))
+	q.count(resultOf(p))
 	e.respond(ctx, r, resultOf(p), headersOf(p))
 }
 
@@ -105,24 +106,24 @@ func (e *edge) carryOut(ctx context.Context, q *request, w commands.Wish) (comma
 		Outcome: commands.Accepted, ID: &done.ID, Version: done.Version, Changed: !done.Nothing,
 		Position: e.Sealer.SealPosition(q.caller.Tenant.ID, done.Position),
 	}
-	e.count(result)
+	q.count(result)
 	return result, nil
 }
 
-func (e *edge) count(r commands.Result) {
+func (q *request) count(r commands.Result) {
 	switch r.Outcome {
 	case commands.Accepted:
-		e.counts.accepted.Add(1)
+		q.counts.accepted.Add(1)
 	case commands.Refused:
-		e.counts.refused.Add(1)
+		q.counts.refused.Add(1)
 	case commands.Unknown:
-		e.counts.unknown.Add(1)
+		q.counts.unknown.Add(1)
 	}
 }
 
 // batch answers many commands.
 func (e *edge) batch(ctx context.Context, r micro.Request, read func()) {
-	q, err := e.open(ctx, r)
+	q, err := e.open(ctx, r, &e.ofBatches)
 	if q == nil {
 		e.Logger.InfoContext(ctx, "a batch without an address to answer to was not carried out", "reason", err)
 		return
@@ -133,12 +134,15 @@ func (e *edge) batch(ctx context.Context, r micro.Request, read func()) {
 		received, err = e.receive(ctx, q, read)
 	}
 	if err != nil {
+		q.answered(true)
 		p := e.problemOf(ctx, err, "")
 		document := commands.Problem(p.Document())
 		e.respond(ctx, r, commands.BatchResult{Problem: &document}, headersOf(p))
 		return
 	}
-	e.respond(ctx, r, commands.BatchResult{Results: e.all(ctx, q, received)}, nil)
+	results := e.all(ctx, q, received)
+	q.answered(false)
+	e.respond(ctx, r, commands.BatchResult{Results: results}, nil)
 }
 
 // receive reads a batch, waits until it may be carried out, and finds out for whom when some of it is within its scopes.
@@ -173,7 +177,7 @@ func (e *edge) all(ctx context.Context, q *request, received []commands.Received
 			for _, i := range group {
 				if !settled {
 					results[i] = resultOf(problem.Unavailable("earlier_unsettled", "an earlier command about the same thing is not settled; this one was not carried out", "1"))
-					e.count(results[i])
+					q.count(results[i])
 					continue
 				}
 				results[i] = e.oneOf(ctx, q, received[i])
@@ -210,7 +214,7 @@ func (e *edge) oneOf(ctx context.Context, q *request, r commands.Received) (resu
 		return result
 	}
 	result = resultOf(e.problemOf(ctx, err, r.Key))
-	e.count(result)
+	q.count(result)
 	return result
 }
 

@@ -36,6 +36,7 @@ const (
 	serviceName    = "refold-commands"
 	serviceVersion = "1.0.0"
 	queueGroup     = "refold"
+	batchEndpoint  = "batch"
 	// readingMax bounds the requests that a process reads, which ends with whose they are and what they want. Others wait
 	// in its subscription, those of all tenants in one row.
 	readingMax = 64
@@ -102,13 +103,17 @@ type edge struct {
 	reading          chan struct{}   // holds those that are read
 	singles, batches *quota.Share    // of commands under way
 	under            sync.WaitGroup  // requests under way
-	counts           counts
-	admitting        *nats.Subscription // nil when somebody else admits
+	// What came of the requests of each endpoint.
+	ofSingles, ofBatches counts
+	admitting            *nats.Subscription // nil when somebody else admits
 }
 
-// counts are what `nats micro stats` shows beside the number of requests.
+// counts are what `nats micro stats` shows as the data of an endpoint. What it counts by itself ends when a request is
+// taken over: it knows neither how long the work took nor what it has come to.
 type counts struct {
-	accepted, refused, unknown atomic.Int64
+	accepted, refused, unknown atomic.Int64 // commands
+	requests, errors           atomic.Int64 // that were answered, and of these with a problem as a whole
+	took                       atomic.Int64 // nanoseconds, from the reading of a request until its answer
 }
 
 // Serve answers producers until ctx ends, then takes no new requests, answers those under way, and returns. ready, when
@@ -155,7 +160,8 @@ func (e *edge) start(conn *nats.Conn) (micro.Service, error) {
 	}
 	service, err := micro.AddService(conn, micro.Config{
 		Name: serviceName, Version: serviceVersion, QueueGroup: queueGroup,
-		Description:  "takes commands of producers: one on cmd.<tenant>.<entity>.<id>, many on cmd.<tenant>.batch",
+		Description: "takes commands of producers: one on cmd.<tenant>.<entity>.<id>, many on cmd.<tenant>.batch. " +
+			"The times of its statistics are those of taking requests over; how long they took, and errors, are in the data",
 		StatsHandler: e.stats,
 		ErrorHandler: func(_ micro.Service, err *micro.NATSError) {
 			e.Logger.Warn("producers", "subject", err.Subject, "error", err.Description)
@@ -166,7 +172,7 @@ func (e *edge) start(conn *nats.Conn) (micro.Service, error) {
 	}
 	err = errors.Join(
 		service.AddEndpoint("command", e.taking(e.single), micro.WithEndpointSubject("cmd.*.*.*"), micro.WithEndpointMetadata(metadata("Body", "Result"))),
-		service.AddEndpoint("batch", e.taking(e.batch), micro.WithEndpointSubject("cmd.*.batch"), micro.WithEndpointMetadata(metadata("Batch", "BatchResult"))),
+		service.AddEndpoint(batchEndpoint, e.taking(e.batch), micro.WithEndpointSubject("cmd.*.batch"), micro.WithEndpointMetadata(metadata("Batch", "BatchResult"))),
 	)
 	return service, err
 }
@@ -178,9 +184,17 @@ func metadata(request, response string) map[string]string {
 	}, ", ")}
 }
 
-// stats is the data of an endpoint's statistics; they are those of the whole process.
-func (e *edge) stats(*micro.Endpoint) any {
-	return map[string]int64{"accepted": e.counts.accepted.Load(), "refused": e.counts.refused.Load(), "unknown": e.counts.unknown.Load()}
+// stats is the data of an endpoint's statistics.
+func (e *edge) stats(endpoint *micro.Endpoint) any {
+	c := &e.ofSingles
+	if endpoint.Name == batchEndpoint {
+		c = &e.ofBatches
+	}
+	requests, took := c.requests.Load(), c.took.Load()
+	return map[string]int64{
+		"accepted": c.accepted.Load(), "refused": c.refused.Load(), "unknown": c.unknown.Load(),
+		"requests": requests, "errors": c.errors.Load(), "processing_time": took, "average_processing_time": took / max(requests, 1),
+	}
 }
 
 // taking hands requests to answer, which calls read when the next one may be read.

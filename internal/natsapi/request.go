@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/micro"
 
@@ -23,6 +24,8 @@ type request struct {
 	principal auth.Principal
 	caller    writer.Caller // once something that it asks for is within its scopes
 	leaves    []func()      // give back what it has taken of the tenant's allowance
+	counts    *counts       // of its endpoint
+	began     time.Time
 }
 
 // headers are those of a request that have a meaning here.
@@ -50,20 +53,21 @@ func readHeaders(given micro.Headers) (headers, error) {
 
 // open decides, in this order, by the subject, by the token and by its tenant. Scopes, the limits of the tenant and what
 // is known about it come after. The request is nil when there is nobody to answer: what is asked by nobody is not done.
-func (e *edge) open(ctx context.Context, r micro.Request) (*request, error) {
+func (e *edge) open(ctx context.Context, r micro.Request, c *counts) (*request, error) {
+	q := &request{Request: r, counts: c, began: time.Now()}
 	to, err := commands.ParseSubject(r.Subject())
 	if err != nil {
 		// The server binds producers to their tenant's subjects, so whoever is let in may be told.
 		to.Tenant = tenantOf(r.Subject())
 		if strings.HasPrefix(r.Reply(), "_INBOX."+to.Tenant+".") {
-			return &request{Request: r}, problem.NotFound()
+			return q, problem.NotFound()
 		}
 		return nil, err
 	}
 	if !strings.HasPrefix(r.Reply(), "_INBOX."+to.Tenant+".") {
 		return nil, errors.New("the reply does not go to an inbox of the tenant")
 	}
-	q := &request{Request: r, to: to}
+	q.to = to
 	if q.header, err = readHeaders(r.Headers()); err != nil {
 		return q, err
 	}
@@ -113,6 +117,15 @@ func (e *edge) principal(ctx context.Context, h headers) (auth.Principal, error)
 		return auth.Principal{}, err
 	}
 	return e.Verifier.Verify(ctx, token)
+}
+
+// answered counts a request that is about to be answered, and whether that is by a problem.
+func (q *request) answered(withProblem bool) {
+	q.counts.requests.Add(1)
+	q.counts.took.Add(int64(time.Since(q.began)))
+	if withProblem {
+		q.counts.errors.Add(1)
+	}
 }
 
 // close gives back what the request has taken.
