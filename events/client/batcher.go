@@ -2,15 +2,11 @@ package client
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
 	"github.com/refold-dev/refold/events/commands"
 )
-
-// ErrClosed is returned for commands that are handed to a batcher which is closed.
-var ErrClosed = errors.New("the batcher is closed")
 
 // Batcher collects the commands of many goroutines into batches. It is safe for concurrent use.
 type Batcher struct {
@@ -30,8 +26,13 @@ type BatcherConfig struct {
 }
 
 type pending struct {
-	wish   commands.Wish
-	result chan commands.Result // holds one
+	parcel  parcel
+	settled chan settled // holds one
+}
+
+type settled struct {
+	result commands.Result
+	err    error
 }
 
 // NewBatcher starts a batcher. Close must be called.
@@ -51,17 +52,18 @@ func NewBatcher(c *Client, config BatcherConfig) *Batcher {
 	return b
 }
 
-// Do hands one command to the next batch and waits for its result. It fails as Client.Do does, and with ErrClosed. When
+// Do hands one command to the next batch and waits for its result. It fails as Client.Do does. When
 // ctx ends first the command may already be under way: the outcome is unknown then. Commands about one thing that are
 // handed over one before the other was answered may be carried out in any order.
 func (b *Batcher) Do(ctx context.Context, w commands.Wish) (commands.Result, error) {
 	if w.Key == "" {
 		w.Key = NewKey()
 	}
-	if err := valid(w); err != nil {
+	packed, err := pack(w)
+	if err != nil {
 		return commands.Result{}, err
 	}
-	p := &pending{w, make(chan commands.Result, 1)}
+	p := &pending{packed, make(chan settled, 1)}
 	select {
 	case b.queue <- p:
 	case <-b.quit:
@@ -70,8 +72,11 @@ func (b *Batcher) Do(ctx context.Context, w commands.Wish) (commands.Result, err
 		return commands.Result{}, ctx.Err()
 	}
 	select {
-	case r := <-p.result:
-		return r, Err(r)
+	case s := <-p.settled:
+		if s.err != nil {
+			return commands.Result{}, s.err
+		}
+		return s.result, Err(s.result)
 	case <-ctx.Done():
 		return commands.Result{}, ErrUnknown
 	}
@@ -125,16 +130,16 @@ func (b *Batcher) collect() (batch []*pending) {
 }
 
 func (b *Batcher) send(batch []*pending) {
-	wishes := make([]commands.Wish, len(batch))
+	parcels := make([]parcel, len(batch))
 	for i, p := range batch {
-		wishes[i] = p.wish
+		parcels[i] = p.parcel
 	}
-	results, err := b.client.DoAll(context.Background(), wishes)
+	results, err := b.client.sendAll(context.Background(), parcels)
 	for i, p := range batch {
-		if err != nil { // each was validated before
-			p.result <- commands.Result{Outcome: commands.Unknown}
+		if err != nil {
+			p.settled <- settled{err: err}
 			continue
 		}
-		p.result <- results[i]
+		p.settled <- settled{result: results[i]}
 	}
 }

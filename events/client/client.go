@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -36,6 +37,9 @@ var ErrUnknown = errors.New("the outcome of the command is not known: send it ag
 
 // ErrToken: the token is not one that says whose it is.
 var ErrToken = errors.New("not a bearer token with org_id and sub")
+
+// ErrClosed is returned for commands that are handed to a client or a batcher which is closed: nothing was sent.
+var ErrClosed = errors.New("the client or the batcher is closed")
 
 // RefusedError is a definite no: the command was not stored.
 type RefusedError struct{ commands.Problem }
@@ -67,6 +71,8 @@ type Client struct {
 	conn    *nats.Conn
 	tenant  string
 	subject string
+	open    context.Context // until Close
+	close   context.CancelFunc
 }
 
 // Connect connects. It fails when the server does not let the token in; later the client reconnects for ever.
@@ -100,7 +106,9 @@ func Connect(ctx context.Context, config Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	return &Client{config, conn, tenant, subject}, nil
+	c := &Client{config: config, conn: conn, tenant: tenant, subject: subject}
+	c.open, c.close = context.WithCancel(context.Background())
+	return c, nil
 }
 
 // whose reads tenant and user out of a token. It verifies nothing: the plane does.
@@ -120,8 +128,14 @@ func whose(token string) (tenant, subject string, err error) {
 	return claims.Tenant, claims.Subject, nil
 }
 
-// Close closes the connection. Commands under way end with ErrUnknown.
-func (c *Client) Close() { c.conn.Close() }
+// Close closes the connection. Commands under way end with ErrUnknown, later ones with ErrClosed. Closing twice is
+// harmless.
+func (c *Client) Close() {
+	c.close()
+	c.conn.Close()
+}
+
+func (c *Client) closed() bool { return c.open.Err() != nil || c.conn.IsClosed() }
 
 // Tenant is the tenant of the token.
 func (c *Client) Tenant() string { return c.tenant }
@@ -131,7 +145,8 @@ func (c *Client) Tenant() string { return c.tenant }
 func NewKey() string { return rand.Text() }
 
 // Do sends one command until its outcome is known. An empty key is replaced by a new one first. It fails with
-// *commands.InvalidError before anything is sent, with *RefusedError, or with ErrUnknown when ctx or RetryMax has ended.
+// *commands.InvalidError or ErrClosed before anything is sent, with *RefusedError, or with ErrUnknown when ctx or RetryMax
+// has ended.
 func (c *Client) Do(ctx context.Context, w commands.Wish) (commands.Result, error) {
 	results, err := c.DoAll(ctx, []commands.Wish{w})
 	if err != nil {
@@ -154,26 +169,36 @@ func Err(r commands.Result) error {
 // DoAll sends commands in as few requests as they fit into and returns a result for each, in their order. Commands about
 // one thing are carried out in their order. Those whose outcome is not known, and those that were refused only for now,
 // are sent again, with the same keys, until ctx or RetryMax has ended; what is left then has the outcome Unknown, or
-// Refused with a retryable problem. Empty keys in wishes are replaced by new ones. It fails only before anything is sent,
-// with *commands.InvalidError of the first command that is not valid.
+// Refused with a retryable problem. Empty keys in wishes are replaced by new ones. It fails only before anything is sent:
+// with *commands.InvalidError of the first command that is not valid, or does not fit into a request, and with ErrClosed.
 func (c *Client) DoAll(ctx context.Context, wishes []commands.Wish) ([]commands.Result, error) {
+	parcels := make([]parcel, len(wishes))
 	for i := range wishes {
 		if wishes[i].Key == "" {
 			wishes[i].Key = NewKey()
 		}
-		if err := valid(wishes[i]); err != nil {
+		var err error
+		if parcels[i], err = pack(wishes[i]); err != nil {
 			return nil, fmt.Errorf("command %d: %w", i, err)
 		}
 	}
+	return c.sendAll(ctx, parcels)
+}
+
+// sendAll is DoAll for what is packed. It fails with ErrClosed.
+func (c *Client) sendAll(ctx context.Context, parcels []parcel) ([]commands.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.config.RetryMax)
 	defer cancel()
-	s := &sending{client: c, wishes: wishes, results: make([]commands.Result, len(wishes)), doubted: make([]bool, len(wishes))}
-	for i := range wishes {
-		s.results[i].Outcome, s.open = commands.Unknown, append(s.open, i)
-	}
+	defer context.AfterFunc(c.open, cancel)()
+	s := newSending(c, parcels)
 	for pause := pauseFirst; ; pause = min(2*pause, pauseMax) {
 		after := s.attempt(ctx)
-		if len(s.open) == 0 {
+		switch {
+		case len(s.open) == 0:
+			return s.results, nil
+		case c.closed() && !s.sent:
+			return nil, ErrClosed
+		case c.closed():
 			return s.results, nil
 		}
 		select {
@@ -184,22 +209,12 @@ func (c *Client) DoAll(ctx context.Context, wishes []commands.Wish) ([]commands.
 	}
 }
 
-func valid(w commands.Wish) error {
-	if err := commands.CheckKey(w.Key); err != nil {
-		return err
-	}
-	if w.Command == nil {
-		return &commands.InvalidError{Reason: "there is no command"}
-	}
-	return w.Command.Validate()
-}
-
-// headerRoom leaves place for the headers, which a server counts as payload.
-const headerRoom = 16 << 10
-
 // send sends one request. The answer is nil when none came, or none that could be read; unsent tells that the plane has
-// surely not got it.
+// surely not got it. What the server does not take is answered here.
 func (c *Client) send(ctx context.Context, body []byte) (answer *commands.BatchResult, after time.Duration, unsent bool) {
+	if c.closed() {
+		return nil, 0, true
+	}
 	token, err := c.config.Token(ctx)
 	if err != nil {
 		return nil, 0, true
@@ -214,6 +229,9 @@ func (c *Client) send(ctx context.Context, body []byte) (answer *commands.BatchR
 	ctx, cancel := context.WithTimeout(ctx, c.config.AttemptMax)
 	defer cancel()
 	reply, err := c.conn.RequestMsgWithContext(ctx, m)
+	if errors.Is(err, nats.ErrMaxPayload) {
+		return &commands.BatchResult{Problem: tooLarge()}, 0, true
+	}
 	if err != nil {
 		return nil, 0, errors.Is(err, nats.ErrNoResponders)
 	}
@@ -225,4 +243,12 @@ func (c *Client) send(ctx context.Context, body []byte) (answer *commands.BatchR
 		return nil, after, false
 	}
 	return answer, after, false
+}
+
+// tooLarge is what the plane would say.
+func tooLarge() *commands.Problem {
+	return &commands.Problem{
+		Type: "/problems/too_large", Title: http.StatusText(http.StatusRequestEntityTooLarge), Status: http.StatusRequestEntityTooLarge,
+		Code: "too_large", Detail: "the request is larger than what the server takes; nothing was sent",
+	}
 }

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -10,13 +11,59 @@ import (
 	"github.com/refold-dev/refold/events/commands"
 )
 
+const (
+	// headerRoom leaves place for the headers, which a server counts as payload.
+	headerRoom = 16 << 10
+	// head and tail stand around the commands of a batch.
+	head, tail = `{"commands":[`, `]}`
+	// parcelMax bounds one command.
+	parcelMax = commands.BatchBytesMax - headerRoom - len(head+tail)
+)
+
+// parcel is a valid command as it stands in a batch.
+type parcel struct {
+	target uuid.UUID
+	text   string
+}
+
+// pack fails with *commands.InvalidError.
+func pack(w commands.Wish) (parcel, error) {
+	if err := commands.CheckKey(w.Key); err != nil {
+		return parcel{}, err
+	}
+	if w.Command == nil {
+		return parcel{}, &commands.InvalidError{Reason: "there is no command"}
+	}
+	if err := w.Command.Validate(); err != nil {
+		return parcel{}, err
+	}
+	batch, err := commands.EncodeBatch([]commands.Wish{w})
+	if err != nil {
+		return parcel{}, &commands.InvalidError{Reason: err.Error()}
+	}
+	p := parcel{w.Command.Target(), strings.TrimSuffix(strings.TrimPrefix(string(batch), head), tail)}
+	if len(p.text) > parcelMax {
+		return parcel{}, &commands.InvalidError{Reason: fmt.Sprintf("the command has %d bytes as JSON, at most %d fit into a request", len(p.text), parcelMax)}
+	}
+	return p, nil
+}
+
 // sending is some commands on their way to results.
 type sending struct {
 	client  *Client
-	wishes  []commands.Wish
+	parcels []parcel
 	results []commands.Result
 	open    []int  // those that may become something else, in their order
 	doubted []bool // those that an earlier attempt may have stored
+	sent    bool   // something may have reached the plane
+}
+
+func newSending(c *Client, parcels []parcel) *sending {
+	s := &sending{client: c, parcels: parcels, results: make([]commands.Result, len(parcels)), doubted: make([]bool, len(parcels))}
+	for i := range parcels {
+		s.results[i].Outcome, s.open = commands.Unknown, append(s.open, i)
+	}
+	return s
 }
 
 // attempt sends the commands that are open once, and returns how long the plane asks to wait. A command about a thing is
@@ -28,6 +75,7 @@ func (s *sending) attempt(ctx context.Context) (after time.Duration) {
 		some, body := s.fit(held)
 		if len(some) > 0 {
 			answer, wait, unsent := s.client.send(ctx, body)
+			s.sent = s.sent || !unsent
 			after = max(after, wait)
 			for n, i := range some {
 				if !s.learn(i, n, answer, unsent) {
@@ -41,7 +89,7 @@ func (s *sending) attempt(ctx context.Context) (after time.Duration) {
 			}
 		}
 		// fit stops at a command that is held back.
-		for len(s.open) > 0 && held[s.wishes[s.open[0]].Command.Target()] {
+		for len(s.open) > 0 && held[s.parcels[s.open[0]].target] {
 			left, s.open = append(left, s.open[0]), s.open[1:]
 		}
 	}
@@ -50,38 +98,25 @@ func (s *sending) attempt(ctx context.Context) (after time.Duration) {
 }
 
 func (s *sending) hold(i int, held map[uuid.UUID]bool) {
-	if target := s.wishes[i].Command.Target(); target != uuid.Nil {
+	if target := s.parcels[i].target; target != uuid.Nil {
 		held[target] = true
 	}
 }
 
 // fit makes one request of as many commands as it takes, up to the first that is held back.
 func (s *sending) fit(held map[uuid.UUID]bool) (some []int, body []byte) {
-	size := len(`{"commands":[]}`)
-	var parts []string
+	room := min(commands.BatchBytesMax, int(s.client.conn.MaxPayload())) - headerRoom - len(head+tail)
+	var texts []string
+	size := 0
 	for _, i := range s.open {
-		if len(some) == commands.BatchMax || held[s.wishes[i].Command.Target()] {
+		p := s.parcels[i]
+		if len(some) == commands.BatchMax || held[p.target] || len(some) > 0 && size+len(p.text)+1 > room {
 			break
 		}
-		part := encoded(s.wishes[i])
-		if len(some) > 0 && size+len(part)+1 > commands.BatchBytesMax-headerRoom {
-			break
-		}
-		parts, some = append(parts, part), append(some, i)
-		size += len(part) + 1
+		texts, some = append(texts, p.text), append(some, i)
+		size += len(p.text) + 1
 	}
-	return some, []byte(`{"commands":[` + strings.Join(parts, ",") + `]}`)
-}
-
-// encoded is one command as it stands in a batch.
-func encoded(w commands.Wish) string {
-	batch, err := commands.EncodeBatch([]commands.Wish{w})
-	if err != nil {
-		return "null" // the plane says that it is none
-	}
-	text, _ := strings.CutPrefix(string(batch), `{"commands":[`)
-	text, _ = strings.CutSuffix(text, `]}`)
-	return text
+	return some, []byte(head + strings.Join(texts, ",") + tail)
 }
 
 // learn takes what an answer says of a command, the n-th in its request, and reports whether that settles it.

@@ -11,6 +11,7 @@
 package commands
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -136,11 +137,20 @@ func decode(name string, target uuid.UUID, body []byte) (Command, error) {
 
 // Body returns the JSON form of a command's body.
 func Body(c Command) ([]byte, error) {
-	body, err := json.Marshal(c)
+	body, err := plainJSON(c)
 	if err != nil {
 		return nil, fmt.Errorf("body of %s: %w", c.Name(), err)
 	}
 	return body, nil
+}
+
+// plainJSON leaves out the escapes that only HTML needs: they make six bytes of one.
+func plainJSON(v any) ([]byte, error) {
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(v)
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), err
 }
 
 // read reads a strict body with these members.

@@ -43,7 +43,7 @@ func (c ChangeMemory) MarshalJSON() ([]byte, error) {
 	if c.Categories != nil && *c.Categories == nil {
 		c.Categories = &[]string{}
 	}
-	return json.Marshal(plain(c))
+	return plainJSON(plain(c))
 }
 
 // ArchiveMemory: memory.archive. Like the three below it moves a memory of the caller's to that state, whatever its

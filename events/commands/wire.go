@@ -212,7 +212,7 @@ func EncodeBatch(wishes []Wish) ([]byte, error) {
 		if w.Version != nil {
 			it.Version = w.Version.String()
 		}
-		text, err := json.Marshal(it)
+		text, err := plainJSON(it)
 		if err != nil {
 			return nil, err
 		}

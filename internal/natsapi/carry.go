@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"sync"
 
 	"github.com/nats-io/nats.go/micro"
@@ -17,8 +18,8 @@ import (
 )
 
 // single answers one command.
-func (e *edge) single(ctx context.Context, r micro.Request) {
-	q, err := e.open(ctx, r)
+func (e *edge) single(ctx context.Context, r micro.Request, read func()) {
+	q, err := e.open(ctx, r, &e.ofSingles)
 	if q == nil {
 		e.Logger.InfoContext(ctx, "a command without an address to answer to was not carried out", "reason", err)
 		return
@@ -26,23 +27,35 @@ func (e *edge) single(ctx context.Context, r micro.Request) {
 	defer q.close()
 	var result commands.Result
 	if err == nil {
-		result, err = e.one(ctx, q)
+		result, err = e.one(ctx, q, read)
 	}
+	q.answered(err != nil)
 	if err == nil {
 		e.respond(ctx, r, result, nil)
 		return
 	}
 	p := e.problemOf(ctx, err, q.header[commands.HeaderKey])
-	e.count(resultOf(p))
+	q.count(resultOf(p))
 	e.respond(ctx, r, resultOf(p), headersOf(p))
 }
 
-func (e *edge) one(ctx context.Context, q *request) (commands.Result, error) {
+func (e *edge) one(ctx context.Context, q *request, read func()) (commands.Result, error) {
 	name := q.header[commands.HeaderCommand]
 	if !isKnown(name) {
 		return commands.Result{}, problem.BadRequest("invalid_header", commands.HeaderCommand+": no such command")
 	}
-	if err := auth.Authorize(q.caller.Principal, operation(name)); err != nil {
+	if err := auth.Authorize(q.principal, operation(name)); err != nil {
+		return commands.Result{}, err
+	}
+	if err := e.enter(q); err != nil {
+		return commands.Result{}, err
+	}
+	read()
+	err := e.place(ctx, q, e.singles, 1)
+	if err != nil {
+		return commands.Result{}, err
+	}
+	if q.caller, err = e.Writer.Caller(ctx, q.principal); err != nil {
 		return commands.Result{}, err
 	}
 	if commands.EntityOf(name) != q.to.Entity {
@@ -59,7 +72,6 @@ func (e *edge) one(ctx context.Context, q *request) (commands.Result, error) {
 		}
 		wish.Version = &version
 	}
-	var err error
 	if wish.Command, err = commands.Decode(name, q.to.ID, q.Data()); err != nil {
 		return commands.Result{}, err
 	}
@@ -94,24 +106,24 @@ func (e *edge) carryOut(ctx context.Context, q *request, w commands.Wish) (comma
 		Outcome: commands.Accepted, ID: &done.ID, Version: done.Version, Changed: !done.Nothing,
 		Position: e.Sealer.SealPosition(q.caller.Tenant.ID, done.Position),
 	}
-	e.count(result)
+	q.count(result)
 	return result, nil
 }
 
-func (e *edge) count(r commands.Result) {
+func (q *request) count(r commands.Result) {
 	switch r.Outcome {
 	case commands.Accepted:
-		e.counts.accepted.Add(1)
+		q.counts.accepted.Add(1)
 	case commands.Refused:
-		e.counts.refused.Add(1)
+		q.counts.refused.Add(1)
 	case commands.Unknown:
-		e.counts.unknown.Add(1)
+		q.counts.unknown.Add(1)
 	}
 }
 
 // batch answers many commands.
-func (e *edge) batch(ctx context.Context, r micro.Request) {
-	q, err := e.open(ctx, r)
+func (e *edge) batch(ctx context.Context, r micro.Request, read func()) {
+	q, err := e.open(ctx, r, &e.ofBatches)
 	if q == nil {
 		e.Logger.InfoContext(ctx, "a batch without an address to answer to was not carried out", "reason", err)
 		return
@@ -119,15 +131,39 @@ func (e *edge) batch(ctx context.Context, r micro.Request) {
 	defer q.close()
 	var received []commands.Received
 	if err == nil {
-		received, err = commands.DecodeBatch(q.Data())
+		received, err = e.receive(ctx, q, read)
 	}
 	if err != nil {
+		q.answered(true)
 		p := e.problemOf(ctx, err, "")
 		document := commands.Problem(p.Document())
 		e.respond(ctx, r, commands.BatchResult{Problem: &document}, headersOf(p))
 		return
 	}
-	e.respond(ctx, r, commands.BatchResult{Results: e.all(ctx, q, received)}, nil)
+	results := e.all(ctx, q, received)
+	q.answered(false)
+	e.respond(ctx, r, commands.BatchResult{Results: results}, nil)
+}
+
+// receive reads a batch, waits until it may be carried out, and finds out for whom when some of it is within its scopes.
+func (e *edge) receive(ctx context.Context, q *request, read func()) ([]commands.Received, error) {
+	if err := e.enter(q); err != nil {
+		return nil, err
+	}
+	received, err := commands.DecodeBatch(q.Data())
+	if err != nil {
+		return nil, err
+	}
+	read()
+	if err := e.place(ctx, q, e.batches, len(received)+len(q.Data())/placeBytes); err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(received, func(r commands.Received) bool {
+		return isKnown(r.Name) && auth.Authorize(q.principal, operation(r.Name)) == nil
+	}) {
+		q.caller, err = e.Writer.Caller(ctx, q.principal)
+	}
+	return received, err
 }
 
 // all carries out the commands of a batch at once, but those about one thing in their order: when one of them is not
@@ -141,7 +177,7 @@ func (e *edge) all(ctx context.Context, q *request, received []commands.Received
 			for _, i := range group {
 				if !settled {
 					results[i] = resultOf(problem.Unavailable("earlier_unsettled", "an earlier command about the same thing is not settled; this one was not carried out", "1"))
-					e.count(results[i])
+					q.count(results[i])
 					continue
 				}
 				results[i] = e.oneOf(ctx, q, received[i])
@@ -178,14 +214,14 @@ func (e *edge) oneOf(ctx context.Context, q *request, r commands.Received) (resu
 		return result
 	}
 	result = resultOf(e.problemOf(ctx, err, r.Key))
-	e.count(result)
+	q.count(result)
 	return result
 }
 
 // received looks at the scope first, as all edges do.
 func (e *edge) received(ctx context.Context, q *request, r commands.Received) (commands.Result, error) {
 	if isKnown(r.Name) {
-		if err := auth.Authorize(q.caller.Principal, operation(r.Name)); err != nil {
+		if err := auth.Authorize(q.principal, operation(r.Name)); err != nil {
 			return commands.Result{}, err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
@@ -223,6 +224,27 @@ func TestBatchRefusals(t *testing.T) {
 	}
 }
 
+// TestEscapes: a command is the same however its JSON is escaped, so that a producer of before may be asked again by one
+// of now.
+func TestEscapes(t *testing.T) {
+	s := serving(t)
+	ann := s.producer(t, "a", "ann")
+	made := wantAccepted(t, ann.batchOf(`{"commands":[{"key":"k","command":"memory.add","body":{"content":"\u003cb\u003e \u0026","metadata":{"\u003c":"\u0026"}}}]}`).Results[0])
+	command := commands.AddMemory{Content: "<b> &", Metadata: json.RawMessage(`{"<":"&"}`)}
+	for _, r := range []commands.Result{ann.batch(commands.Wish{Key: "k", Command: command}).Results[0], ann.do("k", command)} {
+		if wantAccepted(t, r); *r.ID != *made.ID || len(s.history(t, "a", made)) != 1 {
+			t.Errorf("repeated: %+v", r)
+		}
+	}
+	changed := wantAccepted(t, ann.batchOf(`{"commands":[{"key":"c","command":"memory.change","version":"1","id":"` + made.ID.String() + `","body":{"content":"\u003e","metadata":{"\u003e":1}}}]}`).Results[0])
+	again := wantAccepted(t, ann.batch(commands.Wish{
+		Key: "c", Version: &commands.Version{Number: 1}, Command: commands.ChangeMemory{ID: *made.ID, Content: ref(">"), Metadata: json.RawMessage(`{">":1}`)},
+	}).Results[0])
+	if again.Version != changed.Version || len(s.history(t, "a", made)) != 2 {
+		t.Errorf("repeated: %+v", again)
+	}
+}
+
 // TestUnknownOutcome: what may be stored is never called refused, and the same key settles it.
 func TestUnknownOutcome(t *testing.T) {
 	s := serving(t)
@@ -389,7 +411,11 @@ func TestProcessesShare(t *testing.T) {
 // TestDiscovery asks as `nats micro` does, in the account of producers.
 func TestDiscovery(t *testing.T) {
 	s := serving(t)
-	wantAccepted(t, s.producer(t, "a", "ann").do("k", commands.AddMemory{Content: "c"}))
+	ann := s.producer(t, "a", "ann")
+	wantAccepted(t, ann.do("k", commands.AddMemory{Content: "c"}))
+	wantProblem(t, ann.do("k", commands.AddMemory{Content: "d"}), "key_reused", 422)
+	ann.batch(commands.Wish{Key: "k2", Command: commands.AddMemory{Content: "c"}}, commands.Wish{Key: "k3", Command: commands.ArchiveMemory{ID: uuid.New()}})
+	ann.batchOf(`{}`)
 	conn, err := s.plane.Stack.ConnectProducers()
 	check(t, err)
 	defer conn.Close()
@@ -405,8 +431,25 @@ func TestDiscovery(t *testing.T) {
 	}
 	var stats micro.Stats
 	request(t, conn, "$SRV.STATS.refold-commands", &stats)
-	if len(stats.Endpoints) != 2 || stats.Endpoints[0].NumRequests != 1 || string(stats.Endpoints[0].Data) != `{"accepted":1,"refused":0,"unknown":0}` {
-		t.Errorf("stats: %+v", stats.Endpoints[0])
+	if len(stats.Endpoints) != 2 {
+		t.Fatalf("stats: %+v", stats)
+	}
+	for i, want := range []map[string]int64{
+		{"requests": 2, "errors": 1, "accepted": 1, "refused": 1, "unknown": 0}, // alone
+		{"requests": 2, "errors": 1, "accepted": 1, "refused": 1, "unknown": 0}, // in batches
+	} {
+		var got map[string]int64
+		check(t, json.Unmarshal(stats.Endpoints[i].Data, &got))
+		// Each has waited for the journal, or at least for the verification of its token.
+		took, average := got["processing_time"], got["average_processing_time"]
+		if stats.Endpoints[i].NumRequests != 2 || took <= int64(time.Microsecond) || average != took/2 {
+			t.Errorf("stats: %+v: %s", stats.Endpoints[i], stats.Endpoints[i].Data)
+		}
+		delete(got, "processing_time")
+		delete(got, "average_processing_time")
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("endpoint %d (-want +got):\n%s", i, diff)
+		}
 	}
 }
 

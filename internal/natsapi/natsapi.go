@@ -25,6 +25,7 @@ import (
 
 	"github.com/refold-dev/refold/events/commands"
 	"github.com/refold-dev/refold/internal/auth"
+	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/quota"
 	"github.com/refold-dev/refold/internal/reader"
 	"github.com/refold-dev/refold/internal/writer"
@@ -35,9 +36,21 @@ const (
 	serviceName    = "refold-commands"
 	serviceVersion = "1.0.0"
 	queueGroup     = "refold"
-	// singlesMax and batchesMax bound the requests that a process works on; further ones wait in its subscription.
+	batchEndpoint  = "batch"
+	// readingMax bounds the requests that a process reads, which ends with whose they are and what they want. Others wait
+	// in its subscription, those of all tenants in one row.
+	readingMax = 64
+	// singlesMax and batchesMax bound the commands that a process works on. Half of them, which is what one tenant gets
+	// alone, are as many as the journal takes at a time; the other tenants' commands wait behind so many there.
 	singlesMax = 512
-	batchesMax = 32
+	batchesMax = 2 * 2 * journal.BatchMax
+	// placeBytes of a batch count as much as a command, so that large ones do not use up the memory.
+	placeBytes = 4 << 10
+	// singlesWaiting and batchesWaiting bound the requests that wait until their tenant has places, for up to waitMax:
+	// whoever asks must not have given up before the work begins.
+	singlesWaiting = 512
+	batchesWaiting = 128
+	waitMax        = 2 * time.Second
 	// commandMax bounds how long a command may take. What takes longer is answered as unknown.
 	commandMax = 20 * time.Second
 	drainPoll  = 5 * time.Millisecond
@@ -87,15 +100,20 @@ func (c Config) withDefaults() Config {
 type edge struct {
 	Config
 	ctx              context.Context // of requests; it outlives the service's own until they are answered
-	singles, batches chan struct{}   // a place for each request under way
+	reading          chan struct{}   // holds those that are read
+	singles, batches *quota.Share    // of commands under way
 	under            sync.WaitGroup  // requests under way
-	counts           counts
-	admitting        *nats.Subscription // nil when somebody else admits
+	// What came of the requests of each endpoint.
+	ofSingles, ofBatches counts
+	admitting            *nats.Subscription // nil when somebody else admits
 }
 
-// counts are what `nats micro stats` shows beside the number of requests.
+// counts are what `nats micro stats` shows as the data of an endpoint. What it counts by itself ends when a request is
+// taken over: it knows neither how long the work took nor what it has come to.
 type counts struct {
-	accepted, refused, unknown atomic.Int64
+	accepted, refused, unknown atomic.Int64 // commands
+	requests, errors           atomic.Int64 // that were answered, and of these with a problem as a whole
+	took                       atomic.Int64 // nanoseconds, from the reading of a request until its answer
 }
 
 // Serve answers producers until ctx ends, then takes no new requests, answers those under way, and returns. ready, when
@@ -105,8 +123,9 @@ func Serve(ctx context.Context, c Config, ready func()) error {
 	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
 	e := &edge{
-		Config: c, ctx: requests,
-		singles: make(chan struct{}, singlesMax), batches: make(chan struct{}, batchesMax),
+		Config: c, ctx: requests, reading: make(chan struct{}, readingMax),
+		singles: quota.NewShare(quota.ShareConfig{Places: singlesMax, WaitersMax: singlesWaiting, WaitMax: waitMax}),
+		batches: quota.NewShare(quota.ShareConfig{Places: batchesMax, WaitersMax: batchesWaiting, WaitMax: waitMax}),
 	}
 	closed := make(chan struct{})
 	conn, err := c.Connect(nats.Name(serviceName), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
@@ -141,7 +160,8 @@ func (e *edge) start(conn *nats.Conn) (micro.Service, error) {
 	}
 	service, err := micro.AddService(conn, micro.Config{
 		Name: serviceName, Version: serviceVersion, QueueGroup: queueGroup,
-		Description:  "takes commands of producers: one on cmd.<tenant>.<entity>.<id>, many on cmd.<tenant>.batch",
+		Description: "takes commands of producers: one on cmd.<tenant>.<entity>.<id>, many on cmd.<tenant>.batch. " +
+			"The times of its statistics are those of taking requests over; how long they took, and errors, are in the data",
 		StatsHandler: e.stats,
 		ErrorHandler: func(_ micro.Service, err *micro.NATSError) {
 			e.Logger.Warn("producers", "subject", err.Subject, "error", err.Description)
@@ -151,8 +171,8 @@ func (e *edge) start(conn *nats.Conn) (micro.Service, error) {
 		return nil, err
 	}
 	err = errors.Join(
-		service.AddEndpoint("command", e.taking(e.singles, e.single), micro.WithEndpointSubject("cmd.*.*.*"), micro.WithEndpointMetadata(metadata("Body", "Result"))),
-		service.AddEndpoint("batch", e.taking(e.batches, e.batch), micro.WithEndpointSubject("cmd.*.batch"), micro.WithEndpointMetadata(metadata("Batch", "BatchResult"))),
+		service.AddEndpoint("command", e.taking(e.single), micro.WithEndpointSubject("cmd.*.*.*"), micro.WithEndpointMetadata(metadata("Body", "Result"))),
+		service.AddEndpoint(batchEndpoint, e.taking(e.batch), micro.WithEndpointSubject("cmd.*.batch"), micro.WithEndpointMetadata(metadata("Batch", "BatchResult"))),
 	)
 	return service, err
 }
@@ -164,21 +184,30 @@ func metadata(request, response string) map[string]string {
 	}, ", ")}
 }
 
-// stats is the data of an endpoint's statistics; they are those of the whole process.
-func (e *edge) stats(*micro.Endpoint) any {
-	return map[string]int64{"accepted": e.counts.accepted.Load(), "refused": e.counts.refused.Load(), "unknown": e.counts.unknown.Load()}
+// stats is the data of an endpoint's statistics.
+func (e *edge) stats(endpoint *micro.Endpoint) any {
+	c := &e.ofSingles
+	if endpoint.Name == batchEndpoint {
+		c = &e.ofBatches
+	}
+	requests, took := c.requests.Load(), c.took.Load()
+	return map[string]int64{
+		"accepted": c.accepted.Load(), "refused": c.refused.Load(), "unknown": c.unknown.Load(),
+		"requests": requests, "errors": c.errors.Load(), "processing_time": took, "average_processing_time": took / max(requests, 1),
+	}
 }
 
-// taking hands requests to answer, as many at a time as there are places.
-func (e *edge) taking(places chan struct{}, answer func(context.Context, micro.Request)) micro.Handler {
+// taking hands requests to answer, which calls read when the next one may be read.
+func (e *edge) taking(answer func(ctx context.Context, r micro.Request, read func())) micro.Handler {
 	return micro.HandlerFunc(func(r micro.Request) {
-		places <- struct{}{}
+		e.reading <- struct{}{}
 		e.under.Go(func() {
-			defer func() { <-places }()
+			read := sync.OnceFunc(func() { <-e.reading })
+			defer read()
 			ctx, cancel := context.WithTimeout(e.ctx, commandMax)
 			defer cancel()
 			defer e.recovered(ctx, r)
-			answer(ctx, r)
+			answer(ctx, r, read)
 		})
 	})
 }

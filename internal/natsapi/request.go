@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/micro"
 
@@ -18,10 +19,13 @@ import (
 // request is one that may be answered: its reply lies in the inbox of its user.
 type request struct {
 	micro.Request
-	header headers
-	to     commands.Address
-	caller writer.Caller
-	leave  func()
+	header    headers
+	to        commands.Address
+	principal auth.Principal
+	caller    writer.Caller // once something that it asks for is within its scopes
+	leaves    []func()      // give back what it has taken of the tenant's allowance
+	counts    *counts       // of its endpoint
+	began     time.Time
 }
 
 // headers are those of a request that have a meaning here.
@@ -47,40 +51,54 @@ func readHeaders(given micro.Headers) (headers, error) {
 	return h, nil
 }
 
-// open decides, in this order, by the subject, by the token, by its tenant and by the limits of that. The request is nil
-// when there is nobody to answer: what is asked by nobody is not done.
-func (e *edge) open(ctx context.Context, r micro.Request) (*request, error) {
+// open decides, in this order, by the subject, by the token and by its tenant. Scopes, the limits of the tenant and what
+// is known about it come after. The request is nil when there is nobody to answer: what is asked by nobody is not done.
+func (e *edge) open(ctx context.Context, r micro.Request, c *counts) (*request, error) {
+	q := &request{Request: r, counts: c, began: time.Now()}
 	to, err := commands.ParseSubject(r.Subject())
 	if err != nil {
 		// The server binds producers to their tenant's subjects, so whoever is let in may be told.
 		to.Tenant = tenantOf(r.Subject())
 		if strings.HasPrefix(r.Reply(), "_INBOX."+to.Tenant+".") {
-			return &request{Request: r}, problem.NotFound()
+			return q, problem.NotFound()
 		}
 		return nil, err
 	}
 	if !strings.HasPrefix(r.Reply(), "_INBOX."+to.Tenant+".") {
 		return nil, errors.New("the reply does not go to an inbox of the tenant")
 	}
-	q := &request{Request: r, to: to}
+	q.to = to
 	if q.header, err = readHeaders(r.Headers()); err != nil {
 		return q, err
 	}
-	principal, err := e.principal(ctx, q.header)
-	if err != nil {
+	if q.principal, err = e.principal(ctx, q.header); err != nil {
 		return q, err
 	}
-	if principal.Tenant != to.Tenant {
+	if q.principal.Tenant != to.Tenant {
 		return q, problem.NotFound()
 	}
-	if !strings.HasPrefix(r.Reply(), commands.InboxPrefix(principal.Tenant, principal.Subject)+".") {
+	if !strings.HasPrefix(r.Reply(), commands.InboxPrefix(q.principal.Tenant, q.principal.Subject)+".") {
 		return nil, errors.New("the reply does not go to the inbox of the user")
 	}
-	if q.leave, err = e.Limits.Enter(principal.Tenant, quota.Brief); err != nil {
-		return q, err
+	return q, nil
+}
+
+// enter takes the request out of the tenant's allowance.
+func (e *edge) enter(q *request) error {
+	leave, err := e.Limits.Enter(q.principal.Tenant, quota.Brief)
+	if err == nil {
+		q.leaves = append(q.leaves, leave)
 	}
-	q.caller, err = e.Writer.Caller(ctx, principal)
-	return q, err
+	return err
+}
+
+// place waits for the tenant's part of what the process works on.
+func (e *edge) place(ctx context.Context, q *request, s *quota.Share, places int) error {
+	leave, err := s.Take(ctx, q.principal.Tenant, places)
+	if err == nil {
+		q.leaves = append(q.leaves, leave)
+	}
+	return err
 }
 
 func tenantOf(subject string) string {
@@ -101,10 +119,19 @@ func (e *edge) principal(ctx context.Context, h headers) (auth.Principal, error)
 	return e.Verifier.Verify(ctx, token)
 }
 
-// close gives back what the request has taken of the tenant's allowance.
+// answered counts a request that is about to be answered, and whether that is by a problem.
+func (q *request) answered(withProblem bool) {
+	q.counts.requests.Add(1)
+	q.counts.took.Add(int64(time.Since(q.began)))
+	if withProblem {
+		q.counts.errors.Add(1)
+	}
+}
+
+// close gives back what the request has taken.
 func (q *request) close() {
-	if q.leave != nil {
-		q.leave()
+	for _, leave := range q.leaves {
+		leave()
 	}
 }
 
