@@ -190,7 +190,10 @@ func (c *cli) tenantRemove() *cobra.Command {
 
 func (c *cli) tenantLimit() *cobra.Command {
 	var l directory.Limits
-	cmd := c.tenantChange("limit", "Set what a tenant may take of the plane; what is not given is as for every tenant", "",
+	cmd := c.tenantChange("limit", "Set what a tenant may take of the plane; what is not given is as for every tenant", "Set what a tenant may take of the plane; what is not given is as for every tenant.\n\n"+
+		"A request with many commands, such as a batch over NATS, a move of many memories or an import, is one request. None of\n"+
+		"these limits bounds how many of their commands are worked on at a time: over NATS a process shares its places among the\n"+
+		"tenants that want some, and whoever waits too long for one is told to come again.",
 		func(ctx context.Context, p *plane.Plane, id string) (directory.Tenant, error) {
 			return p.LimitTenant(ctx, id, l, operator())
 		})

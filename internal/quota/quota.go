@@ -13,7 +13,7 @@ import (
 )
 
 // Limits bound what one tenant can take of the plane, so that a noisy one does not starve the others. A zero is no
-// limit.
+// limit. A request with many commands is one request.
 type Limits struct {
 	PerSecond float64 // requests, over time
 	Burst     int     // requests at once after a quiet time; 0 = PerSecond
