@@ -1,8 +1,10 @@
 package httpapi_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -12,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/refold-dev/refold/events"
+	"github.com/refold-dev/refold/internal/quota"
 	"github.com/refold-dev/refold/internal/reader"
 	"github.com/refold-dev/refold/internal/user"
 )
@@ -154,6 +157,31 @@ func TestSearchSaysWhatItLeavesOut(t *testing.T) {
 		if partial := page["partial"] == true; partial != c.partial || !slices.Equal(got, slices.Sorted(slices.Values(c.want))) {
 			t.Errorf("%s: %q, partial %v, want %q, %v", c.query, got, partial, c.want, c.partial)
 		}
+	}
+}
+
+// Searches wait for their part of what the process searches for at a time.
+func TestSearchesAreBounded(t *testing.T) {
+	s := newStack(t)
+	s.config.Limits = quota.New(quota.Limits{})
+	s = s.rebuilt(t)
+	ask := func(tenant string) int {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/v1/memories/search?q=tea", http.NoBody)
+		r.Header.Set("Authorization", "Bearer "+s.client(t, tenant, "alice").token)
+		answer := httptest.NewRecorder()
+		s.handler.ServeHTTP(answer, r)
+		return answer.Code
+	}
+	for done := false; !done; {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := s.config.Limits.Search(ctx, "a")
+		done = err != nil
+	}
+	if mine, theirs := ask("a"), ask("b"); mine != http.StatusTooManyRequests || theirs != http.StatusOK {
+		t.Errorf("a search of a tenant that has its part: %d; of another: %d", mine, theirs)
 	}
 }
 

@@ -2,6 +2,7 @@
 package quota
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -48,8 +49,16 @@ func (l Limits) underWay(c Class) (name string, quota int) {
 // allowancesMax bounds how many tenants are remembered; those at rest are forgotten first.
 const allowancesMax = 10_000
 
+// Searches go through many rows each, so a process does few at a time, far fewer than it has connections for readers.
+const (
+	searchPlaces     = 8
+	searchersWaiting = 128
+	searchWaitMax    = 5 * time.Second
+)
+
 // Limiter keeps an allowance for each tenant.
 type Limiter struct {
+	searches *Share
 	limits  func(tenant string) Limits
 	mu      sync.Mutex
 	tenants map[string]*allowance // guarded by mu, together with what is in them
@@ -67,7 +76,10 @@ func New(l Limits) *Limiter { return Each(func(string) Limits { return l }) }
 // Each returns a Limiter that asks at each request for the limits of the tenant, which may change at any time. What it
 // asks must not look anything up.
 func Each(limits func(tenant string) Limits) *Limiter {
-	return &Limiter{limits: limits, tenants: map[string]*allowance{}}
+	return &Limiter{
+		limits: limits, tenants: map[string]*allowance{},
+		searches: NewShare(ShareConfig{Places: searchPlaces, WaitersMax: searchersWaiting, WaitMax: searchWaitMax}),
+	}
 }
 
 // filled has a burst where there is a rate.
@@ -95,6 +107,12 @@ func (l *Limiter) Enter(tenant string, c Class) (leave func(), err error) {
 		defer l.mu.Unlock()
 		a.underWay[c]--
 	}, nil
+}
+
+// Search lets a search in that a request asks for, once the tenant has a place for it. It returns a problem (429), or the
+// function to call when the search is over.
+func (l *Limiter) Search(ctx context.Context, tenant string) (leave func(), err error) {
+	return l.searches.Take(ctx, tenant, 1)
 }
 
 // take takes one request out of the allowance, or says after how long there will be one.
