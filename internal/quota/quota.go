@@ -59,9 +59,9 @@ const (
 // Limiter keeps an allowance for each tenant.
 type Limiter struct {
 	searches *Share
-	limits  func(tenant string) Limits
-	mu      sync.Mutex
-	tenants map[string]*allowance // guarded by mu, together with what is in them
+	limits   func(tenant string) Limits
+	mu       sync.Mutex
+	tenants  map[string]*allowance // guarded by mu, together with what is in them
 }
 
 type allowance struct {
