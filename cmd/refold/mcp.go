@@ -59,7 +59,7 @@ func (m mcpFlags) edge(p *plane.Plane, parts httpapi.Config, trusted []auth.Issu
 	if err != nil {
 		return nil, err
 	}
-	verifier, err := auth.NewVerifier(auth.Config{Issuers: append(m.issuers(trusted), key.IssuerFor(auth.LocalMCPAudience))})
+	verifier, err := auth.NewVerifier(auth.Config{Issuers: append(m.issuers(trusted), key.IssuerFor(auth.LocalMCPAudience)), Logger: p.Logger})
 	if err != nil {
 		return nil, err
 	}
