@@ -68,7 +68,7 @@ func (m mcpFlags) edge(p *plane.Plane, parts httpapi.Config, trusted []auth.Issu
 	if err != nil {
 		return nil, err
 	}
-	verifier, err := auth.NewVerifier(auth.Config{Issuers: append(issuers, key.IssuerFor(auth.LocalMCPAudience))})
+	verifier, err := auth.NewVerifier(auth.Config{Issuers: append(issuers, key.IssuerFor(auth.LocalMCPAudience)), Logger: p.Logger})
 	if err != nil {
 		return nil, err
 	}

@@ -163,7 +163,7 @@ func edgeParts(p *plane.Plane, issuers ...auth.Issuer) (parts httpapi.Config, er
 	if err != nil {
 		return parts, err
 	}
-	verifier, err := auth.NewVerifier(auth.Config{Issuers: append(slices.Clone(issuers), key.Issuer())})
+	verifier, err := auth.NewVerifier(auth.Config{Issuers: append(slices.Clone(issuers), key.Issuer()), Logger: p.Logger})
 	if err != nil {
 		return parts, err
 	}

@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -16,6 +17,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -481,4 +483,58 @@ func TestKeysRotate(t *testing.T) {
 	server.publish(fresh, "two")
 	pass(31 * time.Second)
 	must("the key after the outage", true, verify(fresh, "two"))
+}
+
+// While an issuer cannot be reached and none of its keys may be believed, nothing is said against a token, and the log
+// tells why, once for each try.
+func TestAnIssuerThatCannotBeReached(t *testing.T) {
+	f, server := newForge(t), serveKeys(t)
+	var clock atomic.Int64
+	clock.Store(now.Unix())
+	var log bytes.Buffer // written before Verify returns, by one fetch at a time
+	verifier, err := auth.NewVerifier(auth.Config{
+		Now:     func() time.Time { return time.Unix(clock.Load(), 0) },
+		Issuers: []auth.Issuer{{Issuer: issuer, Audience: audience, KeySet: server.URL}},
+		Logger:  slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	verify := func(kid string) error {
+		at := clock.Load()
+		_, err := verifier.Verify(t.Context(), f.signEd(header("EdDSA", kid), claims(map[string]any{"iat": at, "exp": at + 60})))
+		return err
+	}
+	final := func(err error) bool {
+		var refused *auth.Error
+		return errors.As(err, &refused)
+	}
+	told := func(times int) {
+		t.Helper()
+		if got := strings.Count(log.String(), "level=WARN"); got != times || !strings.Contains(log.String(), server.URL) || !strings.Contains(log.String(), "502 Bad Gateway") {
+			t.Errorf("the log tells of %d failures, want %d with the address and the reason:\n%s", got, times, log.String())
+		}
+	}
+	for range 3 { // the second and the third ask nobody
+		if err := verify("one"); !errors.Is(err, auth.ErrKeysUnavailable) {
+			t.Errorf("before any key was had: %v, want %v", err, auth.ErrKeysUnavailable)
+		}
+	}
+	told(1)
+	server.publish(f, "one")
+	clock.Add(31)
+	if err := verify("one"); err != nil {
+		t.Errorf("when the issuer is back: %v", err)
+	}
+	server.keys.Store(nil)
+	clock.Add(31)
+	if err := verify("two"); !final(err) {
+		t.Errorf("a key that is not among those still believed: %v, want a refusal", err)
+	}
+	told(2)
+	clock.Add(25 * 60 * 60)
+	if err := verify("one"); !errors.Is(err, auth.ErrKeysUnavailable) {
+		t.Errorf("after a day: %v, want %v", err, auth.ErrKeysUnavailable)
+	}
+	told(3)
 }

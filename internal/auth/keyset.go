@@ -2,8 +2,10 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"sync"
 	"time"
@@ -18,12 +20,17 @@ const (
 	keySetStaleMax   = 24 * time.Hour // how long keys are believed while the issuer cannot be reached
 )
 
+// ErrKeysUnavailable: the issuer's keys cannot be fetched, and none are there that may still be believed. Verify returns it:
+// nothing is wrong with the token, so the caller may try again.
+var ErrKeysUnavailable = errors.New("the keys of the token's issuer cannot be had")
+
 // keySet is the JWKS of one issuer. Unknown kids cannot cause more than one fetch in keySetRetryAfter, and no token that
 // is signed with a known key waits for one.
 type keySet struct {
 	url    string
 	client *http.Client
 	now    func() time.Time
+	logger *slog.Logger
 
 	mu       sync.Mutex // guards what follows
 	keys     []Key
@@ -33,19 +40,26 @@ type keySet struct {
 }
 
 // find returns the key with this kid. For one that is not known it waits for a fetch, when one is due or under way.
-func (s *keySet) find(ctx context.Context, kid string) (Key, bool) {
+func (s *keySet) find(ctx context.Context, kid string) (Key, error) {
 	key, ok, fetching := s.look(ctx, kid)
-	if ok || fetching == nil {
-		return key, ok
+	if ok {
+		return key, nil
 	}
-	select {
-	case <-ctx.Done():
-		return Key{}, false
-	case <-fetching:
+	if fetching != nil {
+		select {
+		case <-ctx.Done():
+		case <-fetching:
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.known(kid)
+	if key, ok = s.known(kid); ok {
+		return key, nil
+	}
+	if s.stale() {
+		return Key{}, ErrKeysUnavailable
+	}
+	return Key{}, invalid("unknown key")
 }
 
 // look returns what is known, and begins a fetch when one is due.
@@ -62,18 +76,24 @@ func (s *keySet) look(ctx context.Context, kid string) (key Key, ok bool, fetchi
 	return key, ok, s.fetching
 }
 
-// known is called with the lock held. When the issuer cannot be reached, the keys of before go on, but not for ever: one
-// of them may have been revoked.
+// known is called with the lock held.
 func (s *keySet) known(kid string) (Key, bool) {
-	if s.now().Sub(s.fetched) > keySetStaleMax {
+	if s.stale() {
 		return Key{}, false
 	}
 	return findKey(s.keys, kid)
 }
 
+// stale is called with the lock held. When the issuer cannot be reached, the keys of before go on, but not for ever: one of
+// them may have been revoked.
+func (s *keySet) stale() bool { return s.now().Sub(s.fetched) > keySetStaleMax }
+
 func (s *keySet) refresh(ctx context.Context, done chan struct{}) {
 	began := s.now()
 	keys, err := s.fetch(ctx)
+	if err != nil { // at most once in keySetRetryAfter
+		s.logger.WarnContext(ctx, "the keys of an issuer cannot be fetched", "error", err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err == nil {
@@ -102,7 +122,11 @@ func (s *keySet) fetch(ctx context.Context) ([]Key, error) {
 	if err != nil || len(document) > keySetBytesMax {
 		return nil, fmt.Errorf("key set %s: unreadable or over %d bytes: %w", s.url, keySetBytesMax, err)
 	}
-	return parseKeySet(document)
+	keys, err := parseKeySet(document)
+	if err != nil {
+		return nil, fmt.Errorf("key set %s: %w", s.url, err)
+	}
+	return keys, nil
 }
 
 func findKey(keys []Key, kid string) (Key, bool) {

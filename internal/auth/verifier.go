@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -48,6 +49,8 @@ type Config struct {
 	Client *http.Client
 	// Now is the clock; nil = time.Now.
 	Now func() time.Time
+	// Logger is told when a key set cannot be fetched; nil = nobody.
+	Logger *slog.Logger
 }
 
 // Verifier verifies bearer tokens: JWT, signed, with iss, aud, exp, iat, sub, jti and org_id. It is safe for
@@ -73,6 +76,9 @@ func NewVerifier(c Config) (*Verifier, error) {
 	if c.Client == nil {
 		c.Client = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
 	var faults []error
 	for _, issuer := range c.Issuers {
 		if err := issuer.check(); err != nil {
@@ -83,7 +89,7 @@ func NewVerifier(c Config) (*Verifier, error) {
 		}
 		t := &trusted{Issuer: issuer}
 		if issuer.KeySet != "" {
-			t.remote = &keySet{url: issuer.KeySet, client: c.Client, now: v.now}
+			t.remote = &keySet{url: issuer.KeySet, client: c.Client, now: v.now, logger: c.Logger}
 		}
 		v.issuers[issuer.Issuer] = t
 	}
@@ -120,7 +126,7 @@ func (i Issuer) check() error {
 	return errors.Join(faults...)
 }
 
-// Verify returns the principal of a token, or an *Error with InvalidToken.
+// Verify returns the principal of a token, or an *Error with InvalidToken, or ErrKeysUnavailable.
 func (v *Verifier) Verify(ctx context.Context, token string) (Principal, error) {
 	if len(token) > TokenBytesMax {
 		return Principal{}, invalid("the token is longer than %d bytes", TokenBytesMax)
@@ -189,11 +195,13 @@ func (t *trusted) keyFor(ctx context.Context, header map[string]json.RawMessage)
 		return Key{}, invalid("kid is malformed")
 	}
 	key, ok := findKey(t.Keys, kid)
-	if !ok && t.remote != nil {
-		key, ok = t.remote.find(ctx, kid)
-	}
-	if !ok {
+	switch {
+	case !ok && t.remote == nil:
 		return Key{}, invalid("unknown key")
+	case !ok:
+		if key, err = t.remote.find(ctx, kid); err != nil {
+			return Key{}, err
+		}
 	}
 	if alg, _, err := text(header, "alg"); err != nil || alg != key.Algorithm {
 		return Key{}, invalid("alg is not the algorithm of the key")

@@ -12,9 +12,11 @@ import (
 // belongings are what somebody has and what was handed out to him. Those of nobody are of the same form: ids that are not
 // there, and sealed values that were never made.
 type belongings struct {
+	subject  string
 	marker   string // part of every name and text
 	memory   string
 	app      string
+	category string
 	rule     string // an access rule of the app
 	policy   string
 	position string
@@ -93,6 +95,63 @@ func ofPolicy(body string) func(belongings) []inquiry {
 // always asks the same about everybody.
 func always(path string) func(belongings) []inquiry {
 	return func(belongings) []inquiry { return []inquiry{{path: path}} }
+}
+
+// oldOne asks about a memory or an app by its id, without and with the slash at the end.
+func oldOne(path, body string) func(belongings) []inquiry {
+	return func(o belongings) []inquiry {
+		id := o.memory
+		if strings.HasPrefix(path, "apps") {
+			id = o.app
+		}
+		path, query, _ := strings.Cut(strings.ReplaceAll(path, "{id}", id), "?")
+		return []inquiry{{path: "/api/v1/" + path + "?" + query, body: body}, {path: "/api/v1/" + path + "/?" + query, body: body}}
+	}
+}
+
+// oldList asks for a list by these parameters, and as the user.
+func oldList(path string, parameters func(o belongings) []string) func(belongings) []inquiry {
+	return func(o belongings) (out []inquiry) {
+		for _, query := range append(parameters(o), "", "user_id="+o.subject) {
+			out = append(out, inquiry{path: "/api/v1/" + path + "/?" + query})
+		}
+		return out
+	}
+}
+
+func withoutParameters(belongings) []string { return nil }
+
+// oldBodies sends each body, which names belongings by $memory, $app, $category, $marker and $user.
+func oldBodies(path string, bodies ...string) func(belongings) []inquiry {
+	return func(o belongings) (out []inquiry) {
+		for _, body := range bodies {
+			body = strings.NewReplacer("$memory", o.memory, "$app", o.app, "$category", o.category, "$marker", o.marker, "$user", o.subject).Replace(body)
+			out = append(out, inquiry{path: "/api/v1/" + path, body: body})
+		}
+		return out
+	}
+}
+
+// oldConfig changes the tenant's config, once however often it is asked.
+func oldConfig(path, body string) func(belongings) []inquiry {
+	return func(o belongings) []inquiry {
+		key := "once"
+		if o.subject == "alice" {
+			key = "own" // when others have changed it
+		}
+		return []inquiry{{"/api/v1/config" + path, body, []string{"Idempotency-Key", key + path}}}
+	}
+}
+
+// oldForm is an upload in the name of a user.
+func oldForm(path string) func(belongings) []inquiry {
+	return func(o belongings) []inquiry {
+		part := func(name, content string) string {
+			return "--x\r\nContent-Disposition: form-data; name=\"" + name + "\"; filename=\"" + name + "\"\r\n\r\n" + content + "\r\n"
+		}
+		body := strings.Replace(part("user_id", o.subject), `; filename="user_id"`, "", 1) + part("file", "no zip") + "--x--\r\n"
+		return []inquiry{{path, body, []string{"Content-Type", "multipart/form-data; boundary=x"}}}
+	}
 }
 
 var examples = map[string]example{
@@ -190,4 +249,51 @@ var examples = map[string]example{
 	"getProblem":   {about: always("/problems/not_found")},
 	"getOpenAPI":   {about: always("/openapi.yaml")},
 	"getAsyncAPI":  {about: always("/asyncapi.json")},
+
+	"GET /api/v1/memories": {about: oldList("memories", func(o belongings) []string {
+		return []string{"app_id=" + o.app, "search_query=" + o.marker, "categories=" + o.marker, "sort_column=app_name&sort_direction=asc&size=1&page=2&app_id=" + o.app}
+	})},
+	"POST /api/v1/memories": {varies: true, about: func(o belongings) []inquiry {
+		return []inquiry{
+			{"/api/v1/memories", `{"text":"x"}`, []string{"Idempotency-Key", o.forOnce("old" + o.memory)}},
+			{"/api/v1/memories/", `{"text":"x","user_id":"` + o.subject + `"}`, []string{"Idempotency-Key", o.forOnce("old" + o.memory)}},
+		}
+	}},
+	"DELETE /api/v1/memories": {about: oldBodies("memories", `{"memory_ids":[],"user_id":"$user"}`, `{"memory_ids":["$memory"]}`)},
+	"POST /api/v1/memories/filter": {about: oldBodies("memories/filter", `{"app_ids":["$app"]}`, `{"category_ids":["$category"]}`,
+		`{"search_query":"$marker"}`, `{"app_ids":["$app"],"show_archived":true,"sort_column":"memory","sort_direction":"desc"}`, `{"user_id":"$user"}`)},
+	"POST /api/v1/memories/actions/archive": {about: oldBodies("memories/actions/archive", `["$memory"]`)},
+	"POST /api/v1/memories/actions/pause": {about: oldBodies("memories/actions/pause", `{"memory_ids":["$memory"]}`, `{"app_id":"$app"}`,
+		`{"category_ids":["$category"]}`, `{"memory_ids":["$memory"],"all_for_app":true}`, `{"memory_ids":["$memory"],"user_id":"$user"}`,
+		`{"memory_ids":["$memory"],"state":"deleted"}`)},
+	"GET /api/v1/memories/categories":      {about: oldList("memories/categories", withoutParameters)},
+	"GET /api/v1/memories/{id}":            {about: oldOne("memories/{id}", "")},
+	"GET /api/v1/memories/{id}/related":    {about: oldOne("memories/{id}/related", "")},
+	"GET /api/v1/memories/{id}/access-log": {about: oldOne("memories/{id}/access-log", "")},
+	"PUT /api/v1/memories/{id}":            {about: oldOne("memories/{id}", `{"memory_content":"changed"}`)},
+	"GET /api/v1/apps": {about: oldList("apps", func(o belongings) []string {
+		return []string{"name=" + o.marker, "name=" + o.marker + "&sort_by=memories_accessed", "is_active=true&sort_by=memories&name=" + o.marker}
+	})},
+	"GET /api/v1/apps/{id}":                  {about: oldOne("apps/{id}", "")},
+	"GET /api/v1/apps/{id}/memories":         {about: oldOne("apps/{id}/memories", "")},
+	"GET /api/v1/apps/{id}/accessed":         {about: oldOne("apps/{id}/accessed", "")},
+	"PUT /api/v1/apps/{id}":                  {about: oldOne("apps/{id}?is_active=true", "")},
+	"GET /api/v1/stats":                      {about: oldList("stats", withoutParameters)},
+	"GET /api/v1/config":                     {about: always("/api/v1/config")},
+	"PUT /api/v1/config":                     {about: oldConfig("", `{"openmemory":{"custom_instructions":"x"}}`)},
+	"PATCH /api/v1/config":                   {about: oldConfig("/", `{"mem0":{"llm":{"provider":"x"}}}`)},
+	"POST /api/v1/config/reset":              {about: oldConfig("/reset", "")},
+	"GET /api/v1/config/openmemory":          {about: always("/api/v1/config/openmemory")},
+	"PUT /api/v1/config/openmemory":          {about: oldConfig("/openmemory", `{"custom_instructions":"y"}`)},
+	"GET /api/v1/config/mem0/llm":            {about: always("/api/v1/config/mem0/llm")},
+	"PUT /api/v1/config/mem0/llm":            {about: oldConfig("/mem0/llm", `{"provider":"y"}`)},
+	"GET /api/v1/config/mem0/embedder":       {about: always("/api/v1/config/mem0/embedder")},
+	"PUT /api/v1/config/mem0/embedder":       {about: oldConfig("/mem0/embedder", `{"provider":"y"}`)},
+	"GET /api/v1/config/mem0/vector_store":   {about: always("/api/v1/config/mem0/vector_store")},
+	"PUT /api/v1/config/mem0/vector_store":   {about: oldConfig("/mem0/vector_store", `{"provider":"y"}`)},
+	"GET /api/v1/config/mem0/graph_store":    {about: always("/api/v1/config/mem0/graph_store")},
+	"PUT /api/v1/config/mem0/graph_store":    {about: oldConfig("/mem0/graph_store", `{"provider":"y"}`)},
+	"DELETE /api/v1/config/mem0/graph_store": {about: oldConfig("/mem0/graph_store/", "")},
+	"POST /api/v1/backup/export":             {varies: true, about: oldBodies("backup/export", `{"app_id":"$app"}`, `{"user_id":"$user","app_id":"$app"}`)},
+	"POST /api/v1/backup/import":             {own: http.StatusBadRequest, about: oldForm("/api/v1/backup/import")},
 }

@@ -25,10 +25,28 @@ import (
 	"github.com/refold-dev/refold/internal/writer"
 )
 
-// route is one of openapi.yaml.
+// route is one of openapi.yaml, or one of the old paths.
 type route struct{ method, path, operation string }
 
-// documentedRoutes are all of them.
+// example is that of the route. One operation has several of the old paths, so these have theirs by the pattern.
+func (r route) example() string {
+	if strings.HasPrefix(r.operation, "old:") {
+		return r.method + " " + r.path
+	}
+	return r.operation
+}
+
+// allRoutes are the documented and the old ones.
+func allRoutes(t *testing.T) []route {
+	t.Helper()
+	out, old := documentedRoutes(t), httpapi.OldRoutes()
+	for _, pattern := range slices.Sorted(maps.Keys(old)) {
+		method, path, _ := strings.Cut(pattern, " ")
+		out = append(out, route{method, path, old[pattern]})
+	}
+	return out
+}
+
 func documentedRoutes(t *testing.T) []route {
 	t.Helper()
 	document, err := os.ReadFile("openapi.yaml")
@@ -83,6 +101,7 @@ func (m *matrix) over(rewrite func(string) string) *matrix {
 	over := &matrix{stack: s, t: m.t, path: path, routes: m.routes, who: m.who}
 	alice := s.client(m.t, "a", "alice") // makes the new writer know her
 	over.settled(alice.do("POST", "/v1/memories", `{"content":"known"}`, "Idempotency-Key", "known"))
+	over.settled(alice.do("POST", "/api/v1/memories", `{"text":"known"}`, "Idempotency-Key", "known-too"))
 	return over
 }
 
@@ -91,10 +110,12 @@ func belong(t *testing.T, s *stack, tenant, subject, marker string) belongings {
 	t.Helper()
 	c := s.client(t, tenant, subject)
 	body := fmt.Sprintf(`{"content":%q,"app":%q,"categories":[%q],"metadata":{"marker":%q}}`, marker, marker, marker, marker)
-	o := belongings{marker: marker, memory: c.add(body)}
+	o := belongings{subject: subject, marker: marker, memory: c.add(body)}
 	c.add(strings.Replace(body, `"app":"`+marker, `"app":"2-`+marker, 1)) // a second page
 	if tenant == "b" {                                                    // it is the tenant's, so no user of the other one may see any of it
-		c.do("PATCH", "/v1/config", `{"settings":{"of `+subject+`":"`+marker+`"}}`, "If-Match", "*").want(t, http.StatusOK)
+		mark := `{"of ` + subject + `":"` + marker + `"}`
+		mem0 := `{"llm":` + mark + `,"embedder":` + mark + `,"vector_store":` + mark + `,"graph_store":` + mark + `}`
+		c.do("PATCH", "/v1/config", `{"settings":{"of `+subject+`":"`+marker+`","openmemory":`+mark+`,"mem0":`+mem0+`}}`, "If-Match", "*").want(t, http.StatusOK)
 	}
 	c.do("POST", "/v1/memories/"+o.memory+"/pause", "").want(t, http.StatusOK)
 	c.do("POST", "/v1/memories/"+o.memory+"/activate", "").want(t, http.StatusOK)
@@ -106,6 +127,7 @@ func belong(t *testing.T, s *stack, tenant, subject, marker string) belongings {
 	o.rule = uuid.NewString()
 	c.do("PUT", "/v1/apps/"+o.app+"/access-rules/"+o.rule, `{"object_type":"memory","effect":"allow"}`).want(t, http.StatusOK)
 	o.policy, _ = c.do("POST", "/v1/archive-policies", `{"criteria":"global","days":36500}`).want(t, http.StatusCreated)["id"].(string)
+	o.category = s.categoryOf(t, c, marker)
 	o.changes, _ = c.do("GET", "/v1/changes?from=begin&limit=1", "").want(t, http.StatusOK)["next"].(string)
 	o.all, _ = c.do("GET", "/v1/tenant/changes?from=begin&limit=1", "").want(t, http.StatusOK)["next"].(string)
 	return o
@@ -118,7 +140,7 @@ func nobodys(like belongings) belongings {
 		return sealed[:middle] + string(rune('A'+(sealed[middle]+7)%26)) + sealed[middle+1:]
 	}
 	return belongings{
-		marker: "nobody-" + uuid.NewString()[:len(like.marker)-7], memory: uuid.NewString(), app: uuid.NewString(),
+		subject: "nobody", marker: "nobody-" + uuid.NewString()[:len(like.marker)-7], memory: uuid.NewString(), app: uuid.NewString(), category: uuid.NewString(),
 		rule: uuid.NewString(), policy: uuid.NewString(), position: damaged(like.position),
 		memories: damaged(like.memories), apps: damaged(like.apps), changes: damaged(like.changes), all: damaged(like.all),
 	}
@@ -137,7 +159,25 @@ func newMatrix(t *testing.T) *matrix {
 	bobby := who["of another user"]
 	bobby.position, bobby.all = who["of nobody"].position, who["of nobody"].all // these are the tenant's, and so alice's as well
 	who["of another user"] = bobby
-	return &matrix{stack: s, t: t, routes: documentedRoutes(t), who: who}
+	other := who["of another tenant"]
+	other.subject = bobby.subject // alice is what the caller is called himself
+	who["of another tenant"] = other
+	m := &matrix{stack: s, t: t, path: &queryPath{}, routes: allRoutes(t), who: who}
+	m.changeConfig()
+	return m
+}
+
+// changeConfig does what the old examples do to the tenant's config: from then on they repeat it, by its key.
+func (m *matrix) changeConfig() {
+	m.t.Helper()
+	alice := m.client(m.t, "a", "alice")
+	for _, r := range m.routes {
+		if strings.HasPrefix(r.operation, "old:") && scopeOf(r) == auth.ConfigWrite {
+			for _, q := range examples[r.example()].about(m.who["of nobody"]) {
+				m.ask(alice, r, q)
+			}
+		}
+	}
 }
 
 // asked is an answer, and what it took.
@@ -176,7 +216,7 @@ func (m *matrix) settled(accepted answer) {
 func (m *matrix) foreign(others ...string) {
 	alice := m.client(m.t, "a", "alice")
 	for _, r := range m.routes {
-		e := examples[r.operation]
+		e := examples[r.example()]
 		absent := e.about(m.who["of nobody"])
 		for _, whose := range others {
 			for i, q := range e.about(m.who[whose]) {
@@ -196,7 +236,7 @@ func (m *matrix) foreign(others ...string) {
 
 // hidden takes out of an answer what the inquiry named: it may be told back.
 func (o belongings) hidden(body string) string {
-	for _, value := range []string{o.memory, o.app, o.rule, o.policy, o.marker} {
+	for _, value := range []string{o.memory, o.app, o.category, o.rule, o.policy, o.marker} {
 		body = strings.ReplaceAll(body, value, "*")
 	}
 	return body
@@ -228,10 +268,14 @@ func (m *matrix) canaries(r route, q inquiry, h asked, others []string) {
 	}
 	for _, whose := range others {
 		o := m.who[whose]
-		if whose == "of another user" && examples[r.operation].ofTenant {
+		if whose == "of another user" && examples[r.example()].ofTenant {
 			continue
 		}
-		for _, canary := range []string{o.marker, o.memory, o.app, o.rule, o.policy} {
+		ids := []string{o.marker, o.memory, o.app, o.rule, o.policy}
+		if whose != "of another user" { // categories are the tenant's
+			ids = append(ids, o.category)
+		}
+		for _, canary := range ids {
 			// What was asked may be told back.
 			if whose != "own" && whose != "of nobody" && strings.Contains(text, canary) && !strings.Contains(q.path+q.body, canary) {
 				m.fault("%s %s, %s: the answer holds %s, %s", r.method, q.path, r.operation, canary, whose)
@@ -244,7 +288,7 @@ func (m *matrix) canaries(r route, q inquiry, h asked, others []string) {
 func (m *matrix) own() {
 	alice := m.client(m.t, "a", "alice")
 	for _, r := range m.routes {
-		e := examples[r.operation]
+		e := examples[r.example()]
 		want := e.own
 		if want == 0 {
 			want = http.StatusOK
@@ -253,8 +297,10 @@ func (m *matrix) own() {
 			want = http.StatusForbidden
 		}
 		about := m.who["own"]
-		if r.method == http.MethodDelete || r.operation == "deleteMemories" { // the others are asked about it later
+		changesOld := strings.HasPrefix(r.operation, "old:") && r.method != http.MethodGet
+		if changesOld || r.method == http.MethodDelete || r.operation == "deleteMemories" { // the others are asked about it later
 			about.memory = alice.add(`{"content":"to be deleted"}`)
+			alice.do("GET", "/v1/memories/"+about.memory, "").want(m.t, http.StatusOK) // old paths wait for no position
 		}
 		for _, q := range e.about(about) {
 			h := m.ask(alice, r, q)
@@ -287,7 +333,7 @@ func (m *matrix) scopes() {
 		for _, scope := range all {
 			sets = append(sets, []string{scope}, []string{scope, needed})
 		}
-		q := examples[r.operation].about(m.who["of nobody"])[0]
+		q := examples[r.example()].about(m.who["of nobody"])[0]
 		granted := formOf(m.ask(m.client(m.t, "a", "alice"), r, q))
 		for _, set := range sets {
 			h := m.ask(m.client(m.t, "a", "alice", set...), r, q)
@@ -296,7 +342,7 @@ func (m *matrix) scopes() {
 				if diff := cmp.Diff(granted.Status, h.Status); diff != "" {
 					m.fault("%s with %v (-all scopes +these):\n%s", r.operation, set, diff)
 				}
-			case h.Status != http.StatusForbidden || !strings.Contains(h.Body, `"insufficient_scope"`) || h.Path != "":
+			case h.Status != http.StatusForbidden || !strings.Contains(strings.ToLower(h.Body), `"insufficient_scope"`) || h.Path != "":
 				m.fault("%s with %v: %d %s by %q, want 403 without a look at anything", r.operation, set, h.Status, h.Body, h.Path)
 			}
 		}
@@ -364,9 +410,9 @@ func (m *matrix) withoutFunctionPredicates() (restore func()) {
 
 func TestEveryRouteHasAnExample(t *testing.T) {
 	seen := map[string]bool{}
-	for _, r := range documentedRoutes(t) {
-		seen[r.operation] = true
-		if examples[r.operation].about == nil {
+	for _, r := range allRoutes(t) {
+		seen[r.example()] = true
+		if examples[r.example()].about == nil {
 			t.Errorf("%s %s, %s, has no example in examples_test.go: the isolation matrix cannot ask it", r.method, r.path, r.operation)
 		}
 	}
@@ -386,8 +432,8 @@ func TestIsolationMatrix(t *testing.T) {
 	before := base.lastSeq(t)
 	both.foreign(everybody...)
 	both.mustHold("with both fences")
-	// Two operations create, for each of them and for nobody.
-	if after, want := base.lastSeq(t)-before, uint64(2*(len(everybody)+1)); after != want {
+	// Three operations create, for each of them and for nobody.
+	if after, want := base.lastSeq(t)-before, uint64(3*(len(everybody)+1)); after != want {
 		t.Errorf("commands about what is foreign or absent made %d events, want %d of creations", after, want)
 	}
 	scopes := base.over(nil)
@@ -410,13 +456,18 @@ func TestIsolationMatrix(t *testing.T) {
 	restore = base.withoutFunctionPredicates()
 	none.foreign("of another tenant")
 	found := strings.Join(none.faults, "\n")
-	for _, operation := range []string{"getMemory", "getMemoryHistory", "listMemories", "getApp", "listApps"} {
+	for _, operation := range []string{
+		"getMemory", "getMemoryHistory", "listMemories", "getApp", "listApps",
+		"old:getMemory", "old:listMemories", "old:filterMemories", "old:getApp", "old:listAppMemories", "old:listApps", "old:export",
+	} {
 		if !strings.Contains(found, ", "+operation+" (-of nobody +of another tenant)") {
 			t.Errorf("without any fence the matrix does not notice that %s leaks: it proves nothing", operation)
 		}
 	}
-	if !strings.Contains(found, ", getMemory: the answer holds canary-other, of another tenant") {
-		t.Error("the search for canaries does not notice that a foreign memory was shown")
+	for _, operation := range []string{"getMemory", "old:getMemory"} {
+		if !strings.Contains(found, ", "+operation+": the answer holds canary-other, of another tenant") {
+			t.Errorf("the search for canaries does not notice that %s shows what is foreign", operation)
+		}
 	}
 	restore()
 	base.rowSecurity(true)

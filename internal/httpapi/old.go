@@ -80,6 +80,15 @@ var oldRoutes = map[string]struct {
 	"POST /api/v1/backup/import":             {"old:import", oldImport},
 }
 
+// OldRoutes returns the operations of the old paths by their patterns, "METHOD /path/{id}", for those who try all of them.
+func OldRoutes() map[string]string {
+	out := map[string]string{}
+	for pattern, route := range oldRoutes {
+		out[pattern] = route.operation
+	}
+	return out
+}
+
 // handleOld registers the routes, with and without a slash at the end.
 func (s *server) handleOld(mux *http.ServeMux) {
 	for pattern, route := range oldRoutes {

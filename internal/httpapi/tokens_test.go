@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -112,6 +113,23 @@ func TestExpiredToken(t *testing.T) {
 	s.client(t, "a", "alice").do("GET", "/v1/memories", "").want(t, http.StatusOK)
 	late := s.rebuilt(t).client(t, "a", "alice")
 	late.do("GET", "/v1/memories", "").want(t, http.StatusUnauthorized)
+}
+
+// While the keys of an issuer cannot be had, its tokens are not refused for good.
+func TestKeysUnavailable(t *testing.T) {
+	s := newStack(t)
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	here := s.key.Issuer()
+	verifier, err := auth.NewVerifier(auth.Config{Issuers: []auth.Issuer{{Issuer: here.Issuer, Audience: here.Audience, KeySet: gone.URL}}})
+	check(t, err)
+	s.config.Verifier = verifier
+	alice := s.rebuilt(t).client(t, "a", "alice")
+	a := alice.do("POST", "/v1/memories", `{"content":"x"}`)
+	if p := a.want(t, http.StatusServiceUnavailable); p["code"] != "keys_unavailable" || p["retryable"] != true || a.header.Get("Retry-After") == "" || a.header.Get("Www-Authenticate") != "" {
+		t.Errorf("%v %s", a.header, a.body)
+	}
+	alice.do("GET", "/api/v1/memories/", "").want(t, http.StatusServiceUnavailable)
 }
 
 func TestOpenRoutes(t *testing.T) {

@@ -91,11 +91,17 @@ func (d *DB) Migrate(ctx context.Context) error { return d.MigrateWith(ctx, Migr
 // ErrNewerControl only when its migrations do not allow for a binary as old as this one. Unless told otherwise it
 // returns a *DriftError when the tables are not what the migrations make.
 func (d *DB) MigrateWith(ctx context.Context, o MigrateOptions) error {
-	files, err := fs.Sub(schema.Control, "control")
+	set, err := ourControl()
 	if err != nil {
 		return err
 	}
-	return d.migrate(ctx, controlSet{files, schema.ControlColumns}, o.withDefaults())
+	return d.migrate(ctx, set, o.withDefaults())
+}
+
+// ourControl is the control tables as this binary knows them.
+func ourControl() (controlSet, error) {
+	files, err := fs.Sub(schema.Control, "control")
+	return controlSet{files, schema.ControlColumns}, err
 }
 
 func (d *DB) migrate(ctx context.Context, set controlSet, o MigrateOptions) error {

@@ -18,7 +18,7 @@ import (
 	"github.com/refold-dev/refold/schema"
 )
 
-var update = flag.Bool("update", false, "write schema/control_columns.txt anew")
+var update = flag.Bool("update", false, "write schema/control_columns.txt and control_grants.txt anew")
 
 func TestMain(m *testing.M) { testenv.Main(m) }
 
@@ -99,18 +99,23 @@ func must(t testing.TB, err error) {
 	}
 }
 
-func TestColumnsOfTheControlTables(t *testing.T) {
+func TestColumnsAndGrantsOfTheControlTables(t *testing.T) {
 	d := open(t)
 	must(t, d.MigrateWith(t.Context(), postgres.MigrateOptions{Unverified: true}))
 	columns, err := d.ControlColumns(t.Context())
 	must(t, err)
-	got := strings.Join(columns, "\n") + "\n"
-	if *update {
-		must(t, os.WriteFile("../../schema/control_columns.txt", []byte(got), 0o644))
-		return
-	}
-	if got != schema.ControlColumns {
-		t.Fatalf("schema/control_columns.txt is not what the migrations make; run this test with -update. They make\n%s", got)
+	grants, err := d.ControlGrants(t.Context())
+	must(t, err)
+	for _, made := range []struct {
+		file, want string
+		got        []string
+	}{{"control_columns.txt", schema.ControlColumns, columns}, {"control_grants.txt", schema.ControlGrants, grants}} {
+		got := strings.Join(made.got, "\n") + "\n"
+		if *update {
+			must(t, os.WriteFile("../../schema/"+made.file, []byte(got), 0o644))
+		} else if got != made.want {
+			t.Errorf("schema/%s is not what the migrations make; run this test with -update. They make\n%s", made.file, got)
+		}
 	}
 }
 

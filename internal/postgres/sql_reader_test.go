@@ -364,7 +364,7 @@ func TestAuditFindsWhatASQLReaderMustNotDo(t *testing.T) {
 		{"DROP POLICY sql_reader ON edition_1.app", policy, "table app has no policy for refold_sql"},
 		{"ALTER POLICY sql_reader ON edition_1.app USING (true)", "ALTER POLICY sql_reader ON edition_1.app USING (tenant_id = (SELECT control.sql_tenant()))", "policy sql_reader of table app is not one of refold"},
 		{"ALTER POLICY reader ON edition_1.app TO refold_reader, refold_sql", "ALTER POLICY reader ON edition_1.app TO refold_reader", "policy reader of table app is not one of refold"},
-		{"GRANT SELECT ON edition_1.app TO PUBLIC", "REVOKE SELECT ON edition_1.app FROM PUBLIC", "every role may SELECT table app"},
+		{"GRANT SELECT ON edition_1.app TO PUBLIC", "REVOKE SELECT ON edition_1.app FROM PUBLIC", "every role may SELECT edition_1.app"},
 		{"GRANT UPDATE ON edition_1.app TO " + login, "REVOKE UPDATE ON edition_1.app FROM " + login, "may change edition_1.app"},
 		{"GRANT UPDATE (name) ON edition_1.app TO refold_sql", "REVOKE UPDATE (name) ON edition_1.app FROM refold_sql", "may change edition_1.app"},
 		{"GRANT SELECT ON edition_1.goose_db_version TO refold_sql", "REVOKE SELECT ON edition_1.goose_db_version FROM refold_sql", "may read edition_1.goose_db_version"},

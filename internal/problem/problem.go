@@ -153,6 +153,8 @@ const (
 
 func ofSentinel(err error) *Problem {
 	switch {
+	case errors.Is(err, auth.ErrKeysUnavailable):
+		return Unavailable("keys_unavailable", "the keys of the token's issuer cannot be had at the moment; nothing was stored", "30")
 	case errors.Is(err, reader.ErrNoEdition):
 		return Unavailable("no_edition", "no edition is live yet; nothing was stored", "5")
 	case errors.Is(err, reader.ErrEditionGone):
