@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -201,7 +203,7 @@ func (f selftestFlags) probers(ctx context.Context, p *plane.Plane, as isolation
 			natsURL = own.natsURL
 		}
 	}
-	overHTTP, err := isolation.NewHTTP(ctx, address)
+	overHTTP, err := isolation.NewHTTP(ctx, address, slices.Collect(maps.Keys(httpapi.OldRoutes()))...)
 	if err != nil {
 		return nil, end, err
 	}
@@ -209,7 +211,8 @@ func (f selftestFlags) probers(ctx context.Context, p *plane.Plane, as isolation
 	if err != nil {
 		return nil, end, err
 	}
-	probers := []isolation.Prober{overHTTP, overMCP}
+	beneath := end
+	probers, end := []isolation.Prober{overHTTP, overMCP}, func() { overMCP.Close(); beneath() }
 	if natsURL != "" {
 		overNATS, before := &isolation.NATS{URL: natsURL}, end
 		probers, end = append(probers, overNATS), func() { overNATS.Close(); before() }

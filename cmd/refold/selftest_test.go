@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/refold-dev/refold/internal/httpapi"
 	"github.com/refold-dev/refold/internal/isolation"
 )
 
@@ -38,6 +39,9 @@ func (b *broken) serve(t *testing.T, before string) string {
 }
 
 func (b *broken) modify(a *http.Response) error {
+	if strings.HasPrefix(a.Header.Get("Content-Type"), "text/event-stream") {
+		return nil // it does not end
+	}
 	body, err := io.ReadAll(a.Body)
 	if err != nil {
 		return err
@@ -66,6 +70,18 @@ func TestSelftestIsolation(t *testing.T) {
 		t.Errorf("an attack on a plane that holds: %+v", r)
 	}
 	mustHaveAttacked(t, r, "HTTP", "MCP")
+	old, addresses := 0, 0
+	for operation := range r.Operations {
+		if _, path, _ := strings.Cut(operation, " /"); strings.HasPrefix(path, "api/v1/") {
+			old++
+		}
+		if strings.HasPrefix(operation, "MCP ") && strings.Contains(operation, "/mcp/") || operation == "MCP Mcp-Session-Id" {
+			addresses++
+		}
+	}
+	if all := len(httpapi.OldRoutes()); old < all*2/3 || addresses < 4 { // which of them is left to chance
+		t.Errorf("%d of %d old paths were attacked, and %d of 6 kinds of addresses of agents: %v", old, all, addresses, r.Operations)
+	}
 	for name, c := range map[string]struct {
 		spoil func(b *broken, who string, a *http.Response, body []byte) []byte
 		found func(r isolation.Report) bool
@@ -101,6 +117,26 @@ func TestSelftestIsolation(t *testing.T) {
 			},
 			func(r isolation.Report) bool { return r.DifferCount > 0 && r.LeakCount == 0 },
 		},
+		"403 for what is somebody else's, on the old paths alone": {
+			func(b *broken, who string, a *http.Response, body []byte) []byte {
+				for location, maker := range b.made {
+					if maker != who && strings.HasPrefix(a.Request.URL.Path, "/api"+location) && a.StatusCode == http.StatusNotFound {
+						a.StatusCode = http.StatusForbidden
+					}
+				}
+				return body
+			},
+			func(r isolation.Report) bool { return r.DifferCount > 0 && r.LeakCount == 0 },
+		},
+		"a session of somebody else is taken": {
+			func(b *broken, who string, a *http.Response, body []byte) []byte {
+				if a.Request.Header.Get("Mcp-Session-Id") != "" && a.StatusCode == http.StatusNotFound {
+					a.StatusCode = http.StatusOK
+				}
+				return body
+			},
+			func(r isolation.Report) bool { return r.LeakCount > 0 && r.Leaks[0].Operation == "Mcp-Session-Id" },
+		},
 	} {
 		b := &broken{made: map[string]string{}, spoil: c.spoil}
 		if r := into[isolation.Report](t, refold(t, exitMismatch, "selftest", "isolation", "--probes", "2000", "--url", b.serve(t, s.url))); !c.found(r) {
@@ -114,8 +150,8 @@ func TestSelftestIsolation(t *testing.T) {
 		}
 	}
 	reports := s.ask("GET", "/v1/admin/reports?kind="+reportIsolation, minted(t, "--operator", "--subject", "olga"), "").want(t, http.StatusOK)
-	if n := len(reports["items"].([]any)); n != 4 {
-		t.Errorf("%d reports, want 4", n)
+	if n := len(reports["items"].([]any)); n != 6 {
+		t.Errorf("%d reports, want 6", n)
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// HTTP attacks over HTTP: all routes and parameters that the server's own document names.
+// HTTP attacks over HTTP: all routes and parameters that the server's own document names, and further routes.
 type HTTP struct {
 	URL    string
 	Client *http.Client
@@ -69,8 +69,14 @@ var (
 	queryParam = regexp.MustCompile(`name: ([A-Za-z_-]+), in: query`)
 )
 
-// NewHTTP reads the document of a server.
-func NewHTTP(ctx context.Context, address string) (*HTTP, error) {
+// oldPrefix is that of the paths which the document does not name.
+const oldPrefix = "/api/v1/"
+
+// oldParameters are those that only old paths have.
+var oldParameters = []string{"user_id", "search_query", "categories", "name", "page", "size", "sort_by", "is_active"}
+
+// NewHTTP reads the document of a server. further are patterns, "METHOD /path/{id}", of routes that it does not name.
+func NewHTTP(ctx context.Context, address string, further ...string) (*HTTP, error) {
 	h := &HTTP{URL: strings.TrimRight(address, "/"), Client: newHTTPClient()}
 	document, err := h.send(ctx, request{method: "GET", path: "/openapi.yaml"}, "")
 	if err != nil {
@@ -90,10 +96,17 @@ func NewHTTP(ctx context.Context, address string) (*HTTP, error) {
 	for _, m := range queryParam.FindAllStringSubmatch(text, -1) {
 		h.parameters = append(h.parameters, m[1])
 	}
-	slices.Sort(h.parameters)
-	h.parameters = slices.Compact(h.parameters)
 	if len(h.routes) < 10 || len(h.parameters) < 5 {
 		return nil, fmt.Errorf("%s/openapi.yaml names %d routes and %d parameters: is this refold?", h.URL, len(h.routes), len(h.parameters))
+	}
+	if len(further) > 0 {
+		h.parameters = append(h.parameters, oldParameters...)
+	}
+	slices.Sort(h.parameters)
+	h.parameters = slices.Compact(h.parameters)
+	for _, pattern := range slices.Sorted(slices.Values(further)) {
+		method, path, _ := strings.Cut(pattern, " ")
+		h.routes = append(h.routes, httpRoute{method, path})
 	}
 	return h, nil
 }
@@ -187,8 +200,18 @@ func (h *HTTP) Own(ctx context.Context, as Identity) (*Belongings, error) {
 		position = a.header.Get("Refold-Position")
 		own.Sealed = append(own.Sealed, position)
 	}
+	wait := [][2]string{{"Refold-Min-Position", position}, {"Prefer", ownWait}}
+	a, err := h.expect(ctx, request{method: "GET", path: "/v1/categories", headers: wait}, as.Token, http.StatusOK)
+	if err != nil {
+		return nil, err
+	}
+	var categories struct{ Items []struct{ ID string } }
+	if err := json.Unmarshal(a.body, &categories); err != nil || len(categories.Items) != 1 {
+		return nil, fmt.Errorf("/v1/categories: want one: %w: %.300s", err, a.body)
+	}
+	own.IDs = append(own.IDs, categories.Items[0].ID)
 	for path, member := range map[string]string{"/v1/memories?limit=1": "next_cursor", "/v1/changes?from=begin&limit=1": "next", "/v1/tenant/changes?from=begin&limit=1": "next"} {
-		a, err := h.expect(ctx, request{method: "GET", path: path, headers: [][2]string{{"Refold-Min-Position", position}, {"Prefer", ownWait}}}, as.Token, http.StatusOK)
+		a, err := h.expect(ctx, request{method: "GET", path: path, headers: wait}, as.Token, http.StatusOK)
 		if err != nil {
 			return nil, err
 		}
@@ -228,7 +251,8 @@ func (h *HTTP) Probe(ctx context.Context, seed uint64, as Identity, foreign, abs
 	}
 	// Commands that were carried out made different things, a zip holds the time, and a feed what others of the attacker's
 	// tenant have done meanwhile.
-	loose := a.status < 300 && (one.method != "GET" || strings.HasSuffix(one.operation, "/changes")) || strings.HasPrefix(a.header.Get("Content-Type"), "application/zip")
+	asks := one.method == "GET" || strings.HasSuffix(one.operation, "/filter")
+	loose := a.status < 300 && (!asks || strings.HasSuffix(one.operation, "/changes")) || strings.HasPrefix(a.header.Get("Content-Type"), "application/zip")
 	e.Foreign, e.Absent = answerOf(one, a, foreign, loose), answerOf(two, b, absent, loose)
 	return e, nil
 }
@@ -237,11 +261,14 @@ func (h *HTTP) Probe(ctx context.Context, seed uint64, as Identity, foreign, abs
 func (h *HTTP) make(seed uint64, about *Belongings) request {
 	r := rand.New(rand.NewPCG(seed, 1))
 	route := h.routes[r.IntN(len(h.routes))]
-	for route.path == "/v1/import" || strings.HasPrefix(route.path, "/v1/export") && r.IntN(20) > 0 {
+	for route.path == "/v1/import" || strings.HasSuffix(route.path, "/export") && r.IntN(20) > 0 {
 		route = h.routes[r.IntN(len(h.routes))] // costly, and a zip has few places for a question
 	}
 	q := request{method: route.method, operation: route.method + " " + route.path}
 	path := pathParam.ReplaceAllStringFunc(route.path, func(string) string { return url.PathEscape(pick(r, about, 8)) })
+	if strings.HasPrefix(route.path, oldPrefix) && r.IntN(2) == 0 {
+		path += "/"
+	}
 	query := url.Values{}
 	for range r.IntN(4) {
 		query.Set(h.parameters[r.IntN(len(h.parameters))], pick(r, about, 2))
@@ -253,15 +280,28 @@ func (h *HTTP) make(seed uint64, about *Belongings) request {
 	for range r.IntN(3) {
 		q.headers = append(q.headers, [2]string{attackedHeaders[r.IntN(len(attackedHeaders))], pick(r, about, 1)})
 	}
-	if route.method != "GET" && route.method != "DELETE" {
+	old := strings.HasPrefix(route.path, oldPrefix)
+	if route.method != "GET" && (old || route.method != "DELETE") {
 		q.headers = append(q.headers, [2]string{"If-Match", "*"})
+		choice, id, user := bodies, pickID(r, about), pick(r, about, 1)
+		switch {
+		case strings.HasPrefix(route.path, oldPrefix+"config"):
+			choice = oldConfigBodies
+		case old:
+			choice = oldBodies
+		}
 		// Texts of others are put where no command stores them: else they were the attacker's own from then on.
-		q.body = strings.ReplaceAll(bodies[r.IntN(len(bodies))], "ID", pickID(r, about))
-		if r.IntN(2) == 0 {
+		q.body = strings.NewReplacer("ID", id, "USER", quoted(user)).Replace(choice[r.IntN(len(choice))])
+		if !old && r.IntN(2) == 0 {
 			q.body = "" // most commands take none, and refuse one before they look any further
 		}
 	}
 	return q
+}
+
+func quoted(text string) string {
+	body, _ := json.Marshal(text) // a text is always JSON
+	return string(body)
 }
 
 var pathParam = regexp.MustCompile(`\{[a-z_]+\}`)
@@ -276,6 +316,17 @@ var bodies = []string{
 	`{"app_id":"ID"}`, `{"app_ids":["ID"]}`, `{"category_ids":["ID"]}`, `{"id":"ID"}`, `{"user_id":"ID"}`, `{"object_id":"ID","effect":"allow"}`,
 	`{"memory_ids":["ID"],"state":"paused"}`, `{"ids":["ID"],"action":"archive"}`, `{"cursor":"ID"}`, `{}`, `["ID"]`,
 }
+
+// oldBodies are those of the old paths, that ignore members which they do not know.
+var oldBodies = []string{
+	`{"text":"probe"}`, `{"text":"probe","user_id":USER}`, `{"memory_content":"probe"}`, `{"memory_content":"probe","user_id":USER}`,
+	`["ID"]`, `["ID","ID"]`, `{"memory_ids":["ID"]}`, `{"memory_ids":["ID"],"user_id":USER}`, `{"memory_ids":["ID"],"state":"deleted"}`,
+	`{"app_id":"ID"}`, `{"app_id":"ID","state":"archived"}`, `{"app_ids":["ID"]}`, `{"app_ids":["ID"],"show_archived":true}`,
+	`{"category_ids":["ID"]}`, `{"category_ids":["ID"],"state":"active"}`, `{"search_query":USER}`, `{"user_id":USER}`, `{}`,
+}
+
+// oldConfigBodies name nobody's: all of it is stored.
+var oldConfigBodies = []string{`{"mem0":{"llm":{"provider":"probe"}}}`, `{"openmemory":{"custom_instructions":"probe"}}`, `{"provider":"probe"}`, `{}`}
 
 // pick takes a value of somebody: an id so many times more often than each of the other kinds; now and then it is damaged.
 func pick(r *rand.Rand, b *Belongings, ids int) string {

@@ -1,22 +1,27 @@
 package isolation
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
-// MCP attacks over MCP: all tools and arguments that the server lists.
+// MCP attacks over MCP: all tools and arguments that the server lists, the paths that name a user, and the ids of sessions
+// and streams.
 type MCP struct {
 	HTTP
 
-	tools []mcpTool
+	tools   []mcpTool
+	streams []func() // ends those of owners
 }
 
 type mcpTool struct {
@@ -35,9 +40,15 @@ type mcpTool struct {
 const (
 	mcpRevision = "2025-11-25"
 	argumentKey = "idempotency_key"
+	mcpSession  = "Mcp-Session-Id"
+	mcpApp      = "probe" // what the client calls itself
+	streamWait  = 30 * time.Second
 )
 
-// NewMCP attacks the edge at the path /mcp of a server. The tools are those that this identity may call.
+// mcpPath is that of a user of an app.
+func mcpPath(user string) string { return "/mcp/" + mcpApp + "/http/" + url.PathEscape(user) }
+
+// NewMCP attacks the edge below the path /mcp of a server. Close it at the end. The tools are those that this identity may call.
 func NewMCP(ctx context.Context, address string, as Identity) (*MCP, error) {
 	m := &MCP{HTTP: HTTP{URL: strings.TrimRight(address, "/"), Client: newHTTPClient()}}
 	a, err := m.rpc(ctx, as, "tools/list", map[string]any{})
@@ -57,13 +68,18 @@ func NewMCP(ctx context.Context, address string, as Identity) (*MCP, error) {
 func (m *MCP) Name() string { return "MCP" }
 
 func (m *MCP) rpc(ctx context.Context, as Identity, method string, params any) (response, error) {
-	body, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+	q, err := message(mcpPath(as.User), method, params)
 	if err != nil {
 		return response{}, err
 	}
-	return m.send(ctx, request{method: http.MethodPost, path: "/mcp", operation: method, body: string(body), headers: [][2]string{
+	return m.send(ctx, q, as.AgentToken)
+}
+
+func message(path, method string, params any, headers ...[2]string) (request, error) {
+	body, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+	return request{method: http.MethodPost, path: path, operation: method, body: string(body), headers: append(headers, [][2]string{
 		{"Accept", "application/json, text/event-stream"}, {"MCP-Protocol-Version", mcpRevision},
-	}}, as.AgentToken)
+	}...)}, err
 }
 
 // call calls a tool and returns what it says beside its text.
@@ -84,10 +100,10 @@ func (m *MCP) call(ctx context.Context, as Identity, tool string, arguments map[
 	return json.Unmarshal(called.Result.StructuredContent, into)
 }
 
-// Own implements Prober: memories with texts and a category that nobody else has.
+// Own implements Prober: memories with texts and a category that nobody else has, an app, a session and a stream.
 func (m *MCP) Own(ctx context.Context, as Identity) (*Belongings, error) {
 	r := rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
-	own := &Belongings{Tenant: as.Tenant}
+	own := &Belongings{Tenant: as.Tenant, User: as.User}
 	category := own.mark(r)
 	for range 3 {
 		var made struct {
@@ -112,11 +128,83 @@ func (m *MCP) Own(ctx context.Context, as Identity) (*Belongings, error) {
 		return nil, errors.New("list_memories gave no cursor: its memories cannot be read yet, or are lost")
 	}
 	own.Sealed = append(own.Sealed, page.NextCursor)
+	app, err := m.appOf(ctx, as)
+	if err != nil {
+		return nil, err
+	}
+	session, err := m.begin(ctx, as)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := m.listen(ctx, as)
+	if err != nil {
+		return nil, err
+	}
+	own.IDs, own.Sealed = append(own.IDs, app), append(own.Sealed, session, stream)
 	return own, nil
+}
+
+// appOf is the app that the calls are of.
+func (m *MCP) appOf(ctx context.Context, as Identity) (id string, err error) {
+	var apps struct{ Items []struct{ ID, Name string } }
+	if err := m.call(ctx, as, "list_apps", map[string]any{"limit": 50}, &apps); err != nil {
+		return "", err
+	}
+	for _, app := range apps.Items {
+		if app.Name == mcpApp {
+			return app.ID, nil
+		}
+	}
+	return "", fmt.Errorf("list_apps has no %s, as which the memories were stored", mcpApp)
+}
+
+// begin begins a session of the older revisions.
+func (m *MCP) begin(ctx context.Context, as Identity) (session string, err error) {
+	a, err := m.rpc(ctx, as, "initialize", map[string]any{
+		"protocolVersion": mcpRevision, "capabilities": map[string]any{}, "clientInfo": map[string]any{"name": mcpApp, "version": "1"},
+	})
+	if session = a.header.Get(mcpSession); err == nil && session == "" {
+		err = fmt.Errorf("initialize gave no session: status %d: %.300s", a.status, a.body)
+	}
+	return session, err
+}
+
+// listen opens a stream of the older transport, which stays until Close: the id of an open one is worth the most.
+func (m *MCP) listen(ctx context.Context, as Identity) (session string, err error) {
+	ctx, end := context.WithCancel(context.WithoutCancel(ctx))
+	m.streams = append(m.streams, end)
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, m.URL+"/mcp/"+mcpApp+"/sse/"+url.PathEscape(as.User), nil)
+	if err != nil {
+		return "", err
+	}
+	q.Header.Set("Authorization", "Bearer "+as.AgentToken)
+	late := time.AfterFunc(streamWait, end)
+	defer late.Stop()
+	a, err := (&http.Client{Transport: m.Client.Transport}).Do(q) // its body is closed with the context
+	if err != nil {
+		return "", err
+	}
+	lines := bufio.NewScanner(a.Body)
+	for lines.Scan() {
+		if _, session, found := strings.Cut(lines.Text(), "session_id="); found {
+			return session, nil
+		}
+	}
+	return "", fmt.Errorf("a stream of %s tells no session: %s, %w", as.User, a.Status, lines.Err())
+}
+
+// Close ends the streams.
+func (m *MCP) Close() {
+	for _, end := range m.streams {
+		end()
+	}
 }
 
 // Probe implements Prober.
 func (m *MCP) Probe(ctx context.Context, seed uint64, as Identity, foreign, absent *Belongings) (e Exchange, err error) {
+	if seed%8 == 0 { // there are as many as there are tools
+		return m.probePath(ctx, seed, as, foreign, absent)
+	}
 	tool, one := m.make(seed, foreign)
 	_, two := m.make(seed, absent)
 	e.Operation = tool.Name
@@ -130,6 +218,65 @@ func (m *MCP) Probe(ctx context.Context, seed uint64, as Identity, foreign, abse
 	return e, err
 }
 
+// probePath names somebody else where a request says whose it is: his path, his session, his stream.
+func (m *MCP) probePath(ctx context.Context, seed uint64, as Identity, foreign, absent *Belongings) (e Exchange, err error) {
+	var one, two request
+	if one, err = m.address(seed, as, foreign); err == nil {
+		two, err = m.address(seed, as, absent)
+	}
+	if err != nil {
+		return e, err
+	}
+	e.Operation = one.operation
+	a, err := m.send(ctx, one, as.AgentToken)
+	if err != nil {
+		return e, err
+	}
+	b, err := m.send(ctx, two, as.AgentToken)
+	e.Foreign, e.Absent = answerOf(one, a, foreign, false), answerOf(two, b, absent, false)
+	for _, answer := range []struct {
+		*Answer
+		status int
+	}{{&e.Foreign, a.status}, {&e.Absent, b.status}} {
+		if answer.status < http.StatusBadRequest {
+			answer.Wrong = fmt.Sprintf("a path, a session or a stream of somebody else was taken: status %d", answer.status)
+		}
+	}
+	return e, err
+}
+
+// address makes a request out of a seed that is addressed to somebody else's. No path is the attacker's own: there a stream
+// would open.
+func (m *MCP) address(seed uint64, as Identity, about *Belongings) (request, error) {
+	r := rand.New(rand.NewPCG(seed, 3))
+	user, sealed := about.User, about.Sealed[r.IntN(len(about.Sealed))]
+	if user == as.User || r.IntN(4) == 0 { // of two tenants, users may have one login
+		user = pickID(r, about)
+	}
+	kind, method := r.IntN(6), []string{"tools/list", "initialize", "ping"}[r.IntN(3)]
+	var q request
+	var err error
+	switch kind {
+	case 0:
+		q, err = message(mcpPath(user), method, map[string]any{})
+	case 1:
+		q, err = message("/mcp", "tools/list", map[string]any{}, [2]string{mcpSession, sealed})
+	case 2:
+		q, err = message("/mcp/messages/?session_id="+url.QueryEscape(sealed), method, map[string]any{})
+	case 3:
+		q, err = message("/mcp/"+mcpApp+"/sse/"+url.PathEscape(as.User)+"/messages/?session_id="+url.QueryEscape(sealed), method, map[string]any{})
+	case 4:
+		q, err = message("/mcp/"+mcpApp+"/sse/"+url.PathEscape(user)+"/messages/?session_id="+url.QueryEscape(sealed), method, map[string]any{})
+	case 5:
+		q = request{method: http.MethodGet, path: "/mcp/" + mcpApp + "/sse/" + url.PathEscape(user)}
+	}
+	q.operation = []string{
+		"POST /mcp/{client}/http/{user}", mcpSession, "POST /mcp/messages/", "POST /mcp/{client}/sse/{user}/messages/ of oneself",
+		"POST /mcp/{client}/sse/{user}/messages/", "GET /mcp/{client}/sse/{user}",
+	}[kind]
+	return q, err
+}
+
 func (m *MCP) ask(ctx context.Context, as Identity, tool mcpTool, arguments map[string]any, about *Belongings) (Answer, error) {
 	a, err := m.rpc(ctx, as, "tools/call", map[string]any{"name": tool.Name, "arguments": arguments})
 	if err != nil {
@@ -139,7 +286,7 @@ func (m *MCP) ask(ctx context.Context, as Identity, tool mcpTool, arguments map[
 	if err != nil {
 		return Answer{}, err
 	}
-	answer := answerOf(request{method: http.MethodPost, path: "/mcp", body: string(asked)}, a, about, false)
+	answer := answerOf(request{method: http.MethodPost, path: mcpPath(as.User), body: string(asked)}, a, about, false)
 	for _, value := range arguments {
 		if text, ok := value.(string); ok && text != "" { // a damaged one may be told back, too
 			answer.Compared = strings.ReplaceAll(answer.Compared, about.hidden(text), "*")

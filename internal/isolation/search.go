@@ -14,6 +14,7 @@ import (
 // nobody can take their place.
 type Belongings struct {
 	Tenant string // whose they are; a name that nobody has
+	User   string // his login, which others may have as well; empty where nothing asks for it
 	IDs    []string
 	Names  []string // texts that he alone has written: contents, metadata, names
 	Sealed []string // cursors, positions and tokens
@@ -21,7 +22,7 @@ type Belongings struct {
 
 // nobodys are of the same form, and nobody has them.
 func (b *Belongings) nobodys(r *rand.Rand) *Belongings {
-	out := &Belongings{Tenant: letters(r, len(b.Tenant))}
+	out := &Belongings{Tenant: letters(r, len(b.Tenant)), User: letters(r, len(b.User))}
 	for range b.IDs {
 		out.IDs = append(out.IDs, uuid.NewString())
 	}
