@@ -158,11 +158,13 @@ func (m *MCP) appOf(ctx context.Context, as Identity) (id string, err error) {
 	return "", fmt.Errorf("list_apps has no %s, as which the memories were stored", mcpApp)
 }
 
+var introduction = map[string]any{
+	"protocolVersion": mcpRevision, "capabilities": map[string]any{}, "clientInfo": map[string]any{"name": mcpApp, "version": "1"},
+}
+
 // begin begins a session of the older revisions.
 func (m *MCP) begin(ctx context.Context, as Identity) (session string, err error) {
-	a, err := m.rpc(ctx, as, "initialize", map[string]any{
-		"protocolVersion": mcpRevision, "capabilities": map[string]any{}, "clientInfo": map[string]any{"name": mcpApp, "version": "1"},
-	})
+	a, err := m.rpc(ctx, as, "initialize", introduction)
 	if session = a.header.Get(mcpSession); err == nil && session == "" {
 		err = fmt.Errorf("initialize gave no session: status %d: %.300s", a.status, a.body)
 	}
@@ -253,20 +255,23 @@ func (m *MCP) address(seed uint64, as Identity, about *Belongings) (request, err
 	if user == as.User || r.IntN(4) == 0 { // of two tenants, users may have one login
 		user = pickID(r, about)
 	}
-	kind, method := r.IntN(6), []string{"tools/list", "initialize", "ping"}[r.IntN(3)]
+	kind, method, params := r.IntN(6), []string{"tools/list", "initialize", "ping"}[r.IntN(3)], map[string]any{}
+	if method == "initialize" {
+		params = introduction
+	}
 	var q request
 	var err error
 	switch kind {
 	case 0:
-		q, err = message(mcpPath(user), method, map[string]any{})
+		q, err = message(mcpPath(user), method, params)
 	case 1:
 		q, err = message("/mcp", "tools/list", map[string]any{}, [2]string{mcpSession, sealed})
 	case 2:
-		q, err = message("/mcp/messages/?session_id="+url.QueryEscape(sealed), method, map[string]any{})
+		q, err = message("/mcp/messages/?session_id="+url.QueryEscape(sealed), method, params)
 	case 3:
-		q, err = message("/mcp/"+mcpApp+"/sse/"+url.PathEscape(as.User)+"/messages/?session_id="+url.QueryEscape(sealed), method, map[string]any{})
+		q, err = message("/mcp/"+mcpApp+"/sse/"+url.PathEscape(as.User)+"/messages/?session_id="+url.QueryEscape(sealed), method, params)
 	case 4:
-		q, err = message("/mcp/"+mcpApp+"/sse/"+url.PathEscape(user)+"/messages/?session_id="+url.QueryEscape(sealed), method, map[string]any{})
+		q, err = message("/mcp/"+mcpApp+"/sse/"+url.PathEscape(user)+"/messages/?session_id="+url.QueryEscape(sealed), method, params)
 	case 5:
 		q = request{method: http.MethodGet, path: "/mcp/" + mcpApp + "/sse/" + url.PathEscape(user)}
 	}
