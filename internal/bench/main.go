@@ -8,6 +8,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,7 +29,7 @@ type config struct {
 	tenants int    // that the events are spread over
 	rounds  int    // of the measures that are compared; the figure is the median
 	seed    uint64 // of ids and of the order of events
-	json    string // file for the figures
+	json    string // file for the figures; empty = bench.json, and none for a phase alone
 	strict  bool   // a missed target is a failure
 	phase   string // measure this phase alone, on the data set with history
 	profile string // file for a CPU profile of the phase
@@ -45,7 +46,7 @@ func main() {
 	flag.IntVar(&c.tenants, "tenants", 200, "tenants")
 	flag.IntVar(&c.rounds, "rounds", 3, "rounds of the measures that are compared; the figure is the median")
 	flag.Uint64Var(&c.seed, "seed", 1, "seed of ids and of the order of events")
-	flag.StringVar(&c.json, "json", "bench.json", "where to write the figures")
+	flag.StringVar(&c.json, "json", "", "where to write the figures (default bench.json, and with -phase nowhere)")
 	flag.BoolVar(&c.strict, "strict", false, "exit with 1 when a target is missed")
 	flag.StringVar(&c.phase, "phase", "", "measure one phase alone: replay, verify, kept, ledger, backup, migration or producers")
 	flag.StringVar(&c.profile, "cpuprofile", "", "write a CPU profile of the phase to this file")
@@ -94,9 +95,21 @@ func run(ctx context.Context, c config) (err error) {
 	}
 	defer func() { err = errors.Join(err, b.postgres.Stop()) }()
 	if c.phase != "" {
-		return b.alone(ctx)
+		if err := b.alone(ctx); err != nil || c.json == "" {
+			return err
+		}
+		return b.write(c.json)
 	}
 	return b.everything(ctx)
+}
+
+// write keeps the figures in a file.
+func (b *bench) write(name string) error {
+	body, err := json.MarshalIndent(b.figures, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(name, append(body, '\n'), 0o644)
 }
 
 func (b *bench) everything(ctx context.Context) error {
@@ -108,11 +121,7 @@ func (b *bench) everything(ctx context.Context) error {
 		}
 	}
 	missed := b.ratios()
-	body, err := json.MarshalIndent(b.figures, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(b.json, append(body, '\n'), 0o644); err != nil {
+	if err := b.write(cmp.Or(b.json, "bench.json")); err != nil {
 		return err
 	}
 	if missed && b.strict {

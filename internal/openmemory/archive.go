@@ -16,9 +16,13 @@ const (
 
 // archive is an export's zip with the two members that count.
 type archive struct {
+	size     uint64 // of the file
 	document *zip.File
 	lines    *zip.File // nil = there is none
 }
+
+// packed is how many bytes of a member went in: no more than there are, whatever the directory says.
+func (a *archive) packed(f *zip.File) uint64 { return min(f.CompressedSize64, a.size) }
 
 // errDirectory stops the search for the members of a zip whose directory is too long.
 var errDirectory = errors.New("the directory of the zip is too long")
@@ -57,11 +61,11 @@ func openArchive(file io.ReaderAt, size int64) (*archive, error) {
 	if len(z.File) > MembersMax {
 		return nil, refuseFile(TooLarge, "", "the zip has %d members, at most %d are taken", len(z.File), MembersMax)
 	}
-	return findMembers(z)
+	return findMembers(z, uint64(size))
 }
 
-func findMembers(z *zip.Reader) (*archive, error) {
-	a := &archive{}
+func findMembers(z *zip.Reader, size uint64) (*archive, error) {
+	a := &archive{size: size}
 	for _, f := range z.File {
 		if len(f.Name) > NameBytesMax {
 			return nil, refuseFile(TooLarge, "", "a member's path has %d bytes, at most %d are taken", len(f.Name), NameBytesMax)
@@ -136,7 +140,7 @@ func (a *archive) openDocument(seen func(bytes int)) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, &FileError{Code: BrokenZip, Path: documentName, Reason: "cannot be opened", Err: err}
 	}
-	return opened{&bounded{name: documentName, from: raw, packed: a.document.CompressedSize64, seen: seen}, raw}, nil
+	return opened{&bounded{name: documentName, from: raw, packed: a.packed(a.document), seen: seen}, raw}, nil
 }
 
 // openLines returns the lines of memories.jsonl.gz, unpacked twice and bounded both times.
@@ -145,12 +149,12 @@ func (a *archive) openLines(seen func(bytes int)) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, &FileError{Code: BrokenZip, Path: linesName, Reason: "cannot be opened", Err: err}
 	}
-	once := &bounded{name: linesName, from: raw, packed: a.lines.CompressedSize64}
+	once := &bounded{name: linesName, from: raw, packed: a.packed(a.lines)}
 	twice, err := gzip.NewReader(once)
 	if err != nil {
 		return nil, errors.Join(asFileError(linesName, err), raw.Close())
 	}
-	return opened{&bounded{name: linesName, from: twice, packed: a.lines.CompressedSize64, seen: seen}, raw}, nil
+	return opened{&bounded{name: linesName, from: twice, packed: a.packed(a.lines), seen: seen}, raw}, nil
 }
 
 type opened struct {

@@ -3,6 +3,7 @@ package openmemory
 import (
 	"archive/zip"
 	"bytes"
+	"compress/flate"
 	"errors"
 	"fmt"
 	"os"
@@ -35,6 +36,7 @@ func TestFilesThatAreRefused(t *testing.T) {
 		"damaged member":       {damaged(zipOf(t, testMember{documentName, good})), BrokenZip, documentName},
 		"bomb by ratio": {zipOf(t, testMember{documentName, bytes.Repeat([]byte(" "), 64<<20)}),
 			TooLarge, "zip bomb"},
+		"bomb that calls itself large": {lyingBomb(t), TooLarge, "zip bomb"},
 		"bomb in the gzip": {zipOf(t, testMember{documentName, good}, testMember{linesName, gzipped(t, strings.Repeat(" ", 64<<20))}),
 			TooLarge, "zip bomb"},
 		"too many members":  {zipOf(t, manyMembers(MembersMax+1, "x", good)...), TooLarge, "members"},
@@ -290,7 +292,7 @@ func damaged(b []byte) []byte {
 	return b
 }
 
-func encrypted(t *testing.T, data []byte) []byte {
+func encrypted(t testing.TB, data []byte) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	z := zip.NewWriter(&out)
@@ -302,6 +304,28 @@ func encrypted(t *testing.T, data []byte) []byte {
 		t.Fatal(err)
 	}
 	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// lyingBomb is one whose directory says that much went in.
+func lyingBomb(t testing.TB) []byte {
+	t.Helper()
+	var packed, out bytes.Buffer
+	w, err := flate.NewWriter(&packed, flate.BestCompression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, errWrite := w.Write(bytes.Repeat([]byte(" "), 64<<20))
+	errPacked := w.Close()
+	z := zip.NewWriter(&out)
+	m, errMember := z.CreateRaw(&zip.FileHeader{Name: documentName, Method: zip.Deflate, CompressedSize64: 1 << 30, UncompressedSize64: 64 << 20})
+	if err := errors.Join(errWrite, errPacked, errMember); err != nil {
+		t.Fatal(err)
+	}
+	_, err = m.Write(packed.Bytes())
+	if err := errors.Join(err, z.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return out.Bytes()
