@@ -58,6 +58,19 @@ ORDER BY
     CASE WHEN NOT @descending::boolean THEN m.id END
 OFFSET @skip::int LIMIT @count_max::int;
 
+-- name: OwnMemoryPage :many
+-- MemoryPage for whom no access rules bind and who selects by nothing but the states: the newest first. It is the list that
+-- is asked for most, and its one plan serves all, which saves making one: half of the time. For readers.
+SELECT m.*, a.name AS app_name, ARRAY(
+    SELECT c.name FROM memory_category l JOIN category c ON c.tenant_id = l.tenant_id AND c.id = l.category_id
+    WHERE l.tenant_id = @tenant_id AND l.memory_id = m.id ORDER BY c.name)::text[] AS categories
+FROM memory m
+LEFT JOIN app a ON a.tenant_id = m.tenant_id AND a.id = m.app_id
+WHERE m.tenant_id = @tenant_id::text AND m.user_id = @user_id::uuid AND m.state <> 'deleted' AND m.state = ANY (@states::text[])
+  AND (m.created_at, m.id) < (COALESCE(sqlc.narg('after_at')::timestamptz, 'infinity'), COALESCE(sqlc.narg('after_id')::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+ORDER BY m.created_at DESC, m.id DESC
+LIMIT @count_max::int;
+
 -- name: MemoryCount :one
 -- How many memories a user may read that a filter selects; for readers.
 SELECT count(*) FROM memory_matching(@tenant_id, @user_id, sqlc.narg('as_app'), @states::text[], sqlc.narg('app_ids')::uuid[], sqlc.narg('app_names')::text[],

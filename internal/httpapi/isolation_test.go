@@ -277,6 +277,8 @@ func countViews(t *testing.T, q *db.Queries, tenant string, owner, memory uuid.U
 		TenantID: tenant, UserID: owner, States: states, Query: "canari", Least: 0.4, HalfLifeDays: 1, LookedAtMax: 10, CountMax: 10,
 	})
 	check(t, err)
+	newest, err := q.OwnMemoryPage(ctx, db.OwnMemoryPageParams{TenantID: tenant, UserID: owner, States: states, CountMax: 10})
+	check(t, err)
 	lookedAt, err := q.MemoryLookedAt(ctx, db.MemoryLookedAtParams{TenantID: tenant, UserID: owner, States: states, LookedAtMax: 10})
 	check(t, err)
 	related, err := q.MemoryRelatedPage(ctx, db.MemoryRelatedPageParams{TenantID: tenant, UserID: owner, ID: memory, CountMax: 10})
@@ -291,7 +293,7 @@ func countViews(t *testing.T, q *db.Queries, tenant string, owner, memory uuid.U
 	check(t, err)
 	ids, err := q.MemoryIDs(ctx, db.MemoryIDsParams{TenantID: tenant, UserID: owner, States: states, CountMax: 10})
 	check(t, err)
-	out["MemorySearch"], out["MemorySimilar"], out["MemoryLookedAt"] = len(found), len(similar), int(lookedAt)
+	out["MemorySearch"], out["MemorySimilar"], out["MemoryLookedAt"], out["OwnMemoryPage"] = len(found), len(similar), int(lookedAt), len(newest)
 	out["MemoryRelatedPage"], out["MemoryRelatedCount"] = len(related), int(relatedCount)
 	out["CategoryPage"], out["CategoryCount"], out["MemoryIDs"] = len(categories), int(categoryCount), len(ids)
 	out["MemoryStats"], out["UserAccountByID"] = int(stats.Active+stats.Paused), 1

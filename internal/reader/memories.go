@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/google/uuid"
@@ -115,25 +116,51 @@ type MemoryList struct {
 // Memories returns a page of the memories that the caller may read.
 func (r *Reader) Memories(ctx context.Context, c Caller, f Freshness, list MemoryList) (page Page[Memory, MemoryMark], stamp Stamp, err error) {
 	params := list.params(c)
-	stamp, err = r.listOne(ctx, c, f, list.Total, func(q *db.Queries) error {
-		found, err := q.MemoryPage(ctx, params)
-		if err != nil {
-			return err
-		}
+	take := func(found []db.MemoryPageRow) {
 		memories := make([]Memory, 0, len(found))
 		for _, row := range found {
 			memories = append(memories, memoryOf(row))
 		}
 		page = paged(memories, list.count(), func(m Memory) MemoryMark { return markOf(m, params.Sort) })
-		if list.Total {
-			page.Total, err = q.MemoryCount(ctx, countParams(params))
-		}
-		return err
-	})
+	}
+	if list.isNewestOwn(c) {
+		stamp, err = r.askOne(ctx, c, f, func(q *db.Queries) error {
+			found, err := newestOwn(ctx, q, params)
+			take(found)
+			return err
+		})
+	} else {
+		stamp, err = r.listOne(ctx, c, f, list.Total, func(q *db.Queries) error {
+			found, err := q.MemoryPage(ctx, params)
+			take(found)
+			if err == nil && list.Total {
+				page.Total, err = q.MemoryCount(ctx, countParams(params))
+			}
+			return err
+		})
+	}
 	if err == nil {
 		r.Noted(c, list.Filter.kind(), memoryIDs(page.Items)...)
 	}
 	return page, stamp, err
+}
+
+// isNewestOwn tells the list that one plan serves, whoever asks for it.
+func (l MemoryList) isNewestOwn(c Caller) bool {
+	f := l.Filter
+	f.States = nil
+	return c.App == nil && !l.Total && l.Skip == 0 && (l.Sort == Sort{} || l.Sort == Sort{By: ByCreated, Descending: true}) && reflect.ValueOf(f).IsZero()
+}
+
+func newestOwn(ctx context.Context, q *db.Queries, p db.MemoryPageParams) ([]db.MemoryPageRow, error) {
+	found, err := q.OwnMemoryPage(ctx, db.OwnMemoryPageParams{
+		TenantID: p.TenantID, UserID: p.UserID, States: p.States, AfterAt: p.AfterAt, AfterID: p.AfterID, CountMax: p.CountMax,
+	})
+	rows := make([]db.MemoryPageRow, len(found))
+	for i, row := range found {
+		rows[i] = db.MemoryPageRow(row)
+	}
+	return rows, err
 }
 
 // kind is what a list under the filter counts as.
