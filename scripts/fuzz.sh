@@ -24,9 +24,13 @@ time_was_up() {
 # Left to itself Go spends up to a minute on making one new input smaller, which is all the time that a target has.
 for target in "${targets[@]}"; do
   echo "fuzzing ${target%%:*} ${target##*:} for ${FUZZ_TIME:-20s}"
-  if ! "${GO:-go}" test -run '^$' -fuzz "^${target##*:}\$" -fuzztime "${FUZZ_TIME:-20s}" -fuzzminimizetime 1s "${target%%:*}" 2>&1 | tee "$output"; then
-    time_was_up || exit 1
+  if "${GO:-go}" test -run '^$' -fuzz "^${target##*:}\$" -fuzztime "${FUZZ_TIME:-20s}" -fuzzminimizetime 1s "${target%%:*}" 2>&1 | tee "$output" | sed -nu '/^fuzz: /p'; then
+    tail -n 1 "$output"
+  elif time_was_up; then
     echo "the time was up, which Go took for a failure: nothing found"
+  else
+    grep -v '^fuzz: ' "$output"
+    exit 1
   fi
 done
 echo "fuzzed ${#targets[@]} targets: nothing found"
