@@ -2,6 +2,7 @@ package mcpapi_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -81,5 +82,30 @@ func TestCallsAreInTheAccessLog(t *testing.T) {
 	})
 	if kinds := s.noted(t, "a", "bob", "claude-code", memory); len(kinds) != 0 {
 		t.Errorf("what was refused is noted: %v", kinds)
+	}
+}
+
+// A page that ends early, because an answer holds no more, is one access of each memory that it was made of.
+func TestAPageThatIsCutIsOneAccess(t *testing.T) {
+	s := newStack(t)
+	a := s.connect(t, s.token(t, "a", "alice"), "claude-code", "", nil)
+	var newest any
+	for range 40 {
+		newest = a.call("add_memories", map[string]any{"text": strings.Repeat("long ", 1000), "categories": []string{"one"}})["id"]
+	}
+	if page := a.call("list_memories", map[string]any{"limit": 50}); len(items(page)) >= 40 || page["next_cursor"] == nil {
+		t.Fatalf("%d memories on a page, want it cut", len(items(page)))
+	}
+	a.call("get_memory", map[string]any{"memory_id": newest})
+	var kinds []string
+	waitFor(t, "the access log", func() bool {
+		kinds = nil
+		for _, item := range items(a.call("memory_accesses", map[string]any{"memory_id": newest})) {
+			kinds = append(kinds, item.(map[string]any)["kind"].(string))
+		}
+		return slices.Contains(kinds, "read")
+	})
+	if !slices.Equal(kinds, []string{"read", "list"}) {
+		t.Errorf("accesses %v, want one of each", kinds)
 	}
 }

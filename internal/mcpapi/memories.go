@@ -192,22 +192,15 @@ func listMemories(ctx context.Context, c call, in listIn) (memoryPage, error) {
 	if err != nil {
 		return out, err
 	}
-	ask := func(count int) (whole bool, err error) {
-		found, stamp, err := c.Reader.Memories(ctx, c.reads(edition), reader.Freshness{}, reader.MemoryList{
-			Filter: wanted, Sort: sort, Pages: reader.Pages[reader.MemoryMark]{Behind: behind, Count: count},
-		})
-		if err != nil {
-			return false, err
-		}
-		out.Items = fitting(found.Items)
-		out.NextCursor = sealCursor(c, "list_memories", bound, stamp.Edition, found.Next)
-		return len(out.Items) == len(found.Items), nil
+	found, stamp, err := c.Reader.Memories(ctx, c.reads(edition), reader.Freshness{}, reader.MemoryList{
+		Filter: wanted, Sort: sort, Pages: reader.Pages[reader.MemoryMark]{Behind: behind, Count: count},
+	})
+	if err != nil {
+		return out, err
 	}
-	whole, err := ask(count)
-	if err == nil && !whole {
-		_, err = ask(len(out.Items)) // the cursor must be that of the page that is shown
-	}
-	return out, err
+	out.Items = fitting(found.Items)
+	out.NextCursor = sealCursor(c, "list_memories", bound, stamp.Edition, found.First(len(out.Items)).Next)
+	return out, nil
 }
 
 // fitting are as many of the memories as a page holds; at least one, if there is any.

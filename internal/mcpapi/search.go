@@ -27,12 +27,11 @@ type found struct {
 }
 
 type searchOut struct {
-	Notice string       `json:"notice"`
-	Items  []found      `json:"items" jsonschema:"best first"`
-	Match  reader.Match `json:"match" jsonschema:"words: each has all words of the query; similar: none has, and these have a part like it, letter by letter"`
-	Total  int64        `json:"total" jsonschema:"how many there are in all: narrow the search when that is more than items"`
-	// Partial is of the reader's Hits.
-	Partial bool `json:"partial,omitempty" jsonschema:"older memories were not looked at, because there are too many: narrow the search by a filter"`
+	Notice  string       `json:"notice"`
+	Items   []found      `json:"items" jsonschema:"best first"`
+	Match   reader.Match `json:"match" jsonschema:"words: each has all words of the query; similar: none has, and these have a part like it, letter by letter"`
+	Total   int64        `json:"total" jsonschema:"how many there are in all: narrow the search when that is more than items"`
+	Partial bool         `json:"partial,omitempty" jsonschema:"older memories were not looked at, because there are too many: narrow the search by a filter"`
 }
 
 func emptySearch() searchOut { return searchOut{Notice: notice, Items: []found{}, Match: reader.Words} }
@@ -109,25 +108,17 @@ func relatedMemories(ctx context.Context, c call, in relatedIn) (relatedOut, err
 	if err != nil {
 		return out, err
 	}
-	ask := func(count int) (whole bool, err error) {
-		answer, stamp, err := c.Reader.Related(ctx, c.reads(edition), reader.Freshness{}, id, reader.Pages[reader.RelatedMark]{Behind: behind, Count: count})
-		if err != nil {
-			return false, err
-		}
-		memories := make([]reader.Memory, len(answer.Items))
-		for i, item := range answer.Items {
-			memories[i] = item.Memory
-		}
-		out.Items = out.Items[:0]
-		for i, m := range fitting(memories) {
-			out.Items = append(out.Items, related{m, answer.Items[i].Shared})
-		}
-		out.NextCursor = sealCursor(c, "related_memories", id, stamp.Edition, answer.Next)
-		return len(out.Items) == len(answer.Items), nil
+	answer, stamp, err := c.Reader.Related(ctx, c.reads(edition), reader.Freshness{}, id, reader.Pages[reader.RelatedMark]{Behind: behind, Count: count})
+	if err != nil {
+		return out, err
 	}
-	whole, err := ask(count)
-	if err == nil && !whole {
-		_, err = ask(len(out.Items)) // the cursor must be that of the page that is shown
+	memories := make([]reader.Memory, len(answer.Items))
+	for i, item := range answer.Items {
+		memories[i] = item.Memory
 	}
-	return out, err
+	for i, m := range fitting(memories) {
+		out.Items = append(out.Items, related{m, answer.Items[i].Shared})
+	}
+	out.NextCursor = sealCursor(c, "related_memories", id, stamp.Edition, answer.First(len(out.Items)).Next)
+	return out, nil
 }

@@ -26,13 +26,19 @@ type Page[T, M any] struct {
 	Items []T   // never nil
 	Next  *M    // nil = this is the last page
 	Total int64 // of all pages, in the same snapshot; 0 unless asked for
+	mark  func(T) M
+}
+
+// First is the page when it ends after count items, of which there must be that many; the next page begins behind them.
+func (p Page[T, M]) First(count int) Page[T, M] {
+	if count < len(p.Items) {
+		next := p.mark(p.Items[count-1])
+		p.Items, p.Next = p.Items[:count:count], &next
+	}
+	return p
 }
 
 // paged makes a page of what was found, which is one more than asked for when there is another page.
 func paged[T, M any](found []T, count int, mark func(T) M) Page[T, M] {
-	if len(found) <= count {
-		return Page[T, M]{Items: slices.Clip(found)}
-	}
-	next := mark(found[count-1])
-	return Page[T, M]{Items: found[:count:count], Next: &next}
+	return Page[T, M]{Items: slices.Clip(found), mark: mark}.First(count)
 }
