@@ -9,12 +9,12 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/refold-dev/refold/events/envelope"
 )
@@ -25,6 +25,9 @@ import (
 // protocol, "HMSG"; a pull consumer without acknowledgements) on a connection of its own and decodes events where
 // they lie: about 1 us. It is used for large pulls without a filter, where the connection is one it can make (in
 // process, or plain TCP with user and password or a token); anywhere else, Follow uses the library.
+
+// stallMax is how long a server may take for the next of the events that it has.
+var stallMax = time.Minute
 
 // bulkPullMin is the pull from which Follow reads in bulk.
 const bulkPullMin = 1000
@@ -47,11 +50,13 @@ var errNoBulk = errors.New("no bulk read on this connection")
 
 type bulkFollower struct {
 	shard    *jetShard
-	consumer string
+	consumer *consumer
 	conn     net.Conn
 	reader   *bufio.Reader
 	inbox    string
 	pull     int
+	// expecting: it reads what is known to be there, and does not wait for what may come.
+	expecting bool
 
 	batches chan []envelope.Event // closed by the pump, after err was set
 	err     error
@@ -64,6 +69,8 @@ type bulkFollower struct {
 	wanted  int // events asked for and not delivered yet
 	read    int // events so far
 	bytes   int // of them
+	silent  int // value of read when the server spoke of a pull last, without a message
+	since   time.Time
 
 	left []envelope.Event // of the reader alone
 }
@@ -79,25 +86,30 @@ func (s *jetShard) followBulk(ctx context.Context, options FollowOptions) (Follo
 
 // openBulk returns a reader that nobody drives yet.
 func (s *jetShard) openBulk(ctx context.Context, options FollowOptions) (*bulkFollower, error) {
+	c, err := s.makeConsumer(ctx, options.After, "")
+	if err != nil {
+		return nil, err
+	}
+	f, err := s.dialBulk(c, options)
+	if err != nil {
+		c.remove()
+	}
+	return f, err
+}
+
+// dialBulk returns a reader of a consumer, which it removes when it is closed.
+func (s *jetShard) dialBulk(c *consumer, options FollowOptions) (*bulkFollower, error) {
 	conn, reader, err := dialBulk(s.nc)
 	if err != nil {
 		return nil, err
 	}
-	consumer, err := s.js.CreateConsumer(ctx, s.stream, jetstream.ConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: options.After + 1,
-		AckPolicy: jetstream.AckNonePolicy, MaxDeliver: -1, Replicas: 1, MemoryStorage: true, InactiveThreshold: bulkIdleMax,
-	})
-	if err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
 	f := &bulkFollower{
-		shard: s, consumer: consumer.CachedInfo().Name, conn: conn, reader: reader, inbox: nats.NewInbox(), pull: options.Pull,
+		shard: s, consumer: c, conn: conn, reader: reader, inbox: nats.NewInbox(), pull: options.Pull,
 		batches: make(chan []envelope.Event, 4), quit: make(chan struct{}),
 		decoder: bulkDecoder{decoder: decoder{shard: s.number, names: map[string]string{}}}, last: options.After,
 	}
 	if _, err := fmt.Fprintf(conn, "SUB %s 1\r\n", f.inbox); err != nil {
-		f.Close()
+		_ = conn.Close()
 		return nil, err
 	}
 	return f, nil
@@ -212,7 +224,7 @@ func (f *bulkFollower) ask() error {
 	n := pull - f.wanted
 	f.wanted += n
 	body := fmt.Sprintf(`{"batch":%d,"expires":%d}`, n, (bulkIdleMax / 2).Nanoseconds())
-	_, err := fmt.Fprintf(f.conn, "PUB $JS.API.CONSUMER.MSG.NEXT.%s.%s %s %d\r\n%s\r\n", f.shard.stream, f.consumer, f.inbox, len(body), body)
+	_, err := fmt.Fprintf(f.conn, "PUB $JS.API.CONSUMER.MSG.NEXT.%s.%s %s %d\r\n%s\r\n", f.shard.stream, f.consumer.name, f.inbox, len(body), body)
 	return err
 }
 
@@ -233,6 +245,9 @@ func (f *bulkFollower) receive() (m Raw, ok bool, err error) {
 	}
 	line, err := f.reader.ReadSlice('\n')
 	if err != nil {
+		if f.expecting && errors.Is(err, os.ErrDeadlineExceeded) {
+			err = ErrStalled
+		}
 		return m, false, err
 	}
 	switch {
@@ -311,6 +326,12 @@ func (f *bulkFollower) status(header []byte) error {
 	case strings.HasPrefix(code, "100"): // a heartbeat
 		return nil
 	case strings.HasPrefix(code, "404"), strings.HasPrefix(code, "408"):
+		if f.expecting && f.silent == f.read && !f.since.IsZero() && time.Since(f.since) > stallMax {
+			return ErrStalled
+		}
+		if f.silent != f.read || f.since.IsZero() {
+			f.silent, f.since = f.read, time.Now()
+		}
 		f.wanted = 0
 		for field := range strings.SplitSeq(rest, "\r\n") {
 			if name, value, ok := strings.Cut(field, ": "); ok && strings.EqualFold(name, "Nats-Pending-Messages") {
@@ -353,10 +374,7 @@ func (f *bulkFollower) Close() {
 	f.once.Do(func() {
 		close(f.quit)
 		_ = f.conn.Close()
-		ctx, cancel := context.WithTimeout(context.Background(), askMax)
-		defer cancel()
-		// The server removes an unused consumer by itself, only later.
-		_ = f.shard.js.DeleteConsumer(ctx, f.shard.stream, f.consumer)
+		f.consumer.remove()
 	})
 }
 

@@ -21,6 +21,9 @@ var (
 	ErrFull = errors.New("the journal is full")
 	// ErrTooLarge: the event exceeds the message or header limit; nothing was stored.
 	ErrTooLarge = errors.New("the event is too large for the journal")
+	// ErrStalled: events are there and the journal does not hand them out. The store of a server is damaged, or it is
+	// overloaded: its log says more.
+	ErrStalled = errors.New("the journal does not hand out the events that it has")
 	// ErrNoEvent: the shard holds no event at this sequence.
 	ErrNoEvent = errors.New("no event at this sequence")
 )

@@ -97,7 +97,26 @@ func (s *jetShard) readRawOnce(ctx context.Context, after, upto uint64, each fun
 		return after, gone(err)
 	}
 	defer f.Close()
-	defer context.AfterFunc(ctx, f.Close)()
+	return f.each(ctx, upto, each)
+}
+
+// readFrom reads from one consumer alone, whose caller removes it.
+func (s *jetShard) readFrom(ctx context.Context, c *consumer, after, upto uint64, each func(*Raw) error) (last uint64, err error) {
+	f, err := s.dialBulk(c, FollowOptions{After: after, Pull: rawPull})
+	if errors.Is(err, errNoBulk) {
+		return s.readFromByLibrary(ctx, c, after, upto, each)
+	}
+	if err != nil {
+		return after, err
+	}
+	defer func() { _ = f.conn.Close() }()
+	return f.each(ctx, upto, each)
+}
+
+// each drives a reader up to a sequence.
+func (f *bulkFollower) each(ctx context.Context, upto uint64, each func(*Raw) error) (last uint64, err error) {
+	f.expecting = true
+	defer context.AfterFunc(ctx, func() { _ = f.conn.Close() })()
 	for f.last < upto {
 		if err := f.ask(); err != nil {
 			return f.last, f.failed(err)
@@ -124,32 +143,54 @@ func rawFailed(ctx context.Context, err error) error {
 }
 
 func (s *jetShard) readRawByLibrary(ctx context.Context, after, upto uint64, each func(*Raw) error) error {
-	messages, err := s.messages(ctx, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1, MaxResetAttempts: resetsMax,
-	}, pullDefault)
+	c, err := s.makeConsumer(ctx, after, "")
 	if err != nil {
-		return gone(err)
+		return err
+	}
+	defer c.remove()
+	_, err = s.readFromByLibrary(ctx, c, after, upto, each)
+	if own, ok := errors.AsType[*callerError](err); ok {
+		return own.error
+	}
+	return err
+}
+
+func (s *jetShard) readFromByLibrary(ctx context.Context, c *consumer, after, upto uint64, each func(*Raw) error) (last uint64, err error) {
+	last = after
+	found, err := s.js.Consumer(ctx, s.stream, c.name)
+	if err != nil {
+		return last, gone(err)
+	}
+	messages, err := found.Messages(jetstream.PullMaxMessages(pullDefault), jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(heartbeat))
+	if err != nil {
+		return last, gone(err)
 	}
 	defer messages.Stop()
 	defer context.AfterFunc(ctx, messages.Stop)()
-	for last := after; last < upto; {
-		m, err := messages.Next()
+	for last < upto {
+		waiting, cancel := context.WithTimeoutCause(ctx, stallMax, ErrStalled)
+		m, err := messages.Next(jetstream.NextContext(waiting))
+		stalled := errors.Is(context.Cause(waiting), ErrStalled)
+		cancel()
+		if err != nil && stalled {
+			err = ErrStalled
+		}
 		if err != nil {
-			return rawFailed(ctx, gone(err))
+			return last, rawFailed(ctx, gone(err))
 		}
 		seq, ok := streamSeq(m.Reply())
 		if !ok {
-			return fmt.Errorf("the reply subject %q holds no sequence", m.Reply())
+			return last, fmt.Errorf("the reply subject %q holds no sequence", m.Reply())
 		}
 		if seq != last+1 {
-			return &GapError{Want: last + 1, Got: seq}
+			return last, &GapError{Want: last + 1, Got: seq}
 		}
 		last = seq
 		if err := each(&Raw{Seq: seq, Subject: m.Subject(), Header: headerBlock(m.Headers()), Data: m.Data()}); err != nil {
-			return err
+			return last, &callerError{err}
 		}
 	}
-	return nil
+	return last, nil
 }
 
 // headerBlock writes parsed headers, ordered by name.

@@ -22,12 +22,14 @@ type jetShard struct {
 	replicated bool
 	commits    *committer
 	budget     *budget
+	// consumers holds a place for every consumer that this process has on the stream.
+	consumers chan struct{}
 }
 
 var _ Shard = (*jetShard)(nil)
 
 func newShard(js jetstream.JetStream, nc *nats.Conn, id identity) *jetShard {
-	s := &jetShard{js: js, nc: nc, stream: id.stream, number: id.shard, replicated: id.config.Replicas > 1, budget: &budget{}}
+	s := &jetShard{js: js, nc: nc, stream: id.stream, number: id.shard, replicated: id.config.Replicas > 1, budget: &budget{}, consumers: make(chan struct{}, consumersMax)}
 	s.budget.set(id.bytes, uint64(max(id.config.MaxBytes, 0)))
 	s.commits = newCommitter(s)
 	return s

@@ -1,0 +1,92 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// ErrNoReplica: the stream has no replica on the server that was asked for, or it serves no reads: it is offline, or it
+// has only just come back. Look at Peers.
+var ErrNoReplica = errors.New("no such replica")
+
+// Peer is one replica of a shard, as the leader of its stream sees it.
+type Peer struct {
+	Server  string // name; empty for a server that is not part of a cluster
+	Leader  bool
+	Current bool          // it has what the leader has, as far as the servers know: its bytes may be damaged all the same
+	Offline bool          // the leader does not see it
+	Lag     uint64        // operations that it is behind
+	Active  time.Duration // since the leader has heard of it
+}
+
+// Peers lists the replicas of a shard, the leader first.
+func (j *Journal) Peers(ctx context.Context, shard int) ([]Peer, error) {
+	s, ok := j.Shard(shard).(*jetShard)
+	if !ok {
+		return nil, fmt.Errorf("replicas of shard %d: the journal has no such shard", shard)
+	}
+	var peers []Peer
+	err := patiently(ctx, func(ctx context.Context) error {
+		stream, err := s.js.Stream(ctx, s.stream)
+		if err == nil {
+			peers = peersOf(stream.CachedInfo().Cluster)
+		}
+		return gone(err)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("replicas of shard %d: %w", shard, err)
+	}
+	return peers, nil
+}
+
+func peersOf(cluster *jetstream.ClusterInfo) []Peer {
+	if cluster == nil {
+		return []Peer{{Leader: true, Current: true}}
+	}
+	peers := []Peer{{Server: cluster.Leader, Leader: true, Current: true}}
+	for _, p := range cluster.Replicas {
+		peers = append(peers, Peer{Server: p.Name, Current: p.Current, Offline: p.Offline, Lag: p.Lag, Active: p.Active})
+	}
+	return peers
+}
+
+// ReadReplica hands over the messages of a shard from after+1 to upto as one replica has them: in order, none left out.
+// It does not turn to another replica: an error that is not the caller's is one of this replica, a *GapError or
+// ErrStalled among them.
+func (j *Journal) ReadReplica(ctx context.Context, shard int, server string, after, upto uint64, each func(*Raw) error) error {
+	s, ok := j.Shard(shard).(*jetShard)
+	if !ok {
+		return fmt.Errorf("read shard %d: the journal has no such shard", shard)
+	}
+	if after >= upto {
+		return nil
+	}
+	peers, err := j.Peers(ctx, shard)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(peers, func(p Peer) bool { return p.Server == server && !p.Offline }) {
+		return fmt.Errorf("read shard %d on %s: %w: its replicas are %+v", shard, server, ErrNoReplica, peers)
+	}
+	c, err := s.placeConsumer(ctx, server, after)
+	if err != nil {
+		return fmt.Errorf("read shard %d on %s: %w", shard, server, err)
+	}
+	defer c.remove()
+	last, err := s.readFrom(ctx, c, after, upto, each)
+	var own *callerError
+	switch {
+	case errors.As(err, &own):
+		return own.error
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return fmt.Errorf("read shard %d on %s after sequence %d: %w", shard, server, last, err)
+	}
+	return nil
+}
