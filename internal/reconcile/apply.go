@@ -3,15 +3,21 @@ package reconcile
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/failpoint"
+	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/postgres/db"
 	"github.com/refold-dev/refold/internal/projector"
 )
+
+// lockWait bounds the wait for locks: the database frees those of a process that died a moment after it.
+const lockWait = 5 * time.Second
 
 // Applied is what an apply has done.
 type Applied struct {
@@ -111,12 +117,13 @@ func (a *apply) alone(ctx context.Context) error {
 	for _, c := range checkpoints {
 		names = append(names, projector.LockName(c.Edition, int(c.Shard)))
 	}
-	release, taken, err := a.DB.TryLocks(ctx, names...)
-	if err != nil {
+	release, err := a.DB.TakeLocks(ctx, lockWait, names...)
+	var locked *postgres.LockedError
+	switch {
+	case errors.As(err, &locked):
+		return fmt.Errorf("%w: %w", ErrServing, locked)
+	case err != nil:
 		return err
-	}
-	if taken != "" {
-		return fmt.Errorf("%w (one holds the lock %q)", ErrServing, taken)
 	}
 	a.release = release
 	return nil
