@@ -42,12 +42,13 @@ type poolKey struct {
 	edition int64 // 0 = control tables only
 }
 
-// Open connects to the database of a URL. It migrates nothing.
+// Open connects to the database of a URL, to the primary when it names several servers. It migrates nothing.
 func Open(ctx context.Context, url string) (*DB, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("postgres URL: %w", err)
 	}
+	followPrimary(config.ConnConfig)
 	d := &DB{config: config, pools: map[poolKey]*pgxpool.Pool{}}
 	pool, err := d.pool(ctx, poolKey{})
 	if err == nil {
@@ -127,6 +128,9 @@ func (d *DB) pool(ctx context.Context, key poolKey) (*pgxpool.Pool, error) {
 	params := config.ConnConfig.RuntimeParams
 	for name, value := range sessionSettings(key.role) {
 		params[name] = value
+	}
+	if params["default_transaction_read_only"] == "on" {
+		config.ConnConfig.ValidateConnect = onPrimary // target_session_attrs=read-write would refuse our own setting
 	}
 	params["search_path"] = "pg_catalog"
 	if key.edition != 0 {
