@@ -77,6 +77,9 @@ func journalTable(w *tabwriter.Writer, results []*witness.Result) {
 	for _, r := range results {
 		row(w, fmt.Sprintf("shard %d up to sequence %d: %s (%d events compared one by one, %d signed heads, %s)", r.Shard, r.Seq, journalVerdict(r),
 			r.Witnessed, r.Heads, time.Duration(r.DurationMs)*time.Millisecond))
+		if r.Compressed != "" {
+			row(w, "  note: "+r.Compressed)
+		}
 		if r.PassedOver > 0 {
 			row(w, fmt.Sprintf("  %d signed heads were passed over: give the public key that signed them with --key", r.PassedOver))
 		}

@@ -47,9 +47,9 @@ func statusTable(w *tabwriter.Writer, s *plane.Status) {
 		row(w, "note", note)
 	}
 	row(w)
-	row(w, "SHARD", "EVENTS", "MIB", "OF MIB", "LIVE EDITION", "CHECKPOINT", "LAG", "STOPPED")
+	row(w, "SHARD", "EVENTS", "MIB", "OF MIB", "READERS", "LIVE EDITION", "CHECKPOINT", "LAG", "STOPPED")
 	for _, h := range s.Shards {
-		row(w, h.Shard, h.Events, h.Bytes>>20, h.BytesMax>>20, h.Live, h.Seq, h.Lag, h.Stopped)
+		row(w, h.Shard, h.Events, h.Bytes>>20, h.BytesMax>>20, h.Consumers, h.Live, h.Seq, h.Lag, h.Stopped)
 	}
 	row(w)
 	editionTable(w, s.Editions)

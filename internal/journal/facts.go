@@ -47,6 +47,8 @@ func factsOf(info *jetstream.StreamInfo) (Facts, error) {
 		BytesMax:     uint64(max(info.Config.MaxBytes, 0)),
 		Replicas:     info.Config.Replicas,
 		DedupeWindow: info.Config.Duplicates,
+		Consumers:    info.State.Consumers,
+		Compressed:   info.Config.Compression != jetstream.NoCompression,
 	}
 	if info.Cluster != nil {
 		facts.Leader = info.Cluster.Leader

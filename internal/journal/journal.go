@@ -61,6 +61,11 @@ type Facts struct {
 	// DedupeWindow is how long JetStream itself recognises a repeated message id.
 	DedupeWindow time.Duration
 	Leader       string // name of the server that answers, empty when not clustered
+	// Consumers is how many readers the stream has, of all processes and tools. The server allows 1,000 unless it is
+	// configured otherwise.
+	Consumers int
+	// Compressed: an older refold made the stream. See CompressionRisk.
+	Compressed bool
 }
 
 // FollowOptions say where and how a Follower reads.

@@ -31,6 +31,8 @@ type Journal struct {
 	ID          string // ULID
 	Incarnation uint64 // raised by a reconciliation after a restore
 	Shards      []Shard
+	// Risks are the settings of its streams that Open lets pass and an operator must change, in words.
+	Risks []string
 
 	js         jetstream.JetStream
 	shards     []*jetShard
@@ -122,6 +124,9 @@ func open(ctx context.Context, nc *nats.Conn, config Config, examined bool) (*Jo
 		if err != nil {
 			journal.Close()
 			return nil, fmt.Errorf("open journal %s, shard %d: %w", stream.journalID, stream.shard, err)
+		}
+		if risk := stream.compressionRisk(); risk != "" {
+			journal.Risks = append(journal.Risks, risk)
 		}
 		journal.Incarnation = max(journal.Incarnation, stream.incarnation)
 		journal.committers = append(journal.committers, shard.commits)

@@ -119,7 +119,7 @@ func streamConfig(journalID string, shard, shards int, config Config) jetstream.
 		MaxMsgSize:         MessageBytesMax,
 		Duplicates:         config.DedupeWindow,
 		Replicas:           config.Replicas,
-		Compression:        jetstream.S2Compression,
+		Compression:        jetstream.NoCompression, // see compression.go
 		DenyDelete:         true,
 		DenyPurge:          true,
 		AllowDirect:        true,

@@ -123,6 +123,9 @@ func (p *Plane) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	for _, risk := range p.Journal.Risks {
+		p.Logger.Warn(risk)
+	}
 	p.equip(p.Journal.Shards)
 	return p.Live.Refresh(ctx, p.DB)
 }

@@ -48,6 +48,11 @@ type ShardStatus struct {
 	Lag      int64     `json:"lag_events"`
 	Moved    time.Time `json:"checkpoint_moved"`
 	Stopped  string    `json:"stopped,omitempty"`
+	// Replicas of the stream, and how many readers it has; see journal.Facts.
+	Replicas  int `json:"replicas"`
+	Consumers int `json:"consumers"`
+	// Compressed says what a compressed stream risks and what to do; empty when it is not compressed.
+	Compressed string `json:"compressed,omitempty"`
 	// Witnessed is up to where digests of the events are kept outside the journal.
 	Witnessed uint64 `json:"witnessed"`
 }
@@ -117,6 +122,7 @@ func (p *Plane) Status(ctx context.Context) (*Status, error) {
 	}
 	p.accessStatus(ctx, s)
 	s.Ready = len(s.Faults) == 0
+	s.compression()
 	return s, p.scrubStatus(ctx, s)
 }
 
@@ -162,6 +168,19 @@ func (p *Plane) scrubStatus(ctx context.Context, s *Status) error {
 	return nil
 }
 
+// compression names the shards that are compressed. With replicas that is a fault, but what is whole goes on being served.
+func (s *Status) compression() {
+	for _, one := range s.Shards {
+		switch {
+		case one.Compressed == "":
+		case one.Replicas > 1:
+			s.Faults = append(s.Faults, fmt.Sprintf("shard %d: %s", one.Shard, one.Compressed))
+		default:
+			s.Notes = append(s.Notes, fmt.Sprintf("shard %d: %s", one.Shard, one.Compressed))
+		}
+	}
+}
+
 // accessStatus adds how the access log stands. Nothing rests on it, so that what is wrong with it is no fault.
 func (p *Plane) accessStatus(ctx context.Context, s *Status) {
 	var err error
@@ -192,6 +211,7 @@ func (p *Plane) shardStatus(ctx context.Context, shard journal.Shard, number int
 	cp, failed := db.New(pool).CheckpointGet(ctx, db.CheckpointGetParams{Edition: number, Shard: int32(shard.Number())})
 	facts, unanswered := shard.Facts(ctx)
 	one.Shard, one.Stream, one.Events, one.Bytes, one.BytesMax = shard.Number(), facts.Stream, facts.Messages, facts.Bytes, facts.BytesMax
+	one.Replicas, one.Consumers, one.Compressed = facts.Replicas, facts.Consumers, facts.CompressionRisk()
 	if number == 0 {
 		return one, notReady("shard %d: no edition is live", shard.Number()), nil
 	}

@@ -73,6 +73,8 @@ type Result struct {
 	Faults      []Fault `json:"faults"`
 	Total       int     `json:"faults_total"`
 	DurationMs  int64   `json:"duration_ms"`
+	// Compressed says what the compression of the stream risks and what to do; empty when it is not compressed. It is no fault.
+	Compressed string `json:"compressed,omitempty"`
 }
 
 // Heads are the signed heads to compare with.
@@ -129,7 +131,7 @@ func NewChecker(d *postgres.DB, facts journal.Facts, heads Heads) *Checker {
 	}
 	c.result = Result{
 		Shard: facts.Shard, Stream: facts.Stream, JournalID: facts.JournalID, Incarnation: facts.Incarnation, Faults: []Fault{},
-		PassedOver: heads.Foreign,
+		PassedOver: heads.Foreign, Compressed: facts.CompressionRisk(),
 	}
 	if facts.Shard == 0 {
 		for _, detail := range heads.Damaged {
