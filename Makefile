@@ -6,12 +6,13 @@ TOOL = CGO_ENABLED=0 $(GO) tool -modfile=tools/go.mod
 TEST_FLAGS ?=
 DEMO_FLAGS ?=
 LOAD_FLAGS ?=
+CHAOS_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-upgrade test race chaos fuzz generate verify bench load up down stores build
+.PHONY: help demo demo-upgrade test race chaos chaos-cluster fuzz generate verify bench load up down stores build
 
 help: ## print this help
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: stores ## run the story of refold on sample data (DEMO_FLAGS=--keep leaves it serving)
 	$(GO) run ./cmd/refold demo $(DEMO_FLAGS)
@@ -27,6 +28,9 @@ race: stores ## run all tests under the race detector
 
 chaos: stores ## the long fault campaign: a million events, hundreds of kills, thousands of tamperings and verifications
 	REFOLD_CHAOS=long $(GO) test -count=1 -timeout 240m -v -run 'TestChaos|TestTampering|TestADeployment|TestFlips|TestOperators|Kept|Quick|NoFalseAlarms|EveryCombination|OneIsFenced|Tampered|Flipped' ./internal/plane ./internal/witness
+
+chaos-cluster: stores ## kill, stop and damage a cluster of 3 NATS, 2 Postgres and 2 refold under load (CHAOS_FLAGS="-for 30m -seed N", or -help)
+	$(GO) run ./internal/chaos $(CHAOS_FLAGS)
 
 fuzz: stores ## fuzz every target for FUZZ_TIME (20s), or those of FUZZ="PACKAGE:FUNCTION ..."
 	FUZZ_TIME=$(or $(FUZZ_TIME),20s) GO="$(GO)" scripts/fuzz.sh $(FUZZ)

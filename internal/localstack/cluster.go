@@ -1,7 +1,6 @@
 package localstack
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -164,22 +163,8 @@ func (c cluster) initdb(ctx context.Context, work, passwordFile, locale string, 
 	if fast {
 		arguments = append(arguments, "--no-sync", "--wal-segsize", "1")
 	}
-	cmd := c.command(work, "initdb", arguments...)
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
-	child, err := Spawn(cmd, syscall.SIGKILL)
-	if err != nil {
-		return err
-	}
-	select {
-	case <-child.Done():
-	case <-ctx.Done():
-		_ = child.Signal(syscall.SIGKILL)
-		<-child.Done()
-		return fmt.Errorf("initdb: %w", context.Cause(ctx))
-	}
-	if err := child.Err(); err != nil {
-		return fmt.Errorf("initdb in %s: %w\n%s", work, err, output.String())
+	if err := runChild(ctx, c.command(work, "initdb", arguments...)); err != nil {
+		return fmt.Errorf("make a cluster in %s: %w", work, err)
 	}
 	return nil
 }
