@@ -1,10 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"crypto/ed25519"
 	"fmt"
 	"os"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -27,23 +28,37 @@ func (c *cli) journal() *cobra.Command {
 func (c *cli) journalCheck() *cobra.Command {
 	var files []string
 	var keyFile string
+	var replicas bool
 	cmd := &cobra.Command{
 		Use: "check", Short: "Read the whole journal and name every event that was changed, lost or moved; exit code 3 if one was", Args: exactly(0),
+		Long: "Read the whole journal and name every event that was changed, lost or moved; exit code 3 if one was.\n\n" +
+			"With --replicas every server's copy of every stream is read by itself and compared with the kept digests and with\n" +
+			"the other copies, up to where the stream ends when the check begins. A copy that differs, cannot be read or lags is\n" +
+			"named by its server, with the first sequence and the reason. NATS itself calls such a copy \"current\".",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.with(cmd.Context(), func(p *plane.Plane) error { return c.checkJournal(cmd.Context(), p, files, keyFile) })
+			return c.with(cmd.Context(), func(p *plane.Plane) error {
+				return c.checkJournal(cmd.Context(), p, files, keyFile, replicas)
+			})
 		},
 	}
+	cmd.Flags().BoolVar(&replicas, "replicas", false, "read every replica of every stream by itself")
 	cmd.Flags().StringArrayVar(&files, "head", nil, "signed head to compare with, beside those in the database; may be repeated")
 	cmd.Flags().StringVar(&keyFile, "key", "", "file with further public keys that signed heads, when the plane's own was replaced")
 	return cmd
 }
 
-func (c *cli) checkJournal(ctx context.Context, p *plane.Plane, files []string, keyFile string) error {
-	var more [][]byte
-	var keys []ed25519.PublicKey
+func (c *cli) checkJournal(ctx context.Context, p *plane.Plane, files []string, keyFile string, replicas bool) error {
+	bar := c.progress()
+	o := plane.CheckOptions{Replicas: replicas, Progress: func(shard int, server string, done, total uint64) {
+		what := fmt.Sprintf("read shard %d", shard)
+		if server != "" {
+			what += " on " + server
+		}
+		bar.tell(what, int64(done), int64(total))
+	}}
 	if keyFile != "" {
 		var err error
-		if keys, err = readKeys(keyFile); err != nil {
+		if o.Keys, err = readKeys(keyFile); err != nil {
 			return err
 		}
 	}
@@ -52,12 +67,9 @@ func (c *cli) checkJournal(ctx context.Context, p *plane.Plane, files []string, 
 		if err != nil {
 			return err
 		}
-		more = append(more, document)
+		o.Heads = append(o.Heads, document)
 	}
-	bar := c.progress()
-	results, err := p.CheckJournal(ctx, more, keys, func(shard int, done, total uint64) {
-		bar.tell(fmt.Sprintf("read shard %d", shard), int64(done), int64(total))
-	})
+	results, err := p.CheckJournal(ctx, o)
 	bar.end()
 	if err != nil {
 		return err
@@ -86,6 +98,29 @@ func journalTable(w *tabwriter.Writer, results []*witness.Result) {
 		for _, f := range r.Faults {
 			row(w, "  "+f.String())
 		}
+		replicaTable(w, r)
+	}
+}
+
+// replicaTable shows the copies of a shard, where each was read by itself.
+func replicaTable(w *tabwriter.Writer, r *witness.Result) {
+	if len(r.Replicas) == 0 {
+		return
+	}
+	row(w, "  "+r.Verdict)
+	row(w, "  SERVER", "ROLE", "STATE", "FIRST BAD", "READABLE", "OF", "FITS KEPT DIGESTS", "SAME AS", "CHAIN", "WHY")
+	for _, one := range r.Replicas {
+		role, bad, chain := "follower", "", "-"
+		if one.Leader {
+			role = "leader"
+		}
+		if one.FirstBad > 0 {
+			bad = fmt.Sprint(one.FirstBad)
+		}
+		if one.Chain != "" {
+			chain = one.Chain[:12]
+		}
+		row(w, "  "+one.Name(), role, one.State, bad, one.Events, r.Seq, one.FitsKept, cmp.Or(strings.Join(one.SameAs, " "), "-"), chain, one.Detail)
 	}
 }
 

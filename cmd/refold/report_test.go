@@ -39,6 +39,10 @@ func TestJournalAndReportCommands(t *testing.T) {
 	if len(results) != 1 || !results[0].Clean || results[0].Witnessed < 61 || results[0].Heads < 2 {
 		t.Fatalf("got %+v", results)
 	}
+	results = into[[]witness.Result](t, refold(t, exitOK, "journal", "check", "--head", head, "--replicas"))
+	if len(results) != 1 || !results[0].Clean || results[0].Heads < 2 || len(results[0].Replicas) != 1 || !results[0].Replicas[0].FitsKept {
+		t.Fatalf("got %+v", results)
+	}
 	if copies, err := filepath.Glob(filepath.Join(data, "heads", "journal-head-*.json")); err != nil || len(copies) == 0 {
 		t.Fatalf("no copy of the head in the data folder: %v", err)
 	}
@@ -99,6 +103,11 @@ func TestJournalCheckNamesDamage(t *testing.T) {
 	}
 	results := into[[]witness.Result](t, refold(t, exitMismatch, "journal", "check"))
 	if len(results) != 1 || results[0].Clean || results[0].Faults[0].What != witness.BadPage || results[0].Faults[0].Seq != 1 {
+		t.Fatalf("got %+v", results)
+	}
+	// What was kept is damaged, and the copy is not: the replicas say so.
+	results = into[[]witness.Result](t, refold(t, exitMismatch, "journal", "check", "--replicas"))
+	if len(results) != 1 || results[0].Clean || results[0].Total != 1 || results[0].Replicas[0].State != witness.Whole {
 		t.Fatalf("got %+v", results)
 	}
 	// A full verification reads the journal as well, and says so in its signed report.

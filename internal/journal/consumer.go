@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -70,13 +71,20 @@ func (s *jetShard) enter(ctx context.Context) error {
 
 func (s *jetShard) leave() { <-s.consumers }
 
+// afterEnd, given as the sequence to begin after, is the last one that the chosen replica has.
+const afterEnd = math.MaxUint64
+
 // createConsumer gives the consumer its name itself: one whose creation was not answered can then be removed all the same.
 func (s *jetShard) createConsumer(ctx context.Context, after uint64, filter string) (*consumer, error) {
 	c := &consumer{shard: s, name: "refold-" + ulid.Make().String()}
-	made, err := s.js.CreateConsumer(ctx, s.stream, jetstream.ConsumerConfig{
+	config := jetstream.ConsumerConfig{
 		Name: c.name, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1, FilterSubject: filter,
 		AckPolicy: jetstream.AckNonePolicy, MaxDeliver: -1, Replicas: 1, MemoryStorage: true, InactiveThreshold: consumerIdleMax,
-	})
+	}
+	if after == afterEnd {
+		config.DeliverPolicy, config.OptStartSeq = jetstream.DeliverNewPolicy, 0
+	}
+	made, err := s.js.CreateConsumer(ctx, s.stream, config)
 	if err != nil {
 		if _, answered := errors.AsType[*jetstream.APIError](err); !answered {
 			go c.delete()

@@ -45,7 +45,7 @@ func (j *Journal) Peers(ctx context.Context, shard int) ([]Peer, error) {
 }
 
 func peersOf(cluster *jetstream.ClusterInfo) []Peer {
-	if cluster == nil {
+	if cluster == nil || cluster.Name == "" {
 		return []Peer{{Leader: true, Current: true}}
 	}
 	peers := []Peer{{Server: cluster.Leader, Leader: true, Current: true}}
@@ -89,4 +89,46 @@ func (j *Journal) ReadReplica(ctx context.Context, shard int, server string, aft
 		return fmt.Errorf("read shard %d on %s after sequence %d: %w", shard, server, last, err)
 	}
 	return nil
+}
+
+// Extent is what one replica says that it holds. Its bytes may be damaged all the same: only reading them tells.
+type Extent struct {
+	First, Last uint64
+	// Messages is how many it counts from First to Last; fewer than those sequences means that some are gone.
+	Messages uint64
+}
+
+// ReplicaExtent asks one replica what it holds, without reading it.
+func (j *Journal) ReplicaExtent(ctx context.Context, shard int, server string) (Extent, error) {
+	s, ok := j.Shard(shard).(*jetShard)
+	if !ok {
+		return Extent{}, fmt.Errorf("extent of shard %d: the journal has no such shard", shard)
+	}
+	first, messages, err := s.startOn(ctx, server, 0)
+	if err != nil {
+		return Extent{}, fmt.Errorf("extent of shard %d on %s: %w", shard, server, err)
+	}
+	next, _, err := s.startOn(ctx, server, afterEnd)
+	if err != nil {
+		return Extent{}, fmt.Errorf("extent of shard %d on %s: %w", shard, server, err)
+	}
+	return Extent{First: first, Last: next - 1, Messages: messages}, nil
+}
+
+// startOn returns where a reader of one replica that asks for what follows a sequence begins, and how many messages it
+// gets.
+func (s *jetShard) startOn(ctx context.Context, server string, after uint64) (start, messages uint64, err error) {
+	c, err := s.placeConsumer(ctx, server, after)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer c.remove()
+	err = patiently(ctx, func(ctx context.Context) error {
+		made, err := s.js.Consumer(ctx, s.stream, c.name)
+		if err == nil {
+			start = made.CachedInfo().Delivered.Stream + 1
+		}
+		return gone(err)
+	})
+	return start, c.pending, err
 }

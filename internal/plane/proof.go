@@ -53,16 +53,39 @@ func signedHead(document []byte, keys []ed25519.PublicKey) (head witness.Head, e
 	return head, r.Read(&head)
 }
 
-// CheckJournal reads the whole journal and compares it with the digests and the signed heads that were kept, and with
-// further heads (see Heads). The result is recorded as a signed report.
-func (p *Plane) CheckJournal(ctx context.Context, heads [][]byte, keys []ed25519.PublicKey, progress func(shard int, done, total uint64)) ([]*witness.Result, error) {
-	known, err := p.Heads(ctx, heads, keys)
+// CheckOptions say how CheckJournal works. The zero value checks what one read of the journal gives.
+type CheckOptions struct {
+	// Heads are signed heads to compare with beside those in the database, Keys further keys that may have signed them
+	// (see Heads).
+	Heads [][]byte
+	Keys  []ed25519.PublicKey
+	// Replicas reads every replica of every shard by itself.
+	Replicas bool
+	// Progress is told how many events of how many were read; server is empty unless Replicas. nil = nobody listens.
+	Progress func(shard int, server string, done, total uint64)
+}
+
+// CheckJournal reads the whole journal and compares it with the digests and the signed heads that were kept. The result
+// is recorded as a signed report.
+func (p *Plane) CheckJournal(ctx context.Context, o CheckOptions) ([]*witness.Result, error) {
+	known, err := p.Heads(ctx, o.Heads, o.Keys)
 	if err != nil {
 		return nil, err
 	}
 	var results []*witness.Result
 	for _, shard := range p.Journal.Shards {
-		result, err := witness.Check(ctx, p.DB, shard, known, func(done, total uint64) { progress(shard.Number(), done, total) })
+		progress := func(server string, done, total uint64) {
+			if o.Progress != nil {
+				o.Progress(shard.Number(), server, done, total)
+			}
+		}
+		var result *witness.Result
+		if o.Replicas {
+			check := &witness.ReplicaCheck{DB: p.DB, Journal: p.Journal, Heads: known, Progress: progress}
+			result, err = check.Shard(ctx, shard)
+		} else {
+			result, err = witness.Check(ctx, p.DB, shard, known, func(done, total uint64) { progress("", done, total) })
+		}
 		if err != nil {
 			return nil, fmt.Errorf("check the journal, shard %d: %w", shard.Number(), err)
 		}

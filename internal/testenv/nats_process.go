@@ -134,3 +134,9 @@ func serveNATS() error {
 	server.Stop()
 	return nil
 }
+
+// StoreDir is the folder of the server's store. Tests damage it while the server is down.
+func (n *NATSProcess) StoreDir() string { return n.options.StoreDir }
+
+// Output is what the server has logged since it was last started.
+func (n *NATSProcess) Output() string { return n.process.Output() }

@@ -75,6 +75,9 @@ type Result struct {
 	DurationMs  int64   `json:"duration_ms"`
 	// Compressed says what the compression of the stream risks and what to do; empty when it is not compressed. It is no fault.
 	Compressed string `json:"compressed,omitempty"`
+	// Replicas are all copies of the shard, and Verdict says which are right, where each was read by itself.
+	Replicas []Replica `json:"replicas,omitempty"`
+	Verdict  string    `json:"verdict,omitempty"`
 }
 
 // Heads are the signed heads to compare with.

@@ -262,7 +262,7 @@ func (s *stand) messages(t *testing.T) (config jetstream.StreamConfig, out []mes
 
 // forge makes another server hold a stream of the same name and settings with these messages: what somebody with all
 // rights on the store can do.
-func forge(t *testing.T, config jetstream.StreamConfig, messages []message) journal.Shard {
+func forge(t *testing.T, config jetstream.StreamConfig, messages []message) *journal.Journal {
 	t.Helper()
 	server := testenv.NATSServer(t, localstack.NATSOptions{StoreDir: testenv.Dir(t), Durability: localstack.DurabilityRelaxed})
 	nc := testenv.Connect(t, server)
@@ -284,7 +284,7 @@ func forge(t *testing.T, config jetstream.StreamConfig, messages []message) jour
 		t.Fatal(err)
 	}
 	t.Cleanup(j.Close)
-	return j.Shards[0]
+	return j
 }
 
 // altered is one way to forge a journal, and the sequences that must be named.
@@ -389,13 +389,13 @@ func TestATamperedJournalIsFoundAndLocated(t *testing.T) {
 	s.append(t, 60)
 	s.advance(t)
 	config, original := s.messages(t)
-	if r := s.check(t, forge(t, config, original)); !r.Clean {
+	if r := s.check(t, forge(t, config, original).Shards[0]); !r.Clean {
 		t.Fatalf("a true copy: %+v", r)
 	}
 	for i := range rounds(24, 200) {
 		a := alter(t, random, original)
 		t.Run(fmt.Sprintf("%d %s", i, a.what), func(t *testing.T) {
-			r := s.check(t, forge(t, config, a.messages))
+			r := s.check(t, forge(t, config, a.messages).Shards[0])
 			got := map[uint64]string{}
 			for _, f := range r.Faults {
 				got[f.Seq] = f.What
@@ -422,7 +422,7 @@ func TestARewrittenPastDoesNotFitTheSignedHeads(t *testing.T) {
 	}
 	config, messages := s.messages(t)
 	messages[29].data = append(messages[29].data, ' ')
-	forged := forge(t, config, messages)
+	forged := forge(t, config, messages).Shards[0]
 	s.exec(t, "DELETE FROM control.journal_page")
 	if err := (&witness.Witness{DB: s.DB, Shards: []journal.Shard{forged}, Reports: s.Reports, PageEvents: 10}).Advance(t.Context()); err != nil {
 		t.Fatal(err)
@@ -477,7 +477,7 @@ func TestTheWitnessDoesNotGoOnWithAnotherJournal(t *testing.T) {
 	changed[20].data = append(bytes.Clone(changed[20].data), ' ')
 	for what, messages := range map[string][]message{"shorter": original[:15], "with another end": changed} {
 		t.Run(what, func(t *testing.T) {
-			forged := &witness.Witness{DB: s.DB, Shards: []journal.Shard{forge(t, config, messages)}, Reports: s.Reports, PageEvents: 10}
+			forged := &witness.Witness{DB: s.DB, Shards: []journal.Shard{forge(t, config, messages).Shards[0]}, Reports: s.Reports, PageEvents: 10}
 			if err := forged.Advance(t.Context()); !errors.Is(err, witness.ErrChanged) {
 				t.Fatalf("got %v", err)
 			}
