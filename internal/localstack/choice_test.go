@@ -41,7 +41,6 @@ esac
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir)
-	t.Setenv("DATABASE_URL", "")
 	return calls
 }
 

@@ -49,7 +49,6 @@ func ended(pid int) bool {
 }
 
 func TestKilledOwnerTakesPostgresWithItAndLosesNothing(t *testing.T) {
-	t.Setenv("DATABASE_URL", "")
 	dir := testenv.Dir(t)
 	for round := 1; round <= 2; round++ {
 		owner := spawn(t, "own", dir)
@@ -74,7 +73,6 @@ func TestKilledOwnerTakesPostgresWithItAndLosesNothing(t *testing.T) {
 }
 
 func TestStartRightAfterAKillWaitsForTheOldServer(t *testing.T) {
-	t.Setenv("DATABASE_URL", "")
 	dir := testenv.Dir(t)
 	owner := spawn(t, "own", dir)
 	owner.WaitReady()

@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -39,18 +43,16 @@ func startLocal(ctx context.Context, dir string, options PostgresOptions) (datab
 	return local{p}, nil
 }
 
-// postgresURL is the explicit choice, from the flag before the environment.
-func (c Config) postgresURL() (url, source string) {
-	if c.PostgresURL != "" {
-		return c.PostgresURL, "--postgres"
-	}
-	return os.Getenv("DATABASE_URL"), "DATABASE_URL"
+// hasDatabase reports whether a cluster was made in the data directory, by local programs or in Docker.
+func hasDatabase(dataDir string) bool {
+	dir := filepath.Join(dataDir, "postgres")
+	return hasFile(dockerMarker(dir)) || hasFile(filepath.Join(dir, "data", "PG_VERSION"))
 }
 
 // startDatabase tries in this order: the explicit URL, the cluster refold made before, local programs, Docker.
 func startDatabase(ctx context.Context, config Config) (database, error) {
-	if url, source := config.postgresURL(); url != "" {
-		return connectRemote(ctx, url, source)
+	if config.PostgresURL != "" {
+		return connectRemote(ctx, config.PostgresURL)
 	}
 	dir := filepath.Join(config.DataDir, "postgres")
 	logFile := filepath.Join(config.DataDir, "log", "postgres.log")
@@ -81,24 +83,40 @@ func startDocker(ctx context.Context, dir, logFile string) (database, error) {
 	return c, nil
 }
 
+// hosts names the servers of a connection, without user and password.
+func hosts(config *pgx.ConnConfig) string {
+	all := []string{net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port)))}
+	for _, f := range config.Fallbacks {
+		if at := net.JoinHostPort(f.Host, strconv.Itoa(int(f.Port))); !slices.Contains(all, at) { // one more for each way of TLS
+			all = append(all, at)
+		}
+	}
+	return strings.Join(all, ",")
+}
+
 func hasFile(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
 }
 
 // connectRemote proves that the database answers and is new enough. Errors of pgx do not hold the password.
-func connectRemote(ctx context.Context, url, source string) (database, error) {
-	conn, err := pgx.Connect(ctx, url)
+func connectRemote(ctx context.Context, url string) (database, error) {
+	config, err := pgx.ParseConfig(url)
 	if err != nil {
-		return nil, fmt.Errorf("the database of %s: %w", source, err)
+		return nil, fmt.Errorf("--postgres or DATABASE_URL: %w", err)
+	}
+	source := fmt.Sprintf("%s on %s", config.Database, hosts(config))
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("database %s: %w", source, err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	var version int
 	if err := conn.QueryRow(ctx, "SELECT current_setting('server_version_num')::int").Scan(&version); err != nil {
-		return nil, fmt.Errorf("the database of %s: %w", source, err)
+		return nil, fmt.Errorf("database %s: %w", source, err)
 	}
 	if version/10000 < MajorMin {
-		return nil, errors.Join(ErrNoPostgres, fmt.Errorf("the database of %s runs PostgreSQL %d, refold needs %d or newer", source, version/10000, MajorMin))
+		return nil, errors.Join(ErrNoPostgres, fmt.Errorf("database %s runs on PostgreSQL %d, refold needs %d or newer", source, version/10000, MajorMin))
 	}
 	return remote{url, source}, nil
 }

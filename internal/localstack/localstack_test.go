@@ -54,7 +54,7 @@ func tryToOwn() int {
 
 func spawn(t *testing.T, name, dir string) *testenv.Process {
 	t.Helper()
-	return testenv.Spawn(t, name, testenv.ProcessOptions{Env: []string{dirVariable + "=" + dir, "DATABASE_URL="}})
+	return testenv.Spawn(t, name, testenv.ProcessOptions{Env: []string{dirVariable + "=" + dir}})
 }
 
 func start(t *testing.T, config localstack.Config) *localstack.Stack {
@@ -129,7 +129,6 @@ func open(t *testing.T, url string) *pgx.Conn {
 }
 
 func TestStackKeepsDataAndAddressesOverARestart(t *testing.T) {
-	t.Setenv("DATABASE_URL", "")
 	config := localstack.Config{DataDir: testenv.Dir(t)}
 	first := start(t, config)
 	leaveMark(t, first)
@@ -158,7 +157,6 @@ func TestStackKeepsDataAndAddressesOverARestart(t *testing.T) {
 }
 
 func TestAnotherProcessJoins(t *testing.T) {
-	t.Setenv("DATABASE_URL", "")
 	config := localstack.Config{DataDir: testenv.Dir(t)}
 	if _, err := localstack.Join(testContext(t), config.DataDir); !errors.Is(err, localstack.ErrNotRunning) {
 		t.Fatalf("joined nothing: %v", err)
@@ -179,7 +177,6 @@ func TestAnotherProcessJoins(t *testing.T) {
 }
 
 func TestStoresRefuseASecondProcess(t *testing.T) {
-	t.Setenv("DATABASE_URL", "")
 	config := localstack.Config{DataDir: testenv.Dir(t)}
 	stack := start(t, config)
 	if second := spawn(t, "try", config.DataDir); second.Wait() != nil {
@@ -193,7 +190,6 @@ func TestStoresRefuseASecondProcess(t *testing.T) {
 }
 
 func TestJoiningClosesOnlyTheConnection(t *testing.T) {
-	t.Setenv("DATABASE_URL", "")
 	config := localstack.Config{DataDir: testenv.Dir(t)}
 	owner := start(t, config)
 	joined := start(t, config)
@@ -219,38 +215,31 @@ func TestJoiningClosesOnlyTheConnection(t *testing.T) {
 
 func TestExternalServers(t *testing.T) {
 	database, server := testenv.Postgres(t), testenv.NATSServer(t, localstack.NATSOptions{User: "u", Password: "p"})
-	t.Setenv("DATABASE_URL", database)
-	config := localstack.Config{DataDir: testenv.Dir(t), NATSURL: server.URL()}
+	config := localstack.Config{DataDir: testenv.Dir(t), NATSURL: server.URL(), PostgresURL: database}
 	stack := start(t, config)
 	leaveMark(t, stack)
-	if stack.PostgresSource() != "DATABASE_URL" || stack.Durability() != localstack.DurabilityExternal {
+	if !strings.HasPrefix(stack.PostgresSource(), "test_") || stack.Durability() != localstack.DurabilityExternal {
 		t.Errorf("source %q, durability %q", stack.PostgresSource(), stack.Durability())
 	}
 	if strings.Contains(stack.NATSURL(), "p@") {
 		t.Errorf("the address shows the password: %s", stack.NATSURL())
 	}
 	wantMarks(t, start(t, config), 1) // joins
-
-	explicit := start(t, localstack.Config{DataDir: testenv.Dir(t), NATSURL: server.URL(), PostgresURL: testenv.Postgres(t)})
-	if explicit.PostgresSource() != "--postgres" {
-		t.Errorf("the flag lost against the environment: %s", explicit.PostgresSource())
-	}
 }
 
 func TestRelaxedDurabilityIsNamed(t *testing.T) {
-	t.Setenv("DATABASE_URL", testenv.Postgres(t))
-	stack := start(t, localstack.Config{DataDir: testenv.Dir(t), Durability: localstack.DurabilityRelaxed})
+	database := testenv.Postgres(t)
+	stack := start(t, localstack.Config{DataDir: testenv.Dir(t), PostgresURL: database, Durability: localstack.DurabilityRelaxed})
 	if stack.Durability() != localstack.DurabilityRelaxed {
 		t.Errorf("durability %q", stack.Durability())
 	}
-	if _, err := localstack.Start(testContext(t), localstack.Config{DataDir: testenv.Dir(t), Durability: "sometimes"}); err == nil {
+	if _, err := localstack.Start(testContext(t), localstack.Config{DataDir: testenv.Dir(t), PostgresURL: database, Durability: "sometimes"}); err == nil {
 		t.Error("an unknown durability was accepted")
 	}
 }
 
 func TestJournalTakesAnotherPortWhenItsOwnIsTaken(t *testing.T) {
-	t.Setenv("DATABASE_URL", testenv.Postgres(t))
-	config := localstack.Config{DataDir: testenv.Dir(t)}
+	config := localstack.Config{DataDir: testenv.Dir(t), PostgresURL: testenv.Postgres(t)}
 	first := start(t, config)
 	if err := first.Close(); err != nil {
 		t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/adrg/xdg"
@@ -29,11 +30,14 @@ import (
 // ErrNotRunning: no process owns a stack on this data directory. Start one with "refold serve".
 var ErrNotRunning = errors.New(`refold does not run here: start "refold serve", or name the data directory of a running one with --data`)
 
+// ErrNothingHere: a store was to be found and not made, and the data directory does not have it.
+var ErrNothingHere = errors.New("there is no store here")
+
 // Config says where the stack lives and what of it exists already. All zero values are usable.
 type Config struct {
 	// DataDir is the folder of everything; empty = DefaultDataDir.
 	DataDir string
-	// PostgresURL uses this database and starts none; empty = $DATABASE_URL, and if that is empty a local one.
+	// PostgresURL uses this database and starts none; empty = a local one.
 	PostgresURL string
 	// NATSURL uses this server and starts none; empty = an embedded one.
 	NATSURL string
@@ -44,6 +48,8 @@ type Config struct {
 	Durability string
 	// PostgresSearchDirs are glob patterns of folders with Postgres' programs; nil = DefaultSearchDirs.
 	PostgresSearchDirs []string
+	// Existing fails with ErrNothingHere, and makes nothing, where a store of the data directory would have to be made.
+	Existing bool
 	// Logger; nil = nothing is logged.
 	Logger *slog.Logger
 }
@@ -88,6 +94,9 @@ type Stack struct {
 func Start(ctx context.Context, config Config) (*Stack, error) {
 	config = config.withDefaults()
 	for {
+		if err := config.mayStart(); err != nil {
+			return nil, err
+		}
 		lock, err := takeLock(lockPath(config.DataDir))
 		if err == nil {
 			return own(ctx, config, lock)
@@ -106,11 +115,35 @@ func Start(ctx context.Context, config Config) (*Stack, error) {
 	}
 }
 
+// mayStart refuses to make a store where it has to exist. A process that runs the stack has made, or makes, what it needs.
+func (c Config) mayStart() error {
+	if !c.Existing {
+		return nil
+	}
+	if running, err := Running(c.DataDir); running || err != nil {
+		return err
+	}
+	var missing []string
+	if c.PostgresURL == "" && !hasDatabase(c.DataDir) {
+		missing = append(missing, "no database (one that runs elsewhere is named by --postgres or DATABASE_URL)")
+	}
+	if c.NATSURL == "" && !hasFile(loginPath(c.DataDir)) {
+		missing = append(missing, "no journal (a NATS server elsewhere is named by --nats or REFOLD_NATS)")
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: data directory %s has %s", ErrNothingHere, c.DataDir, strings.Join(missing, " and "))
+}
+
+// Running reports whether a process runs a stack on the data directory.
+func Running(dataDir string) (bool, error) { return isLocked(lockPath(dataDir)) }
+
 // fits refuses to join a stack that is not the one asked for.
 func (s *Stack) fits(config Config) (*Stack, error) {
 	var err error
-	if url, source := config.postgresURL(); url != "" && url != s.note.PostgresURL {
-		err = fmt.Errorf("%s names another database", source)
+	if config.PostgresURL != "" && config.PostgresURL != s.note.PostgresURL {
+		err = fmt.Errorf("it uses %s, and --postgres or DATABASE_URL names another database", s.note.PostgresSource)
 	}
 	if config.Durability != "" && config.Durability != s.note.Durability {
 		err = errors.Join(err, fmt.Errorf("it runs with durability %s, not %s", s.note.Durability, config.Durability))

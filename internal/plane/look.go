@@ -35,6 +35,9 @@ func (p *Plane) look(ctx context.Context) (err error) {
 	if p.DB, err = postgres.Open(ctx, p.Stack.PostgresURL()); err != nil {
 		return err
 	}
+	if err = p.mustExist(ctx); err != nil {
+		return err
+	}
 	p.Journal, err = journal.Open(ctx, p.Stack.NATS(), journal.Config{Shards: p.Shards})
 	if err != nil {
 		return fmt.Errorf("look at the journal: %w", err)

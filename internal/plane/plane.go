@@ -60,8 +60,10 @@ type Config struct {
 	// enough for an election to end.
 	StableFor time.Duration
 	// Join only joins a running process and fails when there is none.
-	Join   bool
-	Logger *slog.Logger
+	Join bool
+	// Existing fails with ErrNoPlane, and makes nothing, where there is no plane yet.
+	Existing bool
+	Logger   *slog.Logger
 }
 
 // Plane is an open plane. Its parts are ready to use; nothing runs by itself until Run.
@@ -109,18 +111,7 @@ func (p *Plane) open(ctx context.Context) (err error) {
 	if err = p.connect(ctx); err != nil {
 		return err
 	}
-	budget := p.BytesMax
-	if budget == 0 {
-		budget = diskBudget(p.DataDir, max(p.Shards, 1))
-	}
-	p.Journal, err = journal.Open(ctx, p.Stack.NATS(), journal.Config{Shards: p.Shards, BytesMax: p.BytesMax})
-	if errors.Is(err, journal.ErrNoJournal) || errors.Is(err, journal.ErrIncomplete) {
-		if err := p.mayBegin(ctx, err); err != nil {
-			return err
-		}
-		p.Journal, err = journal.Create(ctx, p.Stack.NATS(), journal.Config{Shards: p.Shards, Replicas: p.Replicas, BytesMax: budget})
-	}
-	if err != nil {
+	if p.Journal, err = p.openJournal(ctx); err != nil {
 		return err
 	}
 	for _, risk := range p.Journal.Risks {
@@ -128,6 +119,38 @@ func (p *Plane) open(ctx context.Context) (err error) {
 	}
 	p.equip(p.Journal.Shards)
 	return p.Live.Refresh(ctx, p.DB)
+}
+
+// openJournal opens the journal, which is created when there is none, unless the plane must exist.
+func (p *Plane) openJournal(ctx context.Context) (*journal.Journal, error) {
+	budget := p.BytesMax
+	if budget == 0 {
+		budget = diskBudget(p.DataDir, max(p.Shards, 1))
+	}
+	j, err := p.whole(ctx)
+	if !unmade(err) {
+		return j, err
+	}
+	if err := p.mayBegin(ctx, err); err != nil {
+		return nil, err
+	}
+	if p.Existing {
+		return nil, fmt.Errorf("%w: %w", ErrNoPlane, err)
+	}
+	return journal.Create(ctx, p.Stack.NATS(), journal.Config{Shards: p.Shards, Replicas: p.Replicas, BytesMax: budget})
+}
+
+// whole opens a journal that is there. Where the plane must exist it waits for a process that is making the journal.
+func (p *Plane) whole(ctx context.Context) (j *journal.Journal, err error) {
+	err = p.await(ctx, func(ctx context.Context) (bool, error) {
+		j, err = journal.Open(ctx, p.Stack.NATS(), journal.Config{Shards: p.Shards, BytesMax: p.BytesMax})
+		return !unmade(err), err
+	})
+	return j, err
+}
+
+func unmade(err error) bool {
+	return errors.Is(err, journal.ErrNoJournal) || errors.Is(err, journal.ErrIncomplete)
 }
 
 // connect makes everything that needs no journal.
@@ -140,6 +163,9 @@ func (p *Plane) connect(ctx context.Context) (err error) {
 		return err
 	}
 	if p.DB, err = postgres.Open(ctx, p.Stack.PostgresURL()); err != nil {
+		return err
+	}
+	if err = p.mustExist(ctx); err != nil {
 		return err
 	}
 	if err = p.sign(); err != nil {
@@ -220,9 +246,17 @@ func (p *Plane) stack(ctx context.Context) (*localstack.Stack, error) {
 	if p.Join {
 		return localstack.Join(ctx, p.DataDir)
 	}
-	return localstack.Start(ctx, localstack.Config{
-		DataDir: p.DataDir, PostgresURL: p.PostgresURL, NATSURL: p.NATSURL, NATSListen: p.NATSListen, Durability: p.Durability, Logger: p.Logger,
+	if err := p.mayOpen(); err != nil {
+		return nil, err
+	}
+	stack, err := localstack.Start(ctx, localstack.Config{
+		DataDir: p.DataDir, PostgresURL: p.PostgresURL, NATSURL: p.NATSURL, NATSListen: p.NATSListen, Durability: p.Durability,
+		Existing: p.Existing, Logger: p.Logger,
 	})
+	if errors.Is(err, localstack.ErrNothingHere) {
+		err = fmt.Errorf("%w: %w", ErrNoPlane, err)
+	}
+	return stack, err
 }
 
 // Close releases everything this process holds and stops what it started. It is harmless to call it twice.

@@ -227,6 +227,12 @@ func (d *DB) controlAt(ctx context.Context) (standing, error) {
 	return at, nil
 }
 
+// Migrated reports whether the database holds control tables of refold, of whatever version.
+func (d *DB) Migrated(ctx context.Context) (bool, error) {
+	at, err := d.controlAt(ctx)
+	return len(at.applied) > 0, err
+}
+
 // applyControl applies what is missing, one transaction a file. One process does it and the others wait for it:
 // several that take turns at a lock would keep others waiting all the time.
 func (d *DB) applyControl(ctx context.Context, set controlSet, o MigrateOptions) error {
