@@ -34,12 +34,10 @@ type repositoryFlags struct {
 }
 
 func (r *repositoryFlags) add(f *pflag.FlagSet, name, usage string) {
-	f.StringVar(&r.address, name, env("REFOLD_BACKUP", ""), usage+" (REFOLD_BACKUP)")
-	f.StringSliceVar(&r.keys, "key", keysFromEnv(), "file with public keys that are trusted besides this plane's own (REFOLD_BACKUP_KEYS)")
-}
-
-func keysFromEnv() []string {
-	return strings.FieldsFunc(os.Getenv("REFOLD_BACKUP_KEYS"), func(r rune) bool { return r == ',' })
+	f.StringVar(&r.address, name, "", usage)
+	variable(f, name, "REFOLD_BACKUP")
+	f.StringSliceVar(&r.keys, "key", nil, "file with public keys that are trusted besides this plane's own")
+	variable(f, "key", "REFOLD_BACKUP_KEYS")
 }
 
 // trusted reads the public keys that were given.
@@ -258,7 +256,7 @@ func (c *cli) validate(ctx context.Context, at repositoryFlags, args []string, l
 	}
 	bar := c.progress()
 	defer bar.end()
-	joining := c.config
+	joining := c.existing()
 	joining.Join = true
 	p, err := plane.Open(ctx, joining)
 	if errors.Is(err, localstack.ErrNotRunning) {

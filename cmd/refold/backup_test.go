@@ -17,6 +17,7 @@ func TestBackupCommands(t *testing.T) {
 	t.Setenv("REFOLD_DATA", first)
 	t.Setenv("DATABASE_URL", testenv.Postgres(t))
 	t.Setenv("REFOLD_OUTPUT", "json")
+	makePlane(t)
 	refold(t, exitUsage, "backup", "create")
 	t.Setenv("REFOLD_BACKUP", repository)
 	refold(t, exitRefused, "backup", "validate")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -49,8 +48,10 @@ func (c *cli) editionBuild() *cobra.Command {
 	}
 	f := cmd.Flags()
 	gate.add(f)
-	f.IntVar(&rate, "rate", envInt("REFOLD_BUILD_RATE"), "events a second to read at most; 0 = as many as it can (REFOLD_BUILD_RATE)")
-	f.Int64Var(&lagMax, "lag-max", int64(envInt("REFOLD_LAG_MAX")), "events the live edition may be behind before the build slows down (REFOLD_LAG_MAX; default 500)")
+	f.IntVar(&rate, "rate", 0, "events a second to read at most; 0 = as many as it can")
+	variable(f, "rate", "REFOLD_BUILD_RATE")
+	f.Int64Var(&lagMax, "lag-max", 0, "events the live edition may be behind before the build slows down; 0 = 500")
+	variable(f, "lag-max", "REFOLD_LAG_MAX")
 	f.BoolVar(&free, "unthrottled", false, "do not slow down for the live edition")
 	f.BoolVar(&skipDisk, "skip-disk-check", false, "build although the disk may not suffice")
 	f.DurationVar(&wait, "wait", 10*time.Minute, "how long to wait for it to catch up")
@@ -130,15 +131,3 @@ func (b *byteSize) String() string {
 
 // Type is what the help calls it.
 func (b *byteSize) Type() string { return "size" }
-
-// fromEnv takes the variable's value, unless a flag has given one.
-func (b *byteSize) fromEnv(name string) error {
-	text := os.Getenv(name)
-	if *b != 0 || text == "" {
-		return nil
-	}
-	if err := b.Set(text); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	return nil
-}

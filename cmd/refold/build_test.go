@@ -54,6 +54,7 @@ func TestAbortedEditionsAreGone(t *testing.T) {
 	t.Setenv("REFOLD_DATA", testenv.Dir(t))
 	t.Setenv("DATABASE_URL", testenv.Postgres(t))
 	t.Setenv("REFOLD_OUTPUT", "json")
+	makePlane(t)
 	if v := into[builtView](t, refold(t, exitOK, "edition", "build", "--memory", "64MB", "--rate", "100000", "--lag-max", "100", "--unthrottled", "--skip-disk-check")); v.Edition != 2 {
 		t.Fatalf("built %+v, want edition 2", v)
 	}

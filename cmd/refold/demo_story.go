@@ -208,8 +208,9 @@ func (c *cli) project() *cobra.Command {
 	return &cobra.Command{
 		Use: "project", Short: "Run projectors only, beside a process that owns the stack", Args: exactly(0), Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c.config.Join = true
-			p, err := plane.Open(cmd.Context(), c.config)
+			config := c.existing()
+			config.Join = true
+			p, err := plane.Open(cmd.Context(), config)
 			if err != nil {
 				return err
 			}

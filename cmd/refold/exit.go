@@ -34,7 +34,7 @@ const exitCodesHelp = `0  done
 2  the command line is wrong
 3  a check found something that is not as it must be: rows, a report, a backup, two stores that do not fit
 4  lag or time-out: it may be done later
-5  the data directory is in use by another process, or nothing runs where something must
+5  the data directory is in use by another process, or there is no plane, or nothing runs, where something must
 6  refused: a rule says no, and nothing was changed
 `
 
@@ -55,7 +55,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, errMismatch), errors.Is(err, backup.ErrUnreadable), errors.Is(err, plane.ErrNotProven):
 		return exitMismatch
-	case errors.Is(err, localstack.ErrLocked), errors.Is(err, localstack.ErrNotRunning), errors.Is(err, plane.ErrServing):
+	case errors.Is(err, localstack.ErrLocked), errors.Is(err, localstack.ErrNotRunning), errors.Is(err, plane.ErrServing), errors.Is(err, plane.ErrNoPlane):
 		return exitLocked
 	case errors.As(err, &refusal), errors.As(err, &file), refused(err):
 		return exitRefused

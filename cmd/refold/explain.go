@@ -37,7 +37,8 @@ func (c *cli) explain() *cobra.Command {
 			})
 		},
 	}
-	cmd.PersistentFlags().StringVar(&tenant, "tenant", env("REFOLD_TENANT", ""), "tenant of the entity or the row (REFOLD_TENANT)")
+	cmd.PersistentFlags().StringVar(&tenant, "tenant", "", "tenant of the entity or the row")
+	variable(cmd.PersistentFlags(), "tenant", "REFOLD_TENANT")
 	cmd.AddCommand(c.explainRow(&tenant))
 	return cmd
 }

@@ -57,7 +57,8 @@ func (c *cli) exports() *cobra.Command {
 		},
 	}
 	f := one.Flags()
-	f.StringVar(&tenant, "tenant", env("REFOLD_TENANT", ""), "tenant of the user (REFOLD_TENANT)")
+	f.StringVar(&tenant, "tenant", "", "tenant of the user")
+	variable(f, "tenant", "REFOLD_TENANT")
 	f.StringVar(&login, "user", "", "login whose memories are wanted")
 	f.StringVar(&app, "app", "", "id of an app: only its memories")
 	f.StringVar(&from, "from", "", "only memories created at this time or later, such as 2025-01-31T00:00:00Z")

@@ -66,7 +66,8 @@ func (c *cli) imports() *cobra.Command {
 		},
 	}
 	f := one.Flags()
-	f.StringVar(&tenant, "tenant", env("REFOLD_TENANT", ""), "tenant to import into (REFOLD_TENANT)")
+	f.StringVar(&tenant, "tenant", "", "tenant to import into")
+	variable(f, "tenant", "REFOLD_TENANT")
 	f.StringVar(&mode, "mode", string(openmemory.Overwrite), "skip: leave what is there; overwrite: replace it")
 	f.StringVar(&subject, "subject", "", "login to import for; empty = the export's own user")
 	f.BoolVar(&partial, "partial", false, "import the good records of a file that has bad ones")

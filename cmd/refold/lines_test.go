@@ -26,6 +26,7 @@ func TestRefusalsAreDocuments(t *testing.T) {
 	t.Setenv("REFOLD_DATA", testenv.Dir(t))
 	t.Setenv("DATABASE_URL", testenv.Postgres(t))
 	t.Setenv("REFOLD_OUTPUT", "json")
+	makePlane(t)
 	refold(t, exitOK, "tenant", "create", "acme", "--name", "Acme")
 	for _, args := range [][]string{
 		{"explain", "memory", "857b6302-0000-4000-8000-000000000000", "--tenant", "acme"},
@@ -43,7 +44,10 @@ func TestRefusalsAreDocuments(t *testing.T) {
 }
 
 func TestTokenNeedsNoStores(t *testing.T) {
-	t.Setenv("REFOLD_DATA", t.TempDir())
+	t.Setenv("REFOLD_DATA", testenv.Dir(t))
+	t.Setenv("DATABASE_URL", testenv.Postgres(t))
+	makePlane(t)
+	t.Setenv("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
 	t.Setenv("REFOLD_TENANT", "acme")
 	token := refold(t, exitOK, "token", "mint", "--subject", "ann", "--scope", "memories:read,apps:read")
 	if strings.Count(strings.TrimSpace(token), ".") != 2 {

@@ -32,7 +32,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if ctx.Err() == nil || !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(stderr, "refold:", err)
 	}
-	if c.format == "json" && !c.shown {
+	_ = fromEnvironment(root.PersistentFlags()) // the line may be wrong before anything was settled
+	if c.format == formatJSON && !c.shown {
 		_ = c.show(map[string]any{"error": err.Error(), "exit_code": code}, nil) // one document, whatever happens
 	}
 	return code

@@ -35,6 +35,23 @@ func refold(t *testing.T, want int, args ...string) string {
 	return stdout.String()
 }
 
+// planeConfig names the stores as the commands of a test find them in their environment.
+func planeConfig() plane.Config {
+	return plane.Config{DataDir: os.Getenv("REFOLD_DATA"), PostgresURL: os.Getenv("DATABASE_URL")}
+}
+
+// makePlane makes the plane of the environment, as `refold serve` does: no other command would.
+func makePlane(t *testing.T) {
+	t.Helper()
+	p, err := plane.Open(t.Context(), planeConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func into[T any](t *testing.T, document string) (v T) {
 	t.Helper()
 	d := json.NewDecoder(strings.NewReader(document))
@@ -51,6 +68,7 @@ func TestCommands(t *testing.T) {
 	t.Setenv("REFOLD_DATA", testenv.Dir(t))
 	t.Setenv("DATABASE_URL", testenv.Postgres(t))
 	t.Setenv("REFOLD_OUTPUT", "json")
+	makePlane(t)
 	zip, err := sample.Zip()
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +126,7 @@ func TestCommands(t *testing.T) {
 // tamperedAndNamed changes a row and wants verify to name it, and explain to show its event.
 func tamperedAndNamed(t *testing.T) {
 	t.Helper()
-	p, err := plane.Open(t.Context(), plane.Config{DataDir: os.Getenv("REFOLD_DATA")})
+	p, err := plane.Open(t.Context(), planeConfig())
 	if err != nil {
 		t.Fatal(err)
 	}

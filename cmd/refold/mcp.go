@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 
@@ -22,11 +21,13 @@ type mcpFlags struct {
 }
 
 func (m *mcpFlags) add(f *pflag.FlagSet) {
-	f.StringVar(&m.url, "mcp-url", env("REFOLD_MCP_URL", ""),
+	f.StringVar(&m.url, "mcp-url", "",
 		"address of the MCP edge as agents know it, such as https://memories.example/mcp, and the audience of their tokens;\n"+
-			"empty = loopback addresses and the plane's own tokens only (REFOLD_MCP_URL)")
-	f.StringSliceVar(&m.servers, "mcp-authorization-server", envList("REFOLD_MCP_AUTHORIZATION_SERVERS"),
-		"URLs of the issuers that agents may get tokens from; none = those of --issuers that are URLs (REFOLD_MCP_AUTHORIZATION_SERVERS)")
+			"empty = loopback addresses and the plane's own tokens only")
+	variable(f, "mcp-url", "REFOLD_MCP_URL")
+	f.StringSliceVar(&m.servers, "mcp-authorization-server", nil,
+		"URLs of the issuers that agents may get tokens from; none = those of --issuers that are URLs")
+	variable(f, "mcp-authorization-server", "REFOLD_MCP_AUTHORIZATION_SERVERS")
 }
 
 // issuers are those whose tokens agents may show: for the address of this edge, and never as operators. An issuer whose
@@ -94,12 +95,4 @@ func beside(server *http.Server, edge *mcpapi.Edge) {
 	}
 	server.Handler = mux
 	server.RegisterOnShutdown(edge.Close)
-}
-
-// envList reads a list, separated by commas; nothing is none.
-func envList(name string) []string {
-	if v := os.Getenv(name); v != "" {
-		return strings.Split(v, ",")
-	}
-	return nil
 }

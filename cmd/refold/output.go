@@ -6,10 +6,16 @@ import (
 	"text/tabwriter"
 )
 
+// The values of --output.
+const (
+	formatTable = "table"
+	formatJSON  = "json"
+)
+
 // show prints a result: one JSON document, or what table writes.
 func (c *cli) show(v any, table func(w *tabwriter.Writer)) error {
 	c.shown = true
-	if c.format == "json" {
+	if c.format == formatJSON {
 		e := json.NewEncoder(c.stdout)
 		e.SetIndent("", "  ")
 		return e.Encode(v)

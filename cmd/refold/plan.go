@@ -33,7 +33,7 @@ func (c *cli) editionPlan() *cobra.Command {
 }
 
 func (c *cli) plan(ctx context.Context) (report *verify.PlanReport, err error) {
-	p, err := plane.Look(ctx, c.config)
+	p, err := plane.Look(ctx, c.existing())
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"os"
 	"strings"
 	"testing"
 	"text/tabwriter"
@@ -18,13 +17,14 @@ func TestPlanCommand(t *testing.T) {
 	t.Setenv("REFOLD_DATA", testenv.Dir(t))
 	t.Setenv("DATABASE_URL", testenv.Postgres(t))
 	t.Setenv("REFOLD_OUTPUT", "json")
-	refold(t, exitError, "edition", "plan") // there is no journal to fold, and it makes none
+	refold(t, exitLocked, "edition", "plan") // there is no journal to fold, and it makes none
+	makePlane(t)
 	refold(t, exitOK, "tenant", "create", "acme")
 	if r := into[verify.PlanReport](t, refold(t, exitOK, "edition", "plan")); r.Edition != 1 || !r.SameShape || r.Rows().Differ() || r.Events == 0 {
 		t.Fatalf("%+v", r)
 	}
 	// Another binary's edition is live: the plan neither builds one of ours nor changes anything.
-	p, err := plane.Open(t.Context(), plane.Config{DataDir: os.Getenv("REFOLD_DATA")})
+	p, err := plane.Open(t.Context(), planeConfig())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,10 +29,14 @@ const producersHelp = "\n\nProducers may send commands over NATS, too: on cmd.<t
 	"where A... is the public key to the account seed in the file of --nats-issuer-seed (`nk -gen account`)."
 
 func (f *producerFlags) add(set *pflag.FlagSet, listen *string) {
-	set.StringVar(listen, "nats-listen", env("REFOLD_NATS_LISTEN", ""), "host:port where the embedded NATS server lets producers in, such as 127.0.0.1:4222 (REFOLD_NATS_LISTEN)")
-	set.StringVar(&f.url, "nats-producers", env("REFOLD_NATS_PRODUCERS", ""), "URL of the account of producers on a NATS server that runs elsewhere (REFOLD_NATS_PRODUCERS)")
-	set.StringVar(&f.seedFile, "nats-issuer-seed", env("REFOLD_NATS_ISSUER_SEED", ""), "file with the account seed that signs who may come in there; empty = somebody else does (REFOLD_NATS_ISSUER_SEED)")
-	set.StringVar(&f.account, "nats-producers-account", env("REFOLD_NATS_PRODUCERS_ACCOUNT", localstack.ProducersAccount), "name of that account (REFOLD_NATS_PRODUCERS_ACCOUNT)")
+	set.StringVar(listen, "nats-listen", "", "host:port where the embedded NATS server lets producers in, such as 127.0.0.1:4222")
+	variable(set, "nats-listen", "REFOLD_NATS_LISTEN")
+	set.StringVar(&f.url, "nats-producers", "", "URL of the account of producers on a NATS server that runs elsewhere")
+	variable(set, "nats-producers", "REFOLD_NATS_PRODUCERS")
+	set.StringVar(&f.seedFile, "nats-issuer-seed", "", "file with the account seed that signs who may come in there; empty = somebody else does")
+	variable(set, "nats-issuer-seed", "REFOLD_NATS_ISSUER_SEED")
+	set.StringVar(&f.account, "nats-producers-account", localstack.ProducersAccount, "name of that account")
+	variable(set, "nats-producers-account", "REFOLD_NATS_PRODUCERS_ACCOUNT")
 }
 
 // edge is the edge of producers, or nil when there are none.

@@ -17,6 +17,7 @@ func TestQuickCommands(t *testing.T) {
 	t.Setenv("REFOLD_DATA", testenv.Dir(t))
 	t.Setenv("DATABASE_URL", testenv.Postgres(t))
 	t.Setenv("REFOLD_OUTPUT", "json")
+	makePlane(t)
 	zip, err := sample.Zip()
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +70,7 @@ func digestsOf(t *testing.T, dir, table string) string {
 // tamperAndScrub changes a row and lets a process that serves find it.
 func tamperAndScrub(t *testing.T) {
 	t.Helper()
-	p, err := plane.Open(t.Context(), plane.Config{DataDir: os.Getenv("REFOLD_DATA")})
+	p, err := plane.Open(t.Context(), planeConfig())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -57,7 +57,7 @@ func (c *cli) runReconcile(ctx context.Context, stdin io.Reader, r *reconciling)
 	if err := r.settle(); err != nil {
 		return err
 	}
-	p, err := plane.Examine(ctx, c.config)
+	p, err := plane.Examine(ctx, c.existing())
 	if err != nil {
 		return err
 	}

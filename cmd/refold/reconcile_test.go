@@ -29,6 +29,7 @@ func TestReconcileCommand(t *testing.T) {
 	t.Setenv("REFOLD_DATA", data)
 	t.Setenv("DATABASE_URL", testenv.Postgres(t))
 	t.Setenv("REFOLD_OUTPUT", "json")
+	makePlane(t)
 	zip, err := sample.Zip()
 	if err != nil {
 		t.Fatal(err)

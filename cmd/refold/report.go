@@ -156,7 +156,8 @@ func (c *cli) reportCheck() *cobra.Command {
 		},
 		RunE: func(_ *cobra.Command, args []string) error { return c.checkReports(args, keyFile) },
 	}
-	cmd.Flags().StringVar(&keyFile, "key", env("REFOLD_REPORT_KEY", ""), "file with the public keys to trust, as `refold report key` prints them (REFOLD_REPORT_KEY)")
+	cmd.Flags().StringVar(&keyFile, "key", "", "file with the public keys to trust, as `refold report key` prints them")
+	variable(cmd.Flags(), "key", "REFOLD_REPORT_KEY")
 	return cmd
 }
 

@@ -19,6 +19,7 @@ func TestJournalAndReportCommands(t *testing.T) {
 	t.Setenv("REFOLD_DATA", data)
 	t.Setenv("DATABASE_URL", testenv.Postgres(t))
 	t.Setenv("REFOLD_OUTPUT", "json")
+	makePlane(t)
 	zip, err := sample.Zip()
 	if err != nil {
 		t.Fatal(err)
@@ -91,6 +92,7 @@ func TestJournalCheckNamesDamage(t *testing.T) {
 	t.Setenv("REFOLD_DATA", testenv.Dir(t))
 	t.Setenv("DATABASE_URL", testenv.Postgres(t))
 	t.Setenv("REFOLD_OUTPUT", "json")
+	makePlane(t)
 	refold(t, exitOK, "tenant", "create", "acme")
 	refold(t, exitOK, "journal", "head")
 	conn, err := pgx.Connect(t.Context(), os.Getenv("DATABASE_URL"))

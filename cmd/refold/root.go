@@ -9,9 +9,9 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/refold-dev/refold/internal/edition"
+	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/localstack"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/spf13/cobra"
@@ -23,6 +23,7 @@ type cli struct {
 	config         plane.Config
 	format         string
 	noProgress     bool
+	makes          bool // this command may make a plane
 	verbose        bool
 
 	log   *logWriter
@@ -37,34 +38,47 @@ func (c *cli) root() *cobra.Command {
 	root := &cobra.Command{
 		Use: "refold", Short: "An event-sourced, multi-tenant data plane: a served row is provably the fold of the log",
 		SilenceUsage: true, SilenceErrors: true,
-		PersistentPreRunE: func(*cobra.Command, []string) error { return c.settle() },
+	}
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		if err := fromEnvironment(cmd.Flags()); err != nil {
+			return usageError{err}
+		}
+		warnUnknown(c.stderr, root, os.Environ())
+		return c.settle()
 	}
 	root.SetOut(c.stdout)
 	root.SetErr(c.stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	f := root.PersistentFlags()
-	f.StringVar(&c.config.DataDir, "data", env("REFOLD_DATA", localstack.DefaultDataDir()), "folder of the local stack (REFOLD_DATA)")
-	f.StringVar(&c.config.PostgresURL, "postgres", env("DATABASE_URL", ""), "database to use instead of a local one (DATABASE_URL)")
-	f.StringVar(&c.config.NATSURL, "nats", env("REFOLD_NATS", ""), "NATS server to use instead of the embedded one (REFOLD_NATS)")
-	f.StringVar(&c.config.Durability, "durability", env("REFOLD_DURABILITY", ""), "always (default): synced before the answer; relaxed: every 100 ms (REFOLD_DURABILITY)")
-	f.IntVar(&c.config.Shards, "shards", envInt("REFOLD_SHARDS"), "number of shards, for a new journal (REFOLD_SHARDS; default 1)")
-	f.IntVar(&c.config.Replicas, "replicas", envInt("REFOLD_REPLICAS"), "replicas of each stream, for a new journal (REFOLD_REPLICAS; default 1)")
-	f.Var((*byteSize)(&c.config.MemoryBytes), "memory", "memory for the rows of a build or a verification, such as 512MB (REFOLD_MEMORY; default 1GB)")
-	f.StringVarP(&c.format, "output", "o", env("REFOLD_OUTPUT", "table"), "table or json (REFOLD_OUTPUT)")
-	f.BoolVar(&c.noProgress, "no-progress", os.Getenv("REFOLD_NO_PROGRESS") != "", "no progress on stderr (REFOLD_NO_PROGRESS)")
-	f.BoolVarP(&c.verbose, "verbose", "v", os.Getenv("REFOLD_VERBOSE") != "", "log more (REFOLD_VERBOSE)")
+	f.StringVar(&c.config.DataDir, "data", localstack.DefaultDataDir(), "folder of the local stack")
+	f.StringVar(&c.config.PostgresURL, "postgres", "", "URL of a database to use instead of a local one")
+	f.StringVar(&c.config.NATSURL, "nats", "", "URL of a NATS server to use instead of the embedded one, or several separated by commas")
+	f.Var(oneOf(&c.config.Durability, "", localstack.DurabilityAlways, localstack.DurabilityRelaxed), "durability", "always (default): synced before the answer; relaxed: every 100 ms")
+	f.IntVar(&c.config.Shards, "shards", 0, "number of shards, for a new journal; 0 = 1")
+	f.IntVar(&c.config.Replicas, "replicas", 0, "replicas of each stream, for a new journal: 1, 3 or 5; 0 = 1")
+	f.Var((*byteSize)(&c.config.MemoryBytes), "memory", "memory for the rows of a build or a verification, such as 512MB; default 1GB")
+	f.VarP(oneOf(&c.format, formatTable, formatTable, formatJSON), "output", "o", "table or json")
+	f.BoolVar(&c.noProgress, "no-progress", false, "no progress on stderr")
+	f.BoolVarP(&c.verbose, "verbose", "v", false, "log more")
+	for flag, name := range map[string]string{
+		"data": "REFOLD_DATA", "postgres": "DATABASE_URL", "nats": "REFOLD_NATS", "durability": "REFOLD_DURABILITY", "shards": "REFOLD_SHARDS",
+		"replicas": "REFOLD_REPLICAS", "memory": "REFOLD_MEMORY", "output": "REFOLD_OUTPUT", "no-progress": "REFOLD_NO_PROGRESS", "verbose": "REFOLD_VERBOSE",
+	} {
+		variable(f, flag, name)
+	}
 	root.AddCommand(c.serve(), c.status(), c.tenant(), c.sqlReader(), c.token(), c.imports(), c.policy(), c.exports(), c.edition(), c.verify(), c.digests(), c.explain(), c.repair(), c.reconcile(), c.journal(), c.report(), c.backup(), c.restore(), c.selftest(), c.demo(), c.project(), exitCodesTopic(), issuersTopic())
+	root.AddCommand(environmentTopic(root))
 	return group(root)
 }
 
 // settle checks what the flags and the environment say.
 func (c *cli) settle() error {
 	var faults []error
-	if c.format != "table" && c.format != "json" {
-		faults = append(faults, fmt.Errorf("output %q: use table or json", c.format))
+	if n := c.config.Shards; n < 0 || n > journal.ShardsMax {
+		faults = append(faults, fmt.Errorf("shards (--shards, REFOLD_SHARDS) is %d: use 1 to %d", n, journal.ShardsMax))
 	}
-	if d := c.config.Durability; d != "" && d != localstack.DurabilityAlways && d != localstack.DurabilityRelaxed {
-		faults = append(faults, fmt.Errorf("durability %q: use always or relaxed", d))
+	if n := c.config.Replicas; !slices.Contains([]int{0, 1, 3, 5}, n) {
+		faults = append(faults, fmt.Errorf("replicas (--replicas, REFOLD_REPLICAS) is %d: use 1, 3 or 5", n))
 	}
 	if v := os.Getenv("VERIFY_MIGRATIONS"); v != "" {
 		verify, err := strconv.ParseBool(v)
@@ -72,9 +86,6 @@ func (c *cli) settle() error {
 			faults = append(faults, fmt.Errorf("VERIFY_MIGRATIONS is %q: use true or false", v))
 		}
 		c.config.SkipVerifyMigrations = !verify
-	}
-	if err := (*byteSize)(&c.config.MemoryBytes).fromEnv("REFOLD_MEMORY"); err != nil {
-		faults = append(faults, err)
 	}
 	level := slog.LevelWarn
 	if c.verbose {
@@ -90,7 +101,7 @@ func (c *cli) settle() error {
 // open opens the plane for one command and keeps its projectors going, unless another process does. The returned
 // function ends both.
 func (c *cli) open(ctx context.Context) (*plane.Plane, func() error, error) {
-	config := c.config
+	config := c.existing()
 	config.ScrubRate, config.ArchiveEvery = -1, -1 // no command lives long enough
 	p, err := plane.Open(ctx, config)
 	if err != nil {
@@ -115,6 +126,13 @@ func (c *cli) open(ctx context.Context) (*plane.Plane, func() error, error) {
 	}, nil
 }
 
+// existing is the configuration of commands that work on a plane and never make one: a mistyped --data is an error.
+func (c *cli) existing() plane.Config {
+	config := c.config
+	config.Existing = !c.makes
+	return config
+}
+
 // mustProject is false beside a process that keeps editions of our shape level. A short-lived projector of our own
 // would only take a new edition from it and then leave it alone for some seconds.
 func mustProject(ctx context.Context, p *plane.Plane) (bool, error) {
@@ -135,28 +153,6 @@ func (c *cli) with(ctx context.Context, fn func(*plane.Plane) error) error {
 		return err
 	}
 	return errors.Join(fn(p), end())
-}
-
-func env(name, otherwise string) string {
-	if v := os.Getenv(name); v != "" {
-		return v
-	}
-	return otherwise
-}
-
-func envInt(name string) int {
-	n, _ := strconv.Atoi(os.Getenv(name))
-	return n
-}
-
-// envDuration is the duration of a variable; a text that is none stops the start as a wrong flag does, by being zero.
-func envDuration(name string, otherwise time.Duration) time.Duration {
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	d, _ := time.ParseDuration(text)
-	return d
 }
 
 // group is a command that only has others: alone it shows them, and a command it does not have is an error.

@@ -80,7 +80,7 @@ func (c *cli) selftestIsolation(ctx context.Context, f selftestFlags) error {
 		if err := os.Chmod(dir, 0o711); err != nil { // root's Postgres runs as another user
 			return err
 		}
-		c.config.DataDir, c.config.PostgresURL, c.config.NATSURL = dir, "", ""
+		c.config.DataDir, c.config.PostgresURL, c.config.NATSURL, c.makes = dir, "", "", true
 	}
 	if !c.verbose {
 		c.config.Logger = slog.New(slog.DiscardHandler) // the server complains of every probe

@@ -65,26 +65,33 @@ func (c *cli) serve() *cobra.Command {
 	gate.add(f)
 	edges.agents.add(f)
 	edges.producers.add(f, &c.config.NATSListen)
-	f.StringVar(&edges.listen, "listen", env("REFOLD_LISTEN", "127.0.0.1:8080"), "address of the HTTP edge (REFOLD_LISTEN)")
-	f.StringSliceVar(&edges.origins, "origin", envList("REFOLD_ORIGINS"), "origins of web pages that may call, such as https://memories.example (REFOLD_ORIGINS)")
-	f.StringVar(&issuers, "issuers", env("REFOLD_ISSUERS", ""), "file that says whose tokens are believed, beside the plane's own; see `refold help issuers` (REFOLD_ISSUERS)")
-	f.StringVar(&cutover, "cutover", env("REFOLD_CUTOVER", "auto"), "auto or manual: who makes a new shape live (REFOLD_CUTOVER)")
-	f.IntVar(&deployment.Replicas, "cutover-replicas", max(envInt("REFOLD_CUTOVER_REPLICAS"), 1), "processes of this version that must be ready before the cutover (REFOLD_CUTOVER_REPLICAS)")
-	f.IntVar(&c.config.ScrubRate, "scrub-rate", envInt("REFOLD_SCRUB_RATE"),
-		"rows a second of each edition that are held against their kept digests all the time; 0 = 20,000, negative = none (REFOLD_SCRUB_RATE)")
-	f.DurationVar(&c.config.ArchiveEvery, "archive-every", envDuration("REFOLD_ARCHIVE_EVERY", archival.EveryDefault),
-		"how often archive policies are applied; negative = never (REFOLD_ARCHIVE_EVERY)")
-	f.DurationVar(&c.config.AccessLogKeep, "access-log-keep", envDuration("REFOLD_ACCESS_LOG_KEEP", activity.KeepDefault),
-		"how long it is known who read what; the access log is no part of what is proven, nor of backups (REFOLD_ACCESS_LOG_KEEP)")
+	f.StringVar(&edges.listen, "listen", "127.0.0.1:8080", "address of the HTTP edge")
+	f.StringSliceVar(&edges.origins, "origin", nil, "origins of web pages that may call, such as https://memories.example")
+	f.StringVar(&issuers, "issuers", "", "file that says whose tokens are believed, beside the plane's own; see `refold help issuers`")
+	f.Var(oneOf(&cutover, cutoverAuto, cutoverAuto, "manual"), "cutover", "auto or manual: who makes a new shape live")
+	f.IntVar(&deployment.Replicas, "cutover-replicas", 1, "processes of this version that must be ready before the cutover")
+	f.IntVar(&c.config.ScrubRate, "scrub-rate", 0,
+		"rows a second of each edition that are held against their kept digests all the time; 0 = 20,000, negative = none")
+	f.DurationVar(&c.config.ArchiveEvery, "archive-every", archival.EveryDefault,
+		"how often archive policies are applied; negative = never")
+	f.DurationVar(&c.config.AccessLogKeep, "access-log-keep", activity.KeepDefault,
+		"how long it is known who read what; the access log is no part of what is proven, nor of backups")
 	f.DurationVar(&edges.drain, "drain", 2*time.Second, "how long to answer on after SIGTERM while /readyz says no")
+	for flag, name := range map[string]string{
+		"listen": "REFOLD_LISTEN", "origin": "REFOLD_ORIGINS", "issuers": "REFOLD_ISSUERS", "cutover": "REFOLD_CUTOVER",
+		"cutover-replicas": "REFOLD_CUTOVER_REPLICAS", "scrub-rate": "REFOLD_SCRUB_RATE", "archive-every": "REFOLD_ARCHIVE_EVERY",
+		"access-log-keep": "REFOLD_ACCESS_LOG_KEEP",
+	} {
+		variable(f, flag, name)
+	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if cutover != "auto" && cutover != "manual" {
-			return usageError{fmt.Errorf("cutover %q: use auto or manual", cutover)}
+		if deployment.Replicas < 1 {
+			return usageError{errors.New("cutover-replicas (--cutover-replicas, REFOLD_CUTOVER_REPLICAS): use 1 or more")}
 		}
 		if c.config.AccessLogKeep <= 0 {
-			return usageError{errors.New("access-log-keep: want a duration such as 2160h")}
+			return usageError{errors.New("access-log-keep (--access-log-keep, REFOLD_ACCESS_LOG_KEEP): use a duration above zero such as 2160h")}
 		}
-		deployment.Auto = cutover == "auto"
+		deployment.Auto = cutover == cutoverAuto
 		for _, origin := range edges.origins {
 			if err := httpapi.CheckOrigin(origin); err != nil {
 				return usageError{err}
@@ -100,6 +107,8 @@ func (c *cli) serve() *cobra.Command {
 	}
 	return cmd
 }
+
+const cutoverAuto = "auto"
 
 // edgeFlags say how the plane is reached, and by whom.
 type edgeFlags struct {

@@ -58,7 +58,8 @@ func (c *cli) sqlReaderCreate() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&tenant, "tenant", env("REFOLD_TENANT", ""), "tenant the login belongs to (REFOLD_TENANT)")
+	cmd.Flags().StringVar(&tenant, "tenant", "", "tenant the login belongs to")
+	variable(cmd.Flags(), "tenant", "REFOLD_TENANT")
 	passwordFlag(cmd, &stdin)
 	return cmd
 }

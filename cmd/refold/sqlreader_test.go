@@ -17,6 +17,7 @@ func TestSQLReaderCommands(t *testing.T) {
 	t.Setenv("REFOLD_DATA", testenv.Dir(t))
 	t.Setenv("DATABASE_URL", testenv.Postgres(t))
 	t.Setenv("REFOLD_OUTPUT", "json")
+	makePlane(t)
 	export := t.TempDir() + "/" + sample.FileName
 	zip, err := sample.Zip()
 	if err != nil {

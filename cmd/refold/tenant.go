@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"os/user"
 	"text/tabwriter"
 	"time"
@@ -65,7 +64,7 @@ func (c *cli) token() *cobra.Command {
 			if (request.Tenant == "") != request.Operator || request.Subject == "" {
 				return usageError{fmt.Errorf("token mint needs --subject, and --tenant or --operator")}
 			}
-			if err := os.MkdirAll(c.config.DataDir, 0o755); err != nil {
+			if err := plane.Has(c.config.DataDir); err != nil {
 				return err
 			}
 			key, err := auth.LocalKey(c.config.DataDir)
@@ -83,7 +82,8 @@ func (c *cli) token() *cobra.Command {
 		},
 	}
 	f := mint.Flags()
-	f.StringVar(&request.Tenant, "tenant", env("REFOLD_TENANT", ""), "tenant the token is for (REFOLD_TENANT)")
+	f.StringVar(&request.Tenant, "tenant", "", "tenant the token is for")
+	variable(f, "tenant", "REFOLD_TENANT")
 	f.BoolVar(&request.Operator, "operator", false, "for an operator of the plane, who is of no tenant: /v1/admin; --scope is admin and backup, read and write, then")
 	f.StringVar(&request.Subject, "subject", "", "login of the user")
 	f.StringSliceVar(&request.Scopes, "scope", []string{auth.MemoriesRead, auth.MemoriesWrite, auth.MemoriesDelete, auth.AppsRead}, "scopes")
