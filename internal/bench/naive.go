@@ -10,6 +10,7 @@ import (
 	"github.com/refold-dev/refold/events"
 	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/edition"
+	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/postgres"
 )
@@ -25,7 +26,7 @@ func (b *bench) sample(ctx context.Context, p *plane.Plane) ([]envelope.Event, e
 	}
 	parts := max(b.events/naiveEvents, 1)
 	var out []envelope.Event
-	err = edition.Read(ctx, p.Journal.Shard(0), 0, facts.LastSeq, func(e *envelope.Event) error {
+	err = journal.Read(ctx, p.Journal.Shard(0), 0, facts.LastSeq, func(e *envelope.Event) error {
 		if e.Entity == "memory" && edition.Part(e.Key, parts) == 0 {
 			out = append(out, *e)
 		}

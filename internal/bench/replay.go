@@ -11,6 +11,7 @@ import (
 	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/fold"
+	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/localstack"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/projector"
@@ -103,7 +104,7 @@ func (b *bench) drain(ctx context.Context, p *plane.Plane) error {
 		return err
 	}
 	started := time.Now()
-	if err := edition.Read(ctx, p.Journal.Shard(0), 0, facts.LastSeq, func(*envelope.Event) error { return nil }); err != nil {
+	if err := journal.Read(ctx, p.Journal.Shard(0), 0, facts.LastSeq, func(*envelope.Event) error { return nil }); err != nil {
 		return err
 	}
 	b.say("drain", rate(int(facts.LastSeq), started), "events/s")

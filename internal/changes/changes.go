@@ -201,7 +201,7 @@ func (f *Feed) catchUp(ctx context.Context, shard journal.Shard, tenant string, 
 	if err != nil || count == 0 {
 		return glance{through: upTo}, err
 	}
-	follower, err := shard.Follow(ctx, journal.FollowOptions{After: after, Tenant: tenant, Pull: min(countMax, int(min(count, CountMax)))})
+	follower, err := shard.Follow(ctx, journal.FollowOptions{After: after, Tenant: tenant, Pull: min(countMax, int(min(count, CountMax))), Expect: count})
 	if err != nil {
 		return glance{}, err
 	}

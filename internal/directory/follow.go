@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -240,31 +241,8 @@ func (d *Directory) CatchUp(ctx context.Context) error {
 }
 
 func (d *Directory) catchUp(ctx context.Context, shard journal.Shard) error {
-	left, err := shard.Count(ctx, envelope.PlaneTenant, 0)
-	if err != nil || left == 0 {
-		return err
-	}
-	follower, err := shard.Follow(ctx, journal.FollowOptions{Tenant: envelope.PlaneTenant})
-	if err != nil {
-		return err
-	}
-	defer follower.Close()
-	for left > 0 {
-		batch, err := follower.Next(ctx, int(min(left, catchUpBatch)), 0)
-		if err != nil {
-			return err
-		}
-		for i := range batch {
-			if err := d.apply(ctx, &batch[i]); err != nil {
-				return err
-			}
-		}
-		left -= uint64(len(batch))
-	}
-	return nil
+	return journal.ReadTenant(ctx, shard, envelope.PlaneTenant, 0, math.MaxUint64, func(e *envelope.Event) error { return d.apply(ctx, e) })
 }
-
-const catchUpBatch = 1000
 
 // remember keeps the newest of what it is given, and returns that. It waits for appends of the tenant under way.
 func (d *Directory) remember(t Tenant) Tenant {

@@ -36,12 +36,9 @@ type Progress struct {
 	Note     string        // what an operator should know; empty = nothing
 }
 
-// replayPull is how many events a replay asks for at once, and gentlePull the same while it makes way for somebody: the
-// journal's server sends half of it at a stretch.
-const (
-	replayPull = 5000
-	gentlePull = 1000
-)
+// gentlePull is how many events a replay asks for at once while it makes way for somebody: the journal's server sends half
+// of it at a stretch.
+const gentlePull = 1000
 
 // progressEvery is how often a running phase reports.
 const progressEvery = 200 * time.Millisecond
@@ -525,7 +522,7 @@ func (p *pass) run(ctx context.Context, tx pgx.Tx) error {
 
 func (p *pass) pull() int {
 	if p.throttle.free() {
-		return replayPull
+		return journal.ReadPull
 	}
 	return gentlePull
 }
@@ -567,7 +564,7 @@ func (p *pass) fold(ctx context.Context, loader *rows.Loader) error {
 	var digest envelope.Digest
 	var scratch []byte
 	passes, done, every := int(p.state.Passes), int(p.state.PassesDone), p.pacer.every()
-	err := read(ctx, p.shard, journal.FollowOptions{Pull: p.pull()}, uint64(p.state.Head), func(e *envelope.Event) error {
+	err := journal.ReadWith(ctx, p.shard, journal.FollowOptions{Pull: p.pull()}, uint64(p.state.Head), func(e *envelope.Event) error {
 		p.history.Add(e)
 		if p.history.Chained {
 			p.ledger.add(e, &p.history)
@@ -622,59 +619,6 @@ func (h *History) Add(e *envelope.Event) {
 		h.Last, h.scratch = e.Digest(h.scratch)
 		h.Chain = h.Chain.Chain(h.Last)
 	}
-}
-
-// ErrStalled: the journal has events and does not hand them out. Its store is damaged, or its server is overloaded: the
-// log of the server says more.
-var ErrStalled = errors.New("the journal does not hand out the events that it has")
-
-// stallMax is how long a server may take for the next of the events that it has.
-var stallMax = time.Minute
-
-// Read hands over the events of a shard from after+1 to upto, in order, none left out. The journal must have them: when
-// none comes for a minute Read fails with ErrStalled.
-func Read(ctx context.Context, shard journal.Shard, after, upto uint64, each func(*envelope.Event) error) error {
-	return read(ctx, shard, journal.FollowOptions{After: after, Pull: replayPull}, upto, each)
-}
-
-func read(ctx context.Context, shard journal.Shard, options journal.FollowOptions, upto uint64, each func(*envelope.Event) error) error {
-	after := options.After
-	if after >= upto {
-		return nil
-	}
-	follower, err := shard.Follow(ctx, options)
-	if err != nil {
-		return fmt.Errorf("read shard %d from %d: %w", shard.Number(), after, err)
-	}
-	defer follower.Close()
-	for {
-		batch, err := next(ctx, follower, options.Pull)
-		if err != nil {
-			return fmt.Errorf("read shard %d after sequence %d: %w", shard.Number(), after, err)
-		}
-		for i := range batch {
-			if batch[i].Seq > upto {
-				return nil
-			}
-			after = batch[i].Seq
-			if err := each(&batch[i]); err != nil {
-				return err
-			}
-			if batch[i].Seq == upto {
-				return nil
-			}
-		}
-	}
-}
-
-func next(ctx context.Context, follower journal.Follower, countMax int) ([]envelope.Event, error) {
-	waiting, cancel := context.WithTimeoutCause(ctx, stallMax, ErrStalled)
-	defer cancel()
-	batch, err := follower.Next(waiting, countMax, 0)
-	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(waiting), ErrStalled) {
-		return nil, ErrStalled
-	}
-	return batch, err
 }
 
 // Part places an entity in one of n parts of the key space, the same one for ever (FNV-1a).

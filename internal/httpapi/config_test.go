@@ -16,8 +16,8 @@ import (
 	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/config"
-	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/httpapi"
+	"github.com/refold-dev/refold/internal/journal"
 )
 
 // settings are those of an answer.
@@ -134,7 +134,7 @@ func TestSecretsStayIn(t *testing.T) {
 	ask("GET", "/v1/export", "")
 
 	opened := 0
-	check(t, edition.Read(t.Context(), s.journal, 0, s.lastSeq(t), func(e *envelope.Event) error {
+	check(t, journal.Read(t.Context(), s.journal, 0, s.lastSeq(t), func(e *envelope.Event) error {
 		seen = append(seen, "event: "+string(e.Data)+fmt.Sprint(e))
 		payload, err := events.Decode(e.Kind, e.Data)
 		set, ok := payload.(*events.ConfigSet)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +12,6 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -26,93 +26,42 @@ import (
 // they lie: about 1 us. It is used for large pulls without a filter, where the connection is one it can make (in
 // process, or plain TCP with user and password or a token); anywhere else, Follow uses the library.
 
-// stallMax is how long a server may take for the next of the events that it has.
-var stallMax = time.Minute
-
 // bulkPullMin is the pull from which Follow reads in bulk.
 const bulkPullMin = 1000
 
 const (
 	bulkBufferBytes = 512 << 10
 	bulkArenaBytes  = 256 << 10
-	bulkBatchMax    = 512
-	bulkBatchBytes  = 1 << 20 // a few batches wait for the reader
-	bulkPullBytes   = 8 << 20 // about what is on the way from the server, which may be this process
-	bulkPullFirst   = 1000    // events, while their size is not known
-	bulkPullLeast   = 16
 	bulkDialMax     = 5 * time.Second
-	bulkIdleMax     = time.Minute // a follower that nobody reads, or whose server is gone, ends
 	controlBytesMax = 64 << 10
 )
 
 // errNoBulk: this connection cannot be made again by hand; the library reads instead.
 var errNoBulk = errors.New("no bulk read on this connection")
 
-type bulkFollower struct {
-	shard    *jetShard
-	consumer *consumer
-	conn     net.Conn
-	reader   *bufio.Reader
-	inbox    string
-	pull     int
-	// expecting: it reads what is known to be there, and does not wait for what may come.
-	expecting bool
-
-	batches chan []envelope.Event // closed by the pump, after err was set
-	err     error
-	quit    chan struct{}
-	once    sync.Once
-
-	// Of the pump alone.
-	decoder bulkDecoder
-	last    uint64
-	wanted  int // events asked for and not delivered yet
-	read    int // events so far
-	bytes   int // of them
-	silent  int // value of read when the server spoke of a pull last, without a message
-	since   time.Time
-
-	left []envelope.Event // of the reader alone
+// bulkWire is a wire over a connection of its own.
+type bulkWire struct {
+	conn    net.Conn
+	reader  *bufio.Reader
+	inbox   string
+	memory  arena
+	stop    func() bool
+	silence time.Duration
 }
 
-func (s *jetShard) followBulk(ctx context.Context, options FollowOptions) (Follower, error) {
-	f, err := s.openBulk(ctx, options)
+// newBulkWire fails with errNoBulk where the library must read. The end of ctx ends a receive.
+func newBulkWire(ctx context.Context, nc *nats.Conn, silence time.Duration) (*bulkWire, error) {
+	conn, reader, err := dialBulk(nc)
 	if err != nil {
 		return nil, err
 	}
-	go f.pump()
-	return f, nil
-}
-
-// openBulk returns a reader that nobody drives yet.
-func (s *jetShard) openBulk(ctx context.Context, options FollowOptions) (*bulkFollower, error) {
-	c, err := s.makeConsumer(ctx, options.After, "")
-	if err != nil {
-		return nil, err
-	}
-	f, err := s.dialBulk(c, options)
-	if err != nil {
-		c.remove()
-	}
-	return f, err
-}
-
-// dialBulk returns a reader of a consumer, which it removes when it is closed.
-func (s *jetShard) dialBulk(c *consumer, options FollowOptions) (*bulkFollower, error) {
-	conn, reader, err := dialBulk(s.nc)
-	if err != nil {
-		return nil, err
-	}
-	f := &bulkFollower{
-		shard: s, consumer: c, conn: conn, reader: reader, inbox: nats.NewInbox(), pull: options.Pull,
-		batches: make(chan []envelope.Event, 4), quit: make(chan struct{}),
-		decoder: bulkDecoder{decoder: decoder{shard: s.number, names: map[string]string{}}}, last: options.After,
-	}
-	if _, err := fmt.Fprintf(conn, "SUB %s 1\r\n", f.inbox); err != nil {
+	w := &bulkWire{conn: conn, reader: reader, inbox: nats.NewInbox(), silence: silence}
+	if _, err := fmt.Fprintf(conn, "SUB %s 1\r\n", w.inbox); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
-	return f, nil
+	w.stop = context.AfterFunc(ctx, func() { _ = conn.Close() })
+	return w, nil
 }
 
 // dialBulk makes a second connection to where nc is connected to.
@@ -127,13 +76,13 @@ func dialBulk(nc *nats.Conn) (net.Conn, *bufio.Reader, error) {
 	}
 	conn, err := dialPlain(nc)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", errNoBulk, err)
+		return nil, nil, fmt.Errorf("connect for a bulk read: %w", err)
 	}
 	_ = conn.SetDeadline(time.Now().Add(bulkDialMax))
 	reader := bufio.NewReaderSize(conn, bulkBufferBytes)
 	if err := greet(conn, reader, user, password, token); err != nil {
 		_ = conn.Close()
-		return nil, nil, fmt.Errorf("%w: %w", errNoBulk, err)
+		return nil, nil, fmt.Errorf("connect for a bulk read: %w", err)
 	}
 	_ = conn.SetDeadline(time.Time{})
 	return conn, reader, nil
@@ -153,9 +102,12 @@ func greet(conn net.Conn, reader *bufio.Reader, user, password, token string) er
 		return err
 	}
 	if !strings.HasPrefix(info, "INFO ") || strings.Contains(info, `"tls_required":true`) {
-		return errors.New("the server asks for more than a plain connection")
+		return fmt.Errorf("%w: the server asks for more than a plain one", errNoBulk)
 	}
-	connect := fmt.Sprintf("CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true,\"protocol\":1,\"lang\":\"go\",\"version\":\"1\",\"name\":\"refold bulk read\",\"user\":%q,\"pass\":%q,\"auth_token\":%q}\r\nPING\r\n", user, password, token)
+	connect, err := connectLine(user, password, token)
+	if err != nil {
+		return err
+	}
 	if _, err := io.WriteString(conn, connect); err != nil {
 		return err
 	}
@@ -167,111 +119,69 @@ func greet(conn net.Conn, reader *bufio.Reader, user, password, token string) er
 		case strings.HasPrefix(line, "PONG"):
 			return nil
 		case strings.HasPrefix(line, "-ERR"):
-			return errors.New(strings.TrimSpace(line))
+			return fmt.Errorf("%w: %s", errNoBulk, strings.TrimSpace(line))
 		}
 	}
 }
 
-// pump reads messages and hands over what has arrived, in batches.
-func (f *bulkFollower) pump() {
-	defer close(f.batches)
-	batch, size := make([]envelope.Event, 0, bulkBatchMax), 0
-	for {
-		if err := f.ask(); err != nil {
-			f.err = f.failed(err)
-			return
-		}
-		m, ok, err := f.receive()
-		if err == nil && ok {
-			batch = append(batch, f.decoder.decode(m.Subject, m.Seq, m.Header, m.Data))
-			size += len(m.Data)
-		}
-		if len(batch) > 0 && (err != nil || len(batch) == bulkBatchMax || size >= bulkBatchBytes || f.reader.Buffered() == 0) {
-			select {
-			case f.batches <- batch:
-				batch, size = make([]envelope.Event, 0, bulkBatchMax), 0
-			case <-f.quit:
-				f.err = errFollowerClosed
-				return
-			}
-		}
-		if err != nil {
-			f.err = f.failed(err)
-			return
-		}
+// connectLine is what a client says first, and a PING to be answered when it is let in.
+func connectLine(user, password, token string) (string, error) {
+	options, err := json.Marshal(map[string]any{
+		"verbose": false, "pedantic": false, "headers": true, "no_responders": true, "protocol": 1, "lang": "go", "version": "1",
+		"name": "refold bulk read", "user": user, "pass": password, "auth_token": token,
+	})
+	if err != nil {
+		return "", err
 	}
+	return "CONNECT " + string(options) + "\r\nPING\r\n", nil
 }
 
-func (f *bulkFollower) failed(err error) error {
-	select {
-	case <-f.quit:
-		return errFollowerClosed
-	default:
-	}
-	var gap *GapError
-	if errors.As(err, &gap) {
-		return err
-	}
-	return fmt.Errorf("read after sequence %d: %w", f.last, err)
-}
-
-// ask requests more when half of what was asked for has come.
-func (f *bulkFollower) ask() error {
-	pull := f.pullNow()
-	if f.wanted > pull/2 {
-		return nil
-	}
-	n := pull - f.wanted
-	f.wanted += n
-	body := fmt.Sprintf(`{"batch":%d,"expires":%d}`, n, (bulkIdleMax / 2).Nanoseconds())
-	_, err := fmt.Fprintf(f.conn, "PUB $JS.API.CONSUMER.MSG.NEXT.%s.%s %s %d\r\n%s\r\n", f.shard.stream, f.consumer.name, f.inbox, len(body), body)
+func (w *bulkWire) ask(subject, body string) error {
+	_, err := fmt.Fprintf(w.conn, "PUB %s %s %d\r\n%s\r\n", subject, w.inbox, len(body), body)
 	return err
 }
 
-// pullNow is how many events may be on the way, by the size of those that came.
-func (f *bulkFollower) pullNow() int {
-	if f.read == 0 {
-		return min(f.pull, bulkPullFirst)
-	}
-	return max(min(f.pull, bulkPullBytes/(f.bytes/f.read+1)), bulkPullLeast)
+func (w *bulkWire) waiting() bool { return w.reader.Buffered() > 0 }
+
+func (w *bulkWire) close() {
+	w.stop()
+	_ = w.conn.Close()
 }
 
-// receive reads one line of the protocol and what belongs to it; ok is false for anything but a stored message.
-func (f *bulkFollower) receive() (m Raw, ok bool, err error) {
-	if f.reader.Buffered() == 0 {
-		if err := f.conn.SetReadDeadline(time.Now().Add(bulkIdleMax)); err != nil {
-			return m, false, err
+// receive reads one line of the protocol and what belongs to it.
+func (w *bulkWire) receive() (a arrival, stored bool, status string, err error) {
+	if w.reader.Buffered() == 0 {
+		if err := w.conn.SetReadDeadline(time.Now().Add(w.silence)); err != nil {
+			return a, false, "", err
 		}
 	}
-	line, err := f.reader.ReadSlice('\n')
-	if err != nil {
-		if f.expecting && errors.Is(err, os.ErrDeadlineExceeded) {
-			err = ErrStalled
-		}
-		return m, false, err
-	}
+	line, err := w.reader.ReadSlice('\n')
 	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return a, false, "", errSilent
+	case err != nil:
+		return a, false, "", err
 	case len(line) > 5 && string(line[:5]) == "HMSG ":
-		return f.message(line[5:], true)
+		return w.message(line[5:], true)
 	case len(line) > 4 && string(line[:4]) == "MSG ":
-		return f.message(line[4:], false)
+		return w.message(line[4:], false)
 	case len(line) >= 4 && string(line[:4]) == "PING":
-		_, err := io.WriteString(f.conn, "PONG\r\n")
-		return m, false, err
+		_, err := io.WriteString(w.conn, "PONG\r\n")
+		return a, false, "", err
 	case len(line) >= 4 && string(line[:4]) == "-ERR":
-		return m, false, errors.New(strings.TrimSpace(string(line)))
+		return a, false, "", errors.New(strings.TrimSpace(string(line)))
 	}
-	return m, false, nil // +OK, PONG, INFO
+	return a, false, "", nil // +OK, PONG, INFO
 }
 
 // message reads what follows "HMSG <subject> <sid> [reply] <header bytes> <total bytes>", or "MSG <subject> <sid>
 // [reply] <total bytes>" for a message without headers, which is no event but lies in the stream all the same.
-func (f *bulkFollower) message(args []byte, headers bool) (m Raw, ok bool, err error) {
+func (w *bulkWire) message(args []byte, headers bool) (a arrival, stored bool, status string, err error) {
 	var parts [5]string
 	n := 0
 	for rest, more := strings.TrimRight(string(args), "\r\n"), true; more; n++ {
 		if n == len(parts) {
-			return m, false, fmt.Errorf("malformed message line %q", args)
+			return a, false, "", fmt.Errorf("malformed message line %q", args)
 		}
 		parts[n], rest, more = strings.Cut(rest, " ")
 	}
@@ -280,31 +190,28 @@ func (f *bulkFollower) message(args []byte, headers bool) (m Raw, ok bool, err e
 		header, fixed = number(parts[n-2]), 4
 	}
 	if n < fixed || headers && fixed == 3 || n > fixed+1 {
-		return m, false, fmt.Errorf("malformed message line %q", args)
+		return a, false, "", fmt.Errorf("malformed message line %q", args)
 	}
 	total := number(parts[n-1])
 	if header < 0 || total < header || total > MessageBytesMax+controlBytesMax {
-		return m, false, fmt.Errorf("malformed message line %q", args)
+		return a, false, "", fmt.Errorf("malformed message line %q", args)
 	}
-	body, err := f.decoder.take(f.reader, total+2) // and the line break behind it
+	body, err := w.memory.take(w.reader, total+2) // and the line break at its end
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return a, false, "", errSilent
+	}
 	if err != nil {
-		return m, false, err
+		return a, false, "", err
 	}
-	if n == fixed || parts[0] == f.inbox {
-		return m, false, f.status(body[:header])
+	if n == fixed || parts[0] == w.inbox {
+		return a, false, strings.TrimPrefix(string(body[:header]), "NATS/1.0 "), nil
 	}
-	seq, valid := streamSeq(parts[2])
+	seq, valid := replyNumber(parts[2], replySeq)
 	if !valid {
-		return m, false, fmt.Errorf("the reply subject %q holds no sequence", parts[2])
+		return a, false, "", fmt.Errorf("the reply subject %q holds no sequence", parts[2])
 	}
-	if seq != f.last+1 {
-		return m, false, &GapError{Want: f.last + 1, Got: seq}
-	}
-	f.last = seq
-	f.wanted--
-	f.read++
-	f.bytes += total
-	return Raw{Seq: seq, Subject: parts[0], Header: body[:header:header], Data: body[header:total:total]}, true, nil
+	raw := Raw{Seq: seq, Subject: parts[0], Header: body[:header:header], Data: body[header:total:total]}
+	return arrival{Raw: raw, reply: parts[2]}, true, "", nil
 }
 
 func number(s string) int {
@@ -318,82 +225,24 @@ func number(s string) int {
 	return n
 }
 
-// status handles the server's words about a pull. An expired one is asked for again; anything else ends the read.
-func (f *bulkFollower) status(header []byte) error {
-	line, rest, _ := strings.Cut(string(header), "\r\n")
-	code := strings.TrimSpace(strings.TrimPrefix(line, "NATS/1.0"))
-	switch {
-	case strings.HasPrefix(code, "100"): // a heartbeat
-		return nil
-	case strings.HasPrefix(code, "404"), strings.HasPrefix(code, "408"):
-		if f.expecting && f.silent == f.read && !f.since.IsZero() && time.Since(f.since) > stallMax {
-			return ErrStalled
-		}
-		if f.silent != f.read || f.since.IsZero() {
-			f.silent, f.since = f.read, time.Now()
-		}
-		f.wanted = 0
-		for field := range strings.SplitSeq(rest, "\r\n") {
-			if name, value, ok := strings.Cut(field, ": "); ok && strings.EqualFold(name, "Nats-Pending-Messages") {
-				f.wanted = max(f.wanted-number(value), 0)
-			}
-		}
-		return nil
-	}
-	return fmt.Errorf("the server ended the read: %s", code)
-}
+// arena is memory that stays valid: events keep their payloads.
+type arena []byte
 
-// Next implements Follower.
-func (f *bulkFollower) Next(ctx context.Context, countMax, bytesMax int) ([]envelope.Event, error) {
-	if len(f.left) == 0 {
-		select {
-		case batch, ok := <-f.batches:
-			if !ok {
-				return nil, f.err
-			}
-			f.left = batch
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+// take reads n bytes.
+func (a *arena) take(r io.Reader, n int) ([]byte, error) {
+	if n > len(*a) {
+		*a = make([]byte, max(bulkArenaBytes, n))
 	}
-	n, bytes := 0, 0
-	for n < len(f.left) && (countMax <= 0 || n < countMax) {
-		bytes += len(f.left[n].Data)
-		if n > 0 && bytesMax > 0 && bytes > bytesMax {
-			break
-		}
-		n++
-	}
-	events := f.left[:n:n]
-	f.left = f.left[n:]
-	return events, nil
-}
-
-// Close implements Follower.
-func (f *bulkFollower) Close() {
-	f.once.Do(func() {
-		close(f.quit)
-		_ = f.conn.Close()
-		f.consumer.remove()
-	})
+	body := (*a)[:n:n]
+	*a = (*a)[n:]
+	_, err := io.ReadFull(r, body)
+	return body, err
 }
 
 // bulkDecoder makes events of header blocks as they came over the wire.
 type bulkDecoder struct {
 	decoder
-	arena  []byte
 	fields [][2][]byte // name and value of each header of the current message
-}
-
-// take reads n bytes into memory that stays valid: events keep their payloads.
-func (d *bulkDecoder) take(r io.Reader, n int) ([]byte, error) {
-	if n > len(d.arena) {
-		d.arena = make([]byte, max(bulkArenaBytes, n))
-	}
-	body := d.arena[:n:n]
-	d.arena = d.arena[n:]
-	_, err := io.ReadFull(r, body)
-	return body, err
 }
 
 func (d *bulkDecoder) decode(subject string, seq uint64, header, data []byte) envelope.Event {

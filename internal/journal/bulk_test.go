@@ -2,12 +2,16 @@ package journal
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/refold-dev/refold/events/envelope"
 )
 
@@ -52,8 +56,8 @@ func TestBulkReadIsTheSameRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer bulk.Close()
-	if _, ok := bulk.(*bulkFollower); !ok {
-		t.Fatalf("got a %T, want a bulk read", bulk)
+	if _, ok := bulk.(*follower).reading.source.wire.(*bulkWire); !ok {
+		t.Fatal("a large pull is no bulk read")
 	}
 	first := read(t, bulk, 41) // the genesis event is sequence 1
 	add(50, 60)
@@ -70,5 +74,49 @@ func TestBulkReadIsTheSameRead(t *testing.T) {
 	bulk.Close()
 	if _, err := bulk.Next(t.Context(), 0, 0); !errors.Is(err, errFollowerClosed) {
 		t.Fatalf("a closed follower gave %v", err)
+	}
+}
+
+// TestConnectLineIsJSON: whatever is in a password, the server gets just that.
+func TestConnectLineIsJSON(t *testing.T) {
+	for _, password := range []string{"plain", "\x01\x7f\a\v", `quote " and \ slash`, "☃ 🦊", "a\r\nPING\r\n", "\u2028"} {
+		line, err := connectLine("user", password, password)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, ok := strings.CutPrefix(line, "CONNECT ")
+		body, end := strings.CutSuffix(body, "\r\nPING\r\n")
+		var got struct{ User, Pass, Auth_token string }
+		if err := json.Unmarshal([]byte(body), &got); !ok || !end || err != nil || strings.ContainsAny(body, "\r\n") {
+			t.Errorf("%q: %v in %q", password, err, line)
+		}
+		if got.User != "user" || got.Pass != password || got.Auth_token != password {
+			t.Errorf("%q came as %+v", password, got)
+		}
+	}
+}
+
+// TestBulkReadWithAnyPassword logs in as the library does.
+func TestBulkReadWithAnyPassword(t *testing.T) {
+	for _, password := range []string{"\x01\x7f\a", "☃ \U0001F98A \" \\"} {
+		s, err := server.NewServer(&server.Options{ServerName: "embedded", Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, Username: "refold", Password: password})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Start()
+		defer s.Shutdown()
+		if !s.ReadyForConnections(10 * time.Second) {
+			t.Fatal("the server did not get ready")
+		}
+		nc, err := nats.Connect(s.ClientURL(), nats.UserInfo("refold", password))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		w, err := newBulkWire(t.Context(), nc, time.Second)
+		if err != nil {
+			t.Fatalf("password %q: %v", password, err)
+		}
+		w.close()
 	}
 }

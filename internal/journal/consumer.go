@@ -19,8 +19,10 @@ const (
 	consumerWaitMax = 30 * time.Second
 	// consumerIdleMax is when the server itself removes a consumer that nobody asks: that of a process that was killed.
 	consumerIdleMax = time.Minute
-	// placeTries bounds how many consumers are made until one is on a wanted replica: the server places them at random.
-	placeTries = 40
+	// placeTries bounds how many consumers are made until one is on a wanted replica; placeTriesMild where any will do.
+	placeTries     = 40
+	placeTriesMild = 8
+	placeMax       = 20 * time.Second
 )
 
 // ErrConsumers: there is no place for another consumer on the stream. End readers, or raise the limit that the error
@@ -52,6 +54,9 @@ func (s *jetShard) makeConsumer(ctx context.Context, after uint64, filter string
 }
 
 func (s *jetShard) enter(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	select {
 	case s.consumers <- struct{}{}:
 		return nil
@@ -76,6 +81,8 @@ const afterEnd = math.MaxUint64
 
 // createConsumer gives the consumer its name itself: one whose creation was not answered can then be removed all the same.
 func (s *jetShard) createConsumer(ctx context.Context, after uint64, filter string) (*consumer, error) {
+	ctx, cancel := context.WithTimeout(ctx, makeMax)
+	defer cancel()
 	c := &consumer{shard: s, name: "refold-" + ulid.Make().String()}
 	config := jetstream.ConsumerConfig{
 		Name: c.name, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1, FilterSubject: filter,
@@ -87,7 +94,7 @@ func (s *jetShard) createConsumer(ctx context.Context, after uint64, filter stri
 	made, err := s.js.CreateConsumer(ctx, s.stream, config)
 	if err != nil {
 		if _, answered := errors.AsType[*jetstream.APIError](err); !answered {
-			go c.delete()
+			c.delete()
 		}
 		return nil, err
 	}
@@ -115,28 +122,29 @@ func (c *consumer) remove() {
 }
 
 func (c *consumer) delete() {
+	if !c.shard.nc.IsConnected() {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), askMax)
 	defer cancel()
 	// Where this fails, the server removes the consumer once it is idle.
 	_ = c.shard.js.DeleteConsumer(ctx, c.shard.stream, c.name)
 }
 
-// placeConsumer makes a consumer that the wanted server serves: the server chooses at random among the replicas that
-// are online, so that it takes a few.
-func (s *jetShard) placeConsumer(ctx context.Context, server string, after uint64) (*consumer, error) {
-	for range placeTries {
-		var c *consumer
-		err := patiently(ctx, func(ctx context.Context) (err error) {
-			c, err = s.makeConsumer(ctx, after, "")
-			return err
-		})
+// placeConsumer makes a consumer on a replica that is wanted: the server chooses at random among those that are online, so
+// that it takes a few. Where strict is false it takes another one in the end.
+func (s *jetShard) placeConsumer(ctx context.Context, after uint64, filter string, wanted func(server string) bool, strict bool) (*consumer, error) {
+	for try := 1; ; try++ {
+		c, err := s.makeConsumer(ctx, after, filter)
 		if err != nil {
 			return nil, err
 		}
-		if c.server == server {
+		if wanted(c.server) || !strict && try >= placeTriesMild {
 			return c, nil
 		}
 		c.remove()
+		if try == placeTries {
+			return nil, fmt.Errorf("%w: %d consumers of %s were made, the last one on %s, and none where one is wanted", ErrNoReplica, placeTries, s.stream, c.server)
+		}
 	}
-	return nil, fmt.Errorf("%w: %d consumers of %s were made and none on %s", ErrNoReplica, placeTries, s.stream, server)
 }

@@ -67,17 +67,12 @@ func (s *jetShard) Count(ctx context.Context, tenant string, after uint64) (uint
 	}
 	var count uint64
 	err = patiently(ctx, func(ctx context.Context) error {
-		consumer, err := s.js.CreateConsumer(ctx, s.stream, jetstream.ConsumerConfig{
-			DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1, FilterSubject: filter,
-			AckPolicy: jetstream.AckNonePolicy, Replicas: 1, MemoryStorage: true, InactiveThreshold: askMax,
-		})
+		c, err := s.makeConsumer(ctx, after, filter)
 		if err != nil {
-			return gone(err)
+			return err
 		}
-		info := consumer.CachedInfo()
-		count = info.NumPending
-		// The server removes an unused consumer by itself, only later.
-		_ = s.js.DeleteConsumer(ctx, s.stream, info.Name)
+		count = c.pending
+		c.remove()
 		return nil
 	})
 	if err != nil {

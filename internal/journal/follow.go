@@ -4,200 +4,209 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
-	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/refold-dev/refold/events/envelope"
 )
 
 const (
 	pullDefault = 500
-	// The server must show a sign of life this often, or the consumer is made anew on another one.
-	heartbeat  = 2 * time.Second
-	pullExpiry = 30 * time.Second
-	// resetsMax bounds the attempts, 1, 2, 4, 8, 10, ... seconds apart, to make the consumer anew: it covers an
-	// election and ends the follower when the stream is gone.
-	resetsMax = 6
+	// Bounds of a batch, and of what is decoded ahead of the reader.
+	batchMax   = 512
+	batchBytes = 1 << 20
+	aheadMax   = 4 * batchMax
+	aheadBytes = 4 * batchBytes
+	// batchSmall is below what batches are put together.
+	batchSmall = 64
 )
 
-// Follow implements Shard: an ordered consumer, which has no state on the server that could get ahead of us.
+// Follow implements Shard. The consumers that it reads from have no state that could get ahead of us.
 func (s *jetShard) Follow(ctx context.Context, options FollowOptions) (Follower, error) {
-	if options.Pull >= bulkPullMin && options.Tenant == "" {
-		if f, err := s.followBulk(ctx, options); err == nil || !errors.Is(err, errNoBulk) {
-			return f, gone(err)
-		}
-	}
-	config := jetstream.OrderedConsumerConfig{
-		DeliverPolicy:    jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:      options.After + 1,
-		MaxResetAttempts: resetsMax,
-	}
+	filter := ""
 	if options.Tenant != "" {
-		filter, err := envelope.TenantSubjects(s.number, options.Tenant)
-		if err != nil {
+		var err error
+		if filter, err = envelope.TenantSubjects(s.number, options.Tenant); err != nil {
 			return nil, err
 		}
-		config.FilterSubjects = []string{filter}
 	}
-	pull := options.Pull
-	if pull == 0 {
-		pull = pullDefault
+	running, stop := context.WithCancel(context.Background())
+	r := s.newReading(running, options.After)
+	r.filter, r.expect = filter, options.Expect
+	if options.Pull > 0 {
+		r.pull = options.Pull
 	}
-	messages, err := s.messages(ctx, config, pull)
+	r.bulk = r.pull >= bulkPullMin && filter == ""
+	end := context.AfterFunc(ctx, stop) // until it has begun
+	err := r.begin()
+	if !end() && ctx.Err() != nil {
+		err = errors.Join(ctx.Err(), err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("follow stream %s after sequence %d: %w", s.stream, options.After, gone(err))
+		stop()
+		r.close()
+		return nil, fmt.Errorf("follow after sequence %d: %w", options.After, err)
 	}
-	f := &jetFollower{
-		messages: messages,
-		events:   make(chan envelope.Event, pull),
-		quit:     make(chan struct{}),
-		decoder:  decoder{shard: s.number, names: map[string]string{}},
-		last:     options.After,
-		dense:    options.Tenant == "",
+	f := &follower{
+		reading: r, stop: stop, done: make(chan struct{}), added: make(chan struct{}, 1), taken: make(chan struct{}, 1),
+		decoder: NewDecoder(s.number),
 	}
 	go f.pump()
 	return f, nil
 }
 
-func (s *jetShard) messages(ctx context.Context, config jetstream.OrderedConsumerConfig, pull int) (jetstream.MessagesContext, error) {
-	var consumer jetstream.Consumer
-	err := patiently(ctx, func(ctx context.Context) (err error) {
-		consumer, err = s.js.OrderedConsumer(ctx, s.stream, config)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return consumer.Messages(jetstream.PullMaxMessages(pull), jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(heartbeat))
-}
+// follower decodes ahead of its reader.
+type follower struct {
+	reading *reading // of the pump
+	decoder *Decoder // of the pump
+	stop    context.CancelFunc
+	done    chan struct{} // closed when the pump has ended and its consumer is removed
+	added   chan struct{} // holds a place when there is something new in batches, or the pump has ended
+	taken   chan struct{} // holds a place when there is room again
 
-type jetFollower struct {
-	messages jetstream.MessagesContext
-	events   chan envelope.Event // closed by the pump, after err was set
-	err      error
-	quit     chan struct{}
-	once     sync.Once
-
-	// Of the pump alone.
-	decoder decoder
-	last    uint64
-	dense   bool
-
-	// Of the reader alone.
-	held *envelope.Event // did not fit into the bytes asked for before
-}
-
-// pump decodes ahead of the reader, by one pull at most.
-func (f *jetFollower) pump() {
-	defer close(f.events)
-	for {
-		e, err := f.receive()
-		if err != nil {
-			f.err = err
-			return
-		}
-		select {
-		case f.events <- e:
-		case <-f.quit:
-			f.err = errFollowerClosed
-			return
-		}
-	}
+	mu      sync.Mutex
+	batches [][]envelope.Event // in order, none empty
+	count   int                // events in them
+	bytes   int
+	err     error // why the pump has ended
 }
 
 var errFollowerClosed = errors.New("the follower is closed")
 
-func (f *jetFollower) receive() (envelope.Event, error) {
-	m, err := f.messages.Next()
-	if err != nil {
-		return envelope.Event{}, fmt.Errorf("follow after sequence %d: %w", f.last, gone(err))
+// pump hands over what has arrived, in batches.
+func (f *follower) pump() {
+	defer close(f.done)
+	err := f.read()
+	f.reading.close()
+	if f.reading.ctx.Err() != nil {
+		err = errFollowerClosed
 	}
-	seq, ok := streamSeq(m.Reply())
-	if !ok {
-		return envelope.Event{}, fmt.Errorf("follow after sequence %d: the reply subject %q holds no sequence", f.last, m.Reply())
+	f.mu.Lock()
+	f.err = err
+	f.mu.Unlock()
+	signal(f.added)
+}
+
+func (f *follower) read() error {
+	batch, size := make([]envelope.Event, 0, batchMax), 0
+	for {
+		a, err := f.reading.next()
+		if err == nil {
+			batch = append(batch, f.decode(&a))
+			size += len(a.Data)
+		}
+		if len(batch) > 0 && (err != nil || len(batch) == batchMax || size >= batchBytes || !f.reading.waiting()) {
+			if !f.add(batch, size) {
+				return errFollowerClosed
+			}
+			batch, size = make([]envelope.Event, 0, batchMax), 0
+		}
+		if err != nil {
+			return err
+		}
 	}
-	if seq <= f.last || (f.dense && seq != f.last+1) {
-		return envelope.Event{}, &GapError{Want: f.last + 1, Got: seq}
+}
+
+func (f *follower) decode(a *arrival) envelope.Event {
+	if a.fields != nil {
+		return f.decoder.bulk.decoder.decode(a.Subject, a.Seq, a.fields, a.Data)
 	}
-	f.last = seq
-	return f.decoder.decode(m.Subject(), seq, m.Headers(), m.Data()), nil
+	return f.decoder.Event(&a.Raw)
+}
+
+// add waits for room. It returns false when the follower was closed.
+func (f *follower) add(batch []envelope.Event, size int) bool {
+	for {
+		f.mu.Lock()
+		if f.count == 0 || f.count+len(batch) <= aheadMax && f.bytes+size <= aheadBytes {
+			f.batches = append(f.batches, batch)
+			f.count += len(batch)
+			f.bytes += size
+			f.mu.Unlock()
+			signal(f.added)
+			return true
+		}
+		f.mu.Unlock()
+		select {
+		case <-f.taken:
+		case <-f.reading.ctx.Done():
+			return false
+		}
+	}
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // Next implements Follower.
-func (f *jetFollower) Next(ctx context.Context, countMax, bytesMax int) ([]envelope.Event, error) {
-	first, err := f.first(ctx)
-	if err != nil {
-		return nil, err
-	}
-	events := append(make([]envelope.Event, 0, 1+len(f.events)), first)
-	bytes := len(first.Data)
-	for countMax <= 0 || len(events) < countMax {
-		select {
-		case e, ok := <-f.events:
-			if !ok {
-				return events, nil // the next call says why
-			}
-			if bytes += len(e.Data); bytesMax > 0 && bytes > bytesMax {
-				f.held = &e
-				return events, nil
-			}
-			events = append(events, e)
-		default:
-			return events, nil
+func (f *follower) Next(ctx context.Context, countMax, bytesMax int) ([]envelope.Event, error) {
+	for {
+		events, err := f.take(countMax, bytesMax)
+		if len(events) > 0 || err != nil {
+			signal(f.taken)
+			return events, err
 		}
+		select {
+		case <-f.added:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// take returns what is there. Large batches are handed over as they are, small ones put together.
+func (f *follower) take(countMax, bytesMax int) ([]envelope.Event, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.batches) == 0 {
+		return nil, f.err
+	}
+	events, bytes := f.cut(countMax, bytesMax, 0)
+	for len(f.batches) > 0 && len(events) < batchMax && len(f.batches[0]) < batchSmall && (countMax <= 0 || len(events) < countMax) {
+		left := 0
+		if countMax > 0 {
+			left = countMax - len(events)
+		}
+		more, added := f.cut(left, bytesMax, bytes)
+		if len(more) == 0 {
+			break
+		}
+		events, bytes = append(events, more...), bytes+added
 	}
 	return events, nil
 }
 
-func (f *jetFollower) first(ctx context.Context) (envelope.Event, error) {
-	if held := f.held; held != nil {
-		f.held = nil
-		return *held, nil
-	}
-	select {
-	case e, ok := <-f.events:
-		if !ok {
-			return envelope.Event{}, f.err
+// cut takes from the first batch what fits beside the bytes that were taken before; the very first event always does.
+func (f *follower) cut(countMax, bytesMax, before int) (events []envelope.Event, bytes int) {
+	batch := f.batches[0]
+	n := 0
+	for n < len(batch) && (countMax <= 0 || n < countMax) {
+		size := len(batch[n].Data)
+		if before+n > 0 && bytesMax > 0 && before+bytes+size > bytesMax {
+			break
 		}
-		return e, nil
-	case <-ctx.Done():
-		return envelope.Event{}, ctx.Err()
+		bytes += size
+		n++
 	}
+	f.count -= n
+	f.bytes -= bytes
+	if n == len(batch) {
+		f.batches[0] = nil
+		f.batches = f.batches[1:]
+	} else {
+		f.batches[0] = batch[n:]
+	}
+	return batch[:n:n], bytes
 }
 
-// Close implements Follower.
-func (f *jetFollower) Close() {
-	f.once.Do(func() {
-		close(f.quit)
-		// The client holds its lock while it makes a consumer anew, up to seconds.
-		go f.messages.Stop()
-	})
-}
-
-// streamSeq reads the stream sequence out of "$JS.ACK.<stream>.<consumer>.<delivered>.<seq>...", or the longer form
-// with domain and account, without splitting it.
-func streamSeq(reply string) (uint64, bool) {
-	position := 5
-	if strings.Count(reply, ".") >= 10 {
-		position = 7
-	}
-	for range position {
-		_, rest, ok := strings.Cut(reply, ".")
-		if !ok {
-			return 0, false
-		}
-		reply = rest
-	}
-	token, _, _ := strings.Cut(reply, ".")
-	var seq uint64
-	for i := 0; i < len(token); i++ {
-		if token[i] < '0' || token[i] > '9' {
-			return 0, false
-		}
-		seq = seq*10 + uint64(token[i]-'0')
-	}
-	return seq, seq > 0
+// Close implements Follower. The consumer is gone when it returns, unless the server does not answer.
+func (f *follower) Close() {
+	f.stop()
+	<-f.done
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.batches, f.count, f.bytes, f.err = nil, 0, 0, errFollowerClosed
 }

@@ -73,6 +73,9 @@ type FollowOptions struct {
 	After  uint64 // the first event delivered is After+1 (or the first behind it, for a filtered read)
 	Tenant string // only this tenant's events; empty = all, checked for density
 	Pull   int    // events asked for at once; 0 = 500
+	// Expect is how many events are known to be there. While fewer have come Next does not wait for ever for the next
+	// one: it fails with a *ReadError that is ErrStalled after about a minute.
+	Expect uint64
 }
 
 // Follower reads a shard in order. It belongs to one goroutine.
@@ -82,7 +85,12 @@ type Follower interface {
 	// payloads stay valid. It fails with ctx.Err(), a *GapError, or an error of the connection after which the
 	// follower is of no more use. A message that is no event is returned with its headers as far as they could
 	// be read and an empty Kind: the caller decides (see MalformedKind).
+	//
+	// A lost connection, a lost leader, a server that does not answer and one that does not hand out what it has are no
+	// failures at first: the follower goes on from another replica, and gives up with a *ReadError after about a minute
+	// without an event that must be there. A *GapError, inside a *ReadError, is believed when every replica has it.
 	Next(ctx context.Context, countMax, bytesMax int) ([]envelope.Event, error)
+	// Close ends the follower and removes what it has on the server.
 	Close()
 }
 

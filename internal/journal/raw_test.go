@@ -73,7 +73,10 @@ func TestRawReadsAreTheSame(t *testing.T) {
 	}
 	defer f.Close()
 	want := read(t, f, int(last))
-	for name, way := range map[string]func(context.Context, uint64, uint64, func(*Raw) error) error{"bulk": s.readRaw, "library": s.readRawByLibrary} {
+	byLibrary := func(ctx context.Context, after, upto uint64, each func(*Raw) error) error {
+		return s.newReading(ctx, after).each(upto, func(a *arrival) error { return each(a.raw()) })
+	}
+	for name, way := range map[string]func(context.Context, uint64, uint64, func(*Raw) error) error{"bulk": s.readRaw, "library": byLibrary} {
 		decoder := NewDecoder(0)
 		var got []envelope.Event
 		err := way(t.Context(), 4, last, func(m *Raw) error {

@@ -134,9 +134,15 @@ func (s *jetShard) History(ctx context.Context, key envelope.Key) ([]envelope.Ev
 			break
 		}
 	}
-	if s.replicated {
-		history = s.catchUp(ctx, subject, history)
+	if !s.replicated {
+		return history, checkVersions(key, history)
 	}
+	history = s.catchUp(ctx, subject, history)
+	if err := checkVersions(key, history); err == nil {
+		return history, nil
+	}
+	// A replica that has lost events answers, too: what the leader has decides.
+	history = s.catchUp(ctx, subject, nil)
 	return history, checkVersions(key, history)
 }
 

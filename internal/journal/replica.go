@@ -73,20 +73,10 @@ func (j *Journal) ReadReplica(ctx context.Context, shard int, server string, aft
 	if !slices.ContainsFunc(peers, func(p Peer) bool { return p.Server == server && !p.Offline }) {
 		return fmt.Errorf("read shard %d on %s: %w: its replicas are %+v", shard, server, ErrNoReplica, peers)
 	}
-	c, err := s.placeConsumer(ctx, server, after)
-	if err != nil {
-		return fmt.Errorf("read shard %d on %s: %w", shard, server, err)
-	}
-	defer c.remove()
-	last, err := s.readFrom(ctx, c, after, upto, each)
-	var own *callerError
-	switch {
-	case errors.As(err, &own):
-		return own.error
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case err != nil:
-		return fmt.Errorf("read shard %d on %s after sequence %d: %w", shard, server, last, err)
+	r := s.newReading(ctx, after)
+	r.pull, r.bulk, r.expect, r.pinned = rawPull, true, upto-after, server
+	if err := r.each(upto, func(a *arrival) error { return each(a.raw()) }); err != nil {
+		return fmt.Errorf("read shard %d: %w", shard, err)
 	}
 	return nil
 }
@@ -118,7 +108,11 @@ func (j *Journal) ReplicaExtent(ctx context.Context, shard int, server string) (
 // startOn returns where a reader of one replica that asks for what follows a sequence begins, and how many messages it
 // gets.
 func (s *jetShard) startOn(ctx context.Context, server string, after uint64) (start, messages uint64, err error) {
-	c, err := s.placeConsumer(ctx, server, after)
+	var c *consumer
+	err = patiently(ctx, func(context.Context) (err error) {
+		c, err = s.placeConsumer(ctx, after, "", func(at string) bool { return at == server }, true)
+		return err
+	})
 	if err != nil {
 		return 0, 0, err
 	}

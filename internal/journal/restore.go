@@ -194,7 +194,7 @@ func ownHeaders(block []byte) nats.Header {
 
 // ReadRaw hands over what a shard holds by now, as Journal.ReadRaw does.
 func (r *Restoration) ReadRaw(ctx context.Context, shard int, after, upto uint64, each func(*Raw) error) error {
-	s := &jetShard{js: r.js, nc: r.nc, stream: r.streams[shard].stream, number: shard, consumers: make(chan struct{}, 1)}
+	s := &jetShard{js: r.js, nc: r.nc, stream: r.streams[shard].stream, number: shard, replicas: max(r.config.Replicas, 1), consumers: make(chan struct{}, 1), bounds: patient}
 	if err := s.readRaw(ctx, after, upto, each); err != nil {
 		return fmt.Errorf("read restored shard %d: %w", shard, err)
 	}

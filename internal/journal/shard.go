@@ -14,22 +14,24 @@ var ErrClosed = errors.New("the journal is closed")
 
 // jetShard is a Shard over one stream of JetStream. It is safe for concurrent use.
 type jetShard struct {
-	js     jetstream.JetStream
-	nc     *nats.Conn
-	stream string
-	number int
+	js       jetstream.JetStream
+	nc       *nats.Conn
+	stream   string
+	number   int
+	replicas int
 	// replicated: a direct get may be answered by a replica that lags behind the leader.
 	replicated bool
 	commits    *committer
 	budget     *budget
 	// consumers holds a place for every consumer that this process has on the stream.
 	consumers chan struct{}
+	bounds    bounds
 }
 
 var _ Shard = (*jetShard)(nil)
 
 func newShard(js jetstream.JetStream, nc *nats.Conn, id identity) *jetShard {
-	s := &jetShard{js: js, nc: nc, stream: id.stream, number: id.shard, replicated: id.config.Replicas > 1, budget: &budget{}, consumers: make(chan struct{}, consumersMax)}
+	s := &jetShard{js: js, nc: nc, stream: id.stream, number: id.shard, replicas: max(id.config.Replicas, 1), replicated: id.config.Replicas > 1, budget: &budget{}, consumers: make(chan struct{}, consumersMax), bounds: patient}
 	s.budget.set(id.bytes, uint64(max(id.config.MaxBytes, 0)))
 	s.commits = newCommitter(s)
 	return s

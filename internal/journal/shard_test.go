@@ -192,7 +192,7 @@ func TestStreamSeq(t *testing.T) {
 		"_INBOX.abc":                                 0,
 		"":                                           0,
 	} {
-		if got, ok := streamSeq(reply); got != want || ok != (want != 0) {
+		if got, ok := replyNumber(reply, replySeq); got != want || ok != (want != 0) {
 			t.Errorf("%q: got %d, %v, want %d", reply, got, ok, want)
 		}
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/archival"
 	"github.com/refold-dev/refold/internal/auth"
-	"github.com/refold-dev/refold/internal/edition"
+	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/reader"
 	"github.com/refold-dev/refold/internal/user"
@@ -81,7 +81,7 @@ func (a *archived) events() map[string]int {
 	counts := map[string]int{}
 	facts, err := a.Journal.Shard(0).Facts(a.t.Context())
 	if err == nil {
-		err = edition.Read(a.t.Context(), a.Journal.Shard(0), 0, facts.LastSeq, func(e *envelope.Event) error {
+		err = journal.Read(a.t.Context(), a.Journal.Shard(0), 0, facts.LastSeq, func(e *envelope.Event) error {
 			if e.Kind == "memory.archived.v1" {
 				counts[e.ID]++
 			}

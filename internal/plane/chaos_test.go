@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/refold-dev/refold/events/envelope"
-	"github.com/refold-dev/refold/internal/edition"
+	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/localstack"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/testenv"
@@ -178,7 +178,7 @@ func mustHoldExactly(t testing.TB, p *plane.Plane, all []*generator) {
 	at := map[string]uint64{}
 	sums := map[envelope.Key]count{}
 	versions := map[envelope.Key]uint64{}
-	err = edition.Read(t.Context(), p.Journal.Shard(0), 0, facts.LastSeq, func(e *envelope.Event) error {
+	err = journal.Read(t.Context(), p.Journal.Shard(0), 0, facts.LastSeq, func(e *envelope.Event) error {
 		if e.Tenant == envelope.PlaneTenant {
 			return nil
 		}

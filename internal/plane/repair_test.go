@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/refold-dev/refold/events"
 	"github.com/refold-dev/refold/events/envelope"
-	"github.com/refold-dev/refold/internal/edition"
+	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/projector"
 	"github.com/refold-dev/refold/internal/rows"
@@ -53,7 +53,7 @@ func planeEvents(t testing.TB, p *plane.Plane, entity string) (out []envelope.Ev
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = edition.Read(t.Context(), p.Journal.Shard(0), 0, facts.LastSeq, func(e *envelope.Event) error {
+	err = journal.Read(t.Context(), p.Journal.Shard(0), 0, facts.LastSeq, func(e *envelope.Event) error {
 		if e.Tenant == envelope.PlaneTenant && e.Entity == entity {
 			out = append(out, *e)
 		}

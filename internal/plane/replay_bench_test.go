@@ -12,6 +12,7 @@ import (
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/fold"
+	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/plane"
 )
 
@@ -51,7 +52,7 @@ func BenchmarkReplay(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			if err := edition.Read(b.Context(), p.Journal.Shard(0), 0, facts.LastSeq, func(*envelope.Event) error { return nil }); err != nil {
+			if err := journal.Read(b.Context(), p.Journal.Shard(0), 0, facts.LastSeq, func(*envelope.Event) error { return nil }); err != nil {
 				b.Fatal(err)
 			}
 		}

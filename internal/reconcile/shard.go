@@ -10,7 +10,6 @@ import (
 	"slices"
 
 	"github.com/refold-dev/refold/events/envelope"
-	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/ledger"
 	"github.com/refold-dev/refold/internal/postgres/db"
@@ -139,7 +138,7 @@ func (c *cursor) next() {
 
 // run reads the journal. It fails only when it could not finish.
 func (s *scan) run(ctx context.Context) error {
-	err := edition.Read(ctx, s.shard, 0, s.facts.LastSeq, func(e *envelope.Event) error {
+	err := journal.Read(ctx, s.shard, 0, s.facts.LastSeq, func(e *envelope.Event) error {
 		var digest envelope.Digest
 		digest, s.scratch = e.Digest(s.scratch)
 		s.chain = s.chain.Chain(digest)
@@ -249,7 +248,7 @@ func (s *scan) findAgain(ctx context.Context, common uint64) error {
 		c := command{e.Key, e.CommandID}
 		wanted[c] = append(wanted[c], key)
 	}
-	return edition.Read(ctx, s.shard, common, s.facts.LastSeq, func(e *envelope.Event) error {
+	return journal.Read(ctx, s.shard, common, s.facts.LastSeq, func(e *envelope.Event) error {
 		for _, key := range wanted[command{e.Key, e.CommandID}] {
 			if _, ok := s.lost[key]; ok {
 				delete(s.lost, key)

@@ -3,9 +3,6 @@ package verify
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
-	"time"
 
 	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/edition"
@@ -15,51 +12,9 @@ import (
 // events hands over what a run has to read between two positions, in order and none left out.
 func (v *verification) events(ctx context.Context, after, upto uint64, each func(*envelope.Event) error) error {
 	if v.Scope.filtered() {
-		return eventsOf(ctx, v.Shard, v.Scope.Tenants[0], after, upto, each)
+		return journal.ReadTenant(ctx, v.Shard, v.Scope.Tenants[0], after, upto, each)
 	}
-	return edition.Read(ctx, v.Shard, after, upto, each)
-}
-
-// silenceMax is how long a filtered read waits for an event that the stream counts.
-const silenceMax = 30 * time.Second
-
-// eventsOf hands over the events of one tenant between two positions. The stream itself says how many there are: with
-// fewer, the read fails. Text that is no token has no events.
-func eventsOf(ctx context.Context, shard journal.Shard, tenant string, after, upto uint64, each func(*envelope.Event) error) error {
-	if after >= upto || !envelope.ValidToken(tenant) {
-		return nil
-	}
-	// What is at upto by now is counted; what comes later is behind it.
-	count, err := shard.Count(ctx, tenant, after)
-	if err != nil || count == 0 {
-		return err
-	}
-	follower, err := shard.Follow(ctx, journal.FollowOptions{Tenant: tenant, After: after})
-	if err != nil {
-		return err
-	}
-	defer follower.Close()
-	for read := uint64(0); read < count; {
-		waiting, cancel := context.WithTimeout(ctx, silenceMax)
-		batch, err := follower.Next(waiting, 0, 0)
-		cancel()
-		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			return fmt.Errorf("the stream counts %d events of tenant %s after sequence %d and delivers %d", count, tenant, after, read)
-		}
-		if err != nil {
-			return fmt.Errorf("read events of tenant %s: %w", tenant, err)
-		}
-		for i := range batch {
-			if batch[i].Seq > upto {
-				return nil
-			}
-			read++
-			if err := each(&batch[i]); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return journal.Read(ctx, v.Shard, after, upto, each)
 }
 
 // observed is what a run learns of the journal itself. Each event is taken in once, in order, in whichever part it is

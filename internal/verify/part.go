@@ -217,7 +217,7 @@ func (p *part) drill(ctx context.Context, snap *sharedSnapshot, tenant string, t
 func (p *part) drillPiece(ctx context.Context, snap *sharedSnapshot, tenant string, tables []string, at piece) error {
 	selects := func(key envelope.Key) bool { return p.selects(key, p.piece) && drillPart(key, at) }
 	drill := rows.NewDrill(p.Schema, tenant, tables, selects, p.budget())
-	err := eventsOf(ctx, p.Shard, tenant, 0, snap.seq(), func(e *envelope.Event) error {
+	err := journal.ReadTenant(ctx, p.Shard, tenant, 0, snap.seq(), func(e *envelope.Event) error {
 		if !selects(e.Key) {
 			return nil
 		}

@@ -155,7 +155,7 @@ func (p *planning) fold(ctx context.Context, part *rows.PlanPart, at piece, afte
 	begun := time.Now()
 	defer func() { p.spent += time.Since(begun) }()
 	for i, shard := range p.Shards {
-		err := edition.Read(ctx, shard, after[i], upto[i], func(e *envelope.Event) error {
+		err := journal.Read(ctx, shard, after[i], upto[i], func(e *envelope.Event) error {
 			if p.done++; p.done%1024 == 0 && time.Since(p.said) > progressEvery {
 				p.progress("fold", at)
 			}

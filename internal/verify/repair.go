@@ -191,7 +191,7 @@ func (r *repair) continues(ctx context.Context, cp db.ControlCheckpoint) error {
 		return fmt.Errorf("the checkpoint went back from %d to %d meanwhile", r.seq, upto)
 	}
 	said := time.Now()
-	err := edition.Read(ctx, r.Shard, r.seq, upto, func(e *envelope.Event) error {
+	err := journal.Read(ctx, r.Shard, r.seq, upto, func(e *envelope.Event) error {
 		r.history.Add(e)
 		if e.Seq%1024 == 0 && time.Since(said) > progressEvery {
 			r.Progress(Progress{Phase: "trust", Part: 1, Parts: 1, Done: e.Seq, Total: upto})

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/refold-dev/refold/events/envelope"
-	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/postgres/db"
@@ -397,7 +396,7 @@ func Check(ctx context.Context, d *postgres.DB, shard journal.Shard, heads Heads
 	c := NewChecker(d, facts, heads)
 	told := time.Now()
 	for c.seq < facts.LastSeq {
-		err := edition.Read(ctx, shard, c.seq, facts.LastSeq, func(e *envelope.Event) error {
+		err := journal.Read(ctx, shard, c.seq, facts.LastSeq, func(e *envelope.Event) error {
 			if progress != nil && time.Since(told) > progressEvery {
 				progress(e.Seq, facts.LastSeq)
 				told = time.Now()

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/refold-dev/refold/events/envelope"
-	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/postgres/db"
@@ -164,7 +163,7 @@ func (w *Witness) advance(ctx context.Context, shard journal.Shard) error {
 	}
 	size := uint64(or(w.PageEvents, pageEventsDefault))
 	var scratch []byte
-	err = edition.Read(ctx, shard, p.last, facts.LastSeq, func(e *envelope.Event) error {
+	err = journal.Read(ctx, shard, p.last, facts.LastSeq, func(e *envelope.Event) error {
 		var digest envelope.Digest
 		digest, scratch = e.Digest(scratch)
 		p.chain = p.chain.Chain(digest)
