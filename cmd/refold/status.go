@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"text/tabwriter"
@@ -54,6 +55,7 @@ func statusTable(w *tabwriter.Writer, s *plane.Status) {
 	row(w)
 	editionTable(w, s.Editions)
 	scrubTable(w, s.Scrubbed)
+	copyTable(w, s.Copies)
 	if len(s.Replicas) == 0 {
 		return
 	}
@@ -74,5 +76,33 @@ func scrubTable(w *tabwriter.Writer, all []verify.ScrubState) {
 			oldest = fmt.Sprintf("%s ago: tenant %s", time.Since(*e.Oldest[i].At).Round(time.Second), e.Oldest[i].Tenant)
 		}
 		row(w, e.Edition, e.Digests, e.Tenants, e.Never, len(e.Damaged), oldest)
+	}
+}
+
+// copyTable shows the replicas of a replicated journal.
+func copyTable(w *tabwriter.Writer, all []plane.CopyStatus) {
+	if len(all) == 0 {
+		return
+	}
+	row(w)
+	row(w, "SHARD", "COPY ON", "ROLE", "NATS SAYS", "STATE", "FIRST BAD", "WHOLE UP TO", "READ WHOLE")
+	for _, c := range all {
+		role, says, bad, at := "follower", "current", "", "never"
+		if c.Leader {
+			role = "leader"
+		}
+		switch {
+		case c.Offline:
+			says = "offline"
+		case !c.Current:
+			says = fmt.Sprintf("%d behind", c.Lag)
+		}
+		if c.FirstBad > 0 {
+			bad = fmt.Sprint(c.FirstBad)
+		}
+		if c.WholeAt != nil {
+			at = fmt.Sprintf("%s ago", time.Since(*c.WholeAt).Round(time.Second))
+		}
+		row(w, c.Shard, c.Server, role, says, cmp.Or(c.State, "not read yet"), bad, c.WholeSeq, at)
 	}
 }

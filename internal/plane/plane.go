@@ -52,6 +52,9 @@ type Config struct {
 	// ScrubRate is how many rows a second of each edition are held against their digests all the time, by Run; 0 = 20,000,
 	// negative = none.
 	ScrubRate int
+	// ReplicaScrubRate is how many events a second are read from the single replicas of a replicated journal all the time,
+	// by Run, and held against the kept digests; 0 = 2,000, negative = none.
+	ReplicaScrubRate int
 	// ArchiveEvery is how often archive policies are applied by Run; 0 = once an hour, negative = never.
 	ArchiveEvery time.Duration
 	// AccessLogKeep is how long the access log is kept; 0 = 90 days.
@@ -290,6 +293,10 @@ func (p *Plane) Run(ctx context.Context) error {
 	group.Go(func() error { return p.Live.Run(ctx, p.DB, p.Logger) })
 	group.Go(func() error { return p.owedAudits(ctx) })
 	group.Go(func() error { return p.Witness.Run(ctx) })
+	if p.ReplicaScrubRate >= 0 {
+		replicas := &witness.ReplicaScrubber{DB: p.DB, Shards: p.Journal.Shards, Journal: p.Journal, Rate: p.ReplicaScrubRate, Logger: p.Logger}
+		group.Go(func() error { return replicas.Run(ctx) })
+	}
 	if p.ArchiveEvery >= 0 {
 		group.Go(func() error { return p.Archival().Run(ctx) })
 	}

@@ -91,6 +91,11 @@ func (p *Plane) CheckJournal(ctx context.Context, o CheckOptions) ([]*witness.Re
 		}
 		results = append(results, result)
 	}
-	_, err = p.Reports.Append(ctx, journalCheckKind, results)
-	return results, err
+	return results, p.recordCheck(ctx, results)
+}
+
+// recordCheck makes a signed report of a check of the journal, and keeps what it says about replicas for the status.
+func (p *Plane) recordCheck(ctx context.Context, results []*witness.Result) error {
+	_, err := p.Reports.Append(ctx, journalCheckKind, results)
+	return errors.Join(err, witness.RecordReplicas(ctx, p.DB, results))
 }

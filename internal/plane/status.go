@@ -15,6 +15,7 @@ import (
 	"github.com/refold-dev/refold/internal/postgres/db"
 	"github.com/refold-dev/refold/internal/report"
 	"github.com/refold-dev/refold/internal/verify"
+	"github.com/refold-dev/refold/internal/witness"
 )
 
 // Status is what `refold status` shows and what readiness rests on.
@@ -30,6 +31,8 @@ type Status struct {
 	Replicas   []edition.Replica `json:"replicas"`
 	// Scrubbed says, for each serving edition of this binary's shape, when the rows of its tenants were last proven.
 	Scrubbed []verify.ScrubState `json:"scrubbed"`
+	// Copies are the replicas of the shards of a replicated journal, as NATS sees them and as their bytes were found.
+	Copies []CopyStatus `json:"copies,omitempty"`
 	// Accesses is the standing of the access log, which is not proven; nil when it cannot be asked.
 	Accesses *activity.Standing `json:"access_log,omitempty"`
 	Notes    []string           `json:"notes"`
@@ -107,8 +110,8 @@ func (p *Plane) Status(ctx context.Context) (*Status, error) {
 	}
 	backedUp := false
 	for _, n := range settings {
-		if n.Name == "control_floor" {
-			continue // of no interest until a start is refused for it
+		if n.Name == "control_floor" || strings.HasPrefix(n.Name, witness.CopyPrefix) {
+			continue // of no interest until a start is refused for it; in Copies
 		}
 		backedUp = backedUp || n.Name == settingLastBackup
 		text := factText(n.Value)
@@ -123,7 +126,7 @@ func (p *Plane) Status(ctx context.Context) (*Status, error) {
 	p.accessStatus(ctx, s)
 	s.Ready = len(s.Faults) == 0
 	s.compression()
-	return s, p.scrubStatus(ctx, s)
+	return s, errors.Join(p.scrubStatus(ctx, s), p.copyStatus(ctx, s))
 }
 
 // StatusDocument is Status as JSON. It holds no secret.
@@ -140,9 +143,10 @@ func (p *Plane) NewestReports(ctx context.Context, kind string, countMax int) ([
 	return p.Reports.Newest(ctx, kind, countMax)
 }
 
-// Damaged reports whether the scrubber has found rows that are not those that were written.
+// Damaged reports whether rows were found that are not those that were written, or a copy of the journal that is not what
+// it must be.
 func (s *Status) Damaged() bool {
-	return slices.ContainsFunc(s.Scrubbed, func(e verify.ScrubState) bool { return len(e.Damaged) > 0 })
+	return slices.ContainsFunc(s.Copies, func(c CopyStatus) bool { return c.Damaged() }) || slices.ContainsFunc(s.Scrubbed, func(e verify.ScrubState) bool { return len(e.Damaged) > 0 })
 }
 
 // scrubStatus adds what the scrubber knows. Damage is a fault, but what is whole goes on being served.

@@ -297,13 +297,10 @@ func (c *Checker) compareHead() {
 	}
 }
 
-// End finishes the check when the journal has been read to its end: what was kept or signed behind that is lost.
-func (c *Checker) End(ctx context.Context) (*Result, error) {
+// End finishes the check when the journal has been read to its end: what was kept or signed behind that is lost. kept is
+// the last event that anything was kept about before the end was looked for; the journal goes on meanwhile.
+func (c *Checker) End(ctx context.Context, kept uint64) (*Result, error) {
 	c.stopped()
-	kept, err := c.lastKept(ctx)
-	if err != nil {
-		return nil, err
-	}
 	if err := c.lose(ctx, max(kept, c.signed)+1, Lost, "the journal ends before it"); err != nil {
 		return nil, err
 	}
@@ -394,6 +391,13 @@ func Check(ctx context.Context, d *postgres.DB, shard journal.Shard, heads Heads
 		return nil, err
 	}
 	c := NewChecker(d, facts, heads)
+	kept, err := c.lastKept(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if facts, err = shard.Facts(ctx); err != nil {
+		return nil, err
+	}
 	told := time.Now()
 	for c.seq < facts.LastSeq {
 		err := journal.Read(ctx, shard, c.seq, facts.LastSeq, func(e *envelope.Event) error {
@@ -417,7 +421,7 @@ func Check(ctx context.Context, d *postgres.DB, shard journal.Shard, heads Heads
 			return nil, err
 		}
 	}
-	return c.End(ctx)
+	return c.End(ctx, kept)
 }
 
 const progressEvery = 200 * time.Millisecond

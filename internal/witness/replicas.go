@@ -91,7 +91,7 @@ func (c *ReplicaCheck) Shard(ctx context.Context, shard journal.Shard) (*Result,
 	upto := max(facts.LastSeq, kept, expected.signed)
 	var copies []*replicaCopy
 	for _, peer := range peers {
-		one, err := c.readCopy(ctx, facts, peer, upto)
+		one, err := c.readCopy(ctx, facts, peer, kept, upto)
 		if err != nil {
 			return nil, err
 		}
@@ -107,7 +107,7 @@ func (c *ReplicaCheck) Shard(ctx context.Context, shard journal.Shard) (*Result,
 func (c *ReplicaCheck) idle() time.Duration { return or(c.IdleMax, replicaIdleMax) }
 
 // readCopy reads one replica from its beginning and holds it against what was kept.
-func (c *ReplicaCheck) readCopy(ctx context.Context, facts journal.Facts, peer journal.Peer, upto uint64) (*replicaCopy, error) {
+func (c *ReplicaCheck) readCopy(ctx context.Context, facts journal.Facts, peer journal.Peer, kept, upto uint64) (*replicaCopy, error) {
 	one := &replicaCopy{Replica: Replica{Server: peer.Server, Leader: peer.Leader, SameAs: []string{}, Faults: []Fault{}}}
 	extent, err := c.awaitExtent(ctx, facts.Shard, peer, upto)
 	if ctx.Err() != nil {
@@ -142,7 +142,7 @@ func (c *ReplicaCheck) readCopy(ctx context.Context, facts journal.Facts, peer j
 	if one.read < upto {
 		one.Behind = upto - one.read
 		one.result = checker.Stop()
-	} else if one.result, err = checker.End(ctx); err != nil {
+	} else if one.result, err = checker.End(ctx, kept); err != nil {
 		return nil, err
 	}
 	one.judge()

@@ -139,6 +139,39 @@ func TestReplicasThatDiffer(t *testing.T) {
 	}
 }
 
+// growing is a shard that grows, and whose new events are kept, whenever it has said where it ends.
+type growing struct {
+	journal.Shard
+	grow func()
+}
+
+func (g *growing) Facts(ctx context.Context) (journal.Facts, error) {
+	facts, err := g.Shard.Facts(ctx)
+	g.grow()
+	return facts, err
+}
+
+// TestACheckWhileEventsAreKept: what is appended and kept while a check runs is not lost.
+func TestACheckWhileEventsAreKept(t *testing.T) {
+	t.Parallel()
+	s := newStand(t)
+	s.append(t, 25)
+	s.advance(t)
+	j, err := journal.Open(t.Context(), s.nc, journal.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(j.Close)
+	shard := &growing{j.Shards[0], func() { s.append(t, 7); s.advance(t) }}
+	if r := s.check(t, shard); !r.Clean {
+		t.Errorf("one read: %+v", r.Faults)
+	}
+	check := witness.ReplicaCheck{DB: s.DB, Journal: j}
+	if r, err := check.Shard(t.Context(), shard); err != nil || !r.Clean {
+		t.Errorf("every replica: %+v, %v", r, err)
+	}
+}
+
 // pages returns a function that puts the kept digests back as they are now.
 func (s *stand) pages(t *testing.T) (restore func()) {
 	t.Helper()
