@@ -20,7 +20,7 @@ import (
 
 var update = flag.Bool("update", false, "write schema/control_columns.txt and control_grants.txt anew")
 
-func TestMain(m *testing.M) { testenv.Main(m) }
+func TestMain(m *testing.M) { testenv.Main(m, testenv.Children{"lock": holdLock}) }
 
 func open(t testing.TB) *postgres.DB {
 	t.Helper()

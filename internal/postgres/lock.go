@@ -11,8 +11,18 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
+const (
+	// lockPulse is how often the holder of locks tells the server that it lives.
+	lockPulse = 2 * time.Second
+	// lockSilenceMax is how long it may not: then the server ends its session, and others get the locks.
+	lockSilenceMax = 10 * time.Second
+	// releaseMax bounds each step of giving locks back.
+	releaseMax = time.Second
+)
+
 // TryLock takes a named advisory lock on a connection of its own; ok is false when another process has it. The lock
-// lasts until release, or until the connection is lost: it lessens contention and proves nothing.
+// lasts until release, until the connection is lost, or until this process has been frozen or cut off for
+// lockSilenceMax: it lessens contention and proves nothing.
 func (d *DB) TryLock(ctx context.Context, name string) (release func(), ok bool, err error) {
 	l, err := d.openLocks(ctx)
 	if err != nil {
@@ -23,6 +33,7 @@ func (d *DB) TryLock(ctx context.Context, name string) (release func(), ok bool,
 		l.release()
 		return nil, false, err
 	}
+	l.keep()
 	return l.release, true, nil
 }
 
@@ -43,6 +54,7 @@ func (d *DB) TakeLocks(ctx context.Context, wait time.Duration, names ...string)
 			l.release()
 			return nil, err
 		case taken == "":
+			l.keep()
 			return l.release, nil
 		}
 		select {
@@ -94,8 +106,12 @@ func (d *DB) locked(ctx context.Context, name string) error {
 }
 
 // locks is a session for locks of TryLock. It is none of the pool: that serves short questions, and a lock may be held
-// for long.
-type locks struct{ conn *pgx.Conn }
+// for long. It belongs to one goroutine; between keep and the end of kept that is keep's.
+type locks struct {
+	conn *pgx.Conn
+	stop context.CancelFunc // nil before keep
+	kept chan struct{}
+}
 
 func (d *DB) openLocks(ctx context.Context) (*locks, error) {
 	pool, err := d.Operator(ctx)
@@ -103,7 +119,45 @@ func (d *DB) openLocks(ctx context.Context) (*locks, error) {
 		return nil, err
 	}
 	conn, err := pgx.ConnectConfig(ctx, pool.Config().ConnConfig)
-	return &locks{conn}, err
+	if err != nil {
+		return nil, err
+	}
+	l := &locks{conn: conn}
+	_, err = conn.Exec(ctx, "SELECT set_config('idle_session_timeout', $1, false)", strconv.FormatInt(lockSilenceMax.Milliseconds(), 10)+"ms")
+	if err != nil {
+		l.release()
+		return nil, err
+	}
+	return l, nil
+}
+
+// keep gives signs of life until release, or until the session is lost.
+func (l *locks) keep() {
+	ctx, stop := context.WithCancel(context.Background())
+	l.stop, l.kept = stop, make(chan struct{})
+	go func() {
+		defer close(l.kept)
+		tick := time.NewTicker(lockPulse)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if err := l.pulse(ctx); err != nil {
+				return
+			}
+		}
+	}()
+}
+
+// pulse goes on for a while after ctx has ended: a question that is broken off closes the session.
+func (l *locks) pulse(ctx context.Context) error {
+	asking, cancel := context.WithTimeout(context.Background(), lockSilenceMax)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(releaseMax, cancel) })()
+	return l.conn.Ping(asking)
 }
 
 // try takes all locks or none: then taken names one that another session has.
@@ -127,7 +181,11 @@ func (l *locks) unlock(ctx context.Context) error {
 
 // release gives the locks back before it ends the session: the server notices that a while later.
 func (l *locks) release() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	if l.stop != nil {
+		l.stop()
+		<-l.kept
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), releaseMax)
 	defer cancel()
 	_ = l.unlock(ctx)
 	_ = l.conn.Close(ctx)

@@ -1,14 +1,19 @@
 package postgres_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/refold-dev/refold/internal/postgres"
+	"github.com/refold-dev/refold/internal/testenv"
 )
 
 func migrated(t testing.TB) *postgres.DB {
@@ -109,4 +114,51 @@ func TestTakeLocksNamesTheHolder(t *testing.T) {
 		t.Fatalf("a lock stayed behind: %v", err)
 	}
 	release()
+}
+
+const lockURL = "REFOLD_TEST_LOCK_URL"
+
+// holdLock is a process that holds the lock "frozen" until its standard input ends.
+func holdLock() int {
+	ctx := context.Background()
+	d, err := postgres.Open(ctx, os.Getenv(lockURL))
+	if err == nil {
+		_, _, err = d.TryLock(ctx, "frozen")
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	testenv.Ready("held")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	return 0
+}
+
+// TestAFrozenProcessLosesItsLocks: its sessions stay open and idle, so nothing else would ever free them. Whoever is
+// well keeps what he has for longer than that takes.
+func TestAFrozenProcessLosesItsLocks(t *testing.T) {
+	t.Parallel()
+	url := testenv.Postgres(t)
+	d := openURL(t, url)
+	must(t, d.Migrate(t.Context()))
+	releaseKept, mine, err := d.TryLock(t.Context(), "kept")
+	must(t, err)
+	if !mine {
+		t.Fatal("the lock of a new database is taken")
+	}
+	defer releaseKept()
+	child := testenv.Spawn(t, "lock", testenv.ProcessOptions{Env: []string{lockURL + "=" + url}})
+	child.WaitReady()
+	if _, mine, _ := d.TryLock(t.Context(), "frozen"); mine {
+		t.Fatal("the child does not hold its lock")
+	}
+	child.Signal(syscall.SIGSTOP)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	release, err := d.TakeLocks(ctx, time.Minute, "frozen")
+	must(t, err)
+	release()
+	if _, mine, _ := d.TryLock(t.Context(), "kept"); mine {
+		t.Error("a process that is well has lost its lock")
+	}
 }
