@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -20,10 +19,12 @@ import (
 
 const (
 	// recoverMax is how long a fault may keep commands from being accepted and read again, in any shard.
-	recoverMax = time.Minute
+	recoverMax = 2 * time.Minute
 	// wholeMax bounds the time until every process does its part again, after what was broken has been mended.
 	wholeMax  = 2 * time.Minute
-	tokenLife = "720h"
+	tokenLife = 24 * time.Hour
+	// batchSlower is how much longer a producer waits between two batches than a client between two requests.
+	batchSlower = 5
 	// tenantsMax bounds the search for tenants in all shards.
 	tenantsMax      = 64
 	tenantsPerShard = 2
@@ -32,17 +33,18 @@ const (
 // campaign is a plane under load, and what is known of it.
 type campaign struct {
 	config
-	dir      string
-	nats     *cluster
-	database *database
-	servers  []*server
-	refold   refold
-	http     *http.Client
-	tenants  []tenant
-	ledger   ledger
-	clients  []*client
-	probes   []*client // one for each shard
-	report   report
+	dir       string
+	nats      *cluster
+	database  *database
+	servers   []*server
+	refold    refold
+	http      *http.Client
+	tenants   []tenant
+	ledger    ledger
+	clients   []*client
+	producers []*producer // one for each shard
+	probes    []*client   // one for each shard
+	report    report
 }
 
 type tenant struct {
@@ -68,6 +70,9 @@ func (c config) campaign(ctx context.Context, dir string, kinds []faultKind) (er
 	for _, client := range r.clients {
 		load.Go(func() { client.run(ctx, stop, c.pause) })
 	}
+	for _, producer := range r.producers {
+		load.Go(func() { producer.run(ctx, stop, batchSlower*c.pause) })
+	}
 	errFaults := r.breakThings(ctx, schedule(kinds, rand.New(rand.NewPCG(c.seed, 1))))
 	close(stop)
 	c.say("the clients finish what they have begun")
@@ -84,18 +89,25 @@ func (c config) campaign(ctx context.Context, dir string, kinds []faultKind) (er
 // open starts everything, makes tenants in all shards, and users.
 func (r *campaign) open(ctx context.Context) (err error) {
 	r.say("building refold and nats-server")
-	built, err := buildPrograms(ctx, r.dir)
+	built, err := buildPrograms(ctx, r.dir, r.binary)
 	if err != nil {
 		return err
 	}
 	r.say("starting %d NATS servers, Postgres with a standby, and %d refold", natsNodes, servers)
-	if r.nats, err = startCluster(ctx, built.nats, r.dir); err != nil {
+	key, err := newIssuer(r.dir)
+	if err != nil {
+		return err
+	}
+	if r.nats, err = startCluster(ctx, built.nats, r.dir, key.public); err != nil {
 		return err
 	}
 	if r.database, err = startDatabase(ctx, r.dir); err != nil {
 		return err
 	}
-	r.refold = refold{program: built.refold, nats: r.nats.url()}
+	r.refold = refold{
+		program: built.refold, nats: r.nats.url(natsUser),
+		serve: []string{"--nats-producers", r.nats.url(natsProducers), "--nats-issuer-seed", key.seedFile},
+	}
 	if r.refold.postgres, err = r.database.url(); err != nil {
 		return err
 	}
@@ -132,26 +144,32 @@ func (r *campaign) serve(ctx context.Context) error {
 	return nil
 }
 
-// makeTenants makes tenants until each shard has some; in which one a tenant lives is up to refold.
+// makeTenants makes tenants until each shard has some; in which one a tenant lives is up to refold. Those that a shard
+// has too many of stay idle.
 func (r *campaign) makeTenants(ctx context.Context) error {
-	in := make([]int, shards)
-	short := shards * tenantsPerShard
-	for i := 0; short > 0; i++ {
+	operator, err := r.client(auth.TokenRequest{Operator: true, Subject: "chaos", Scopes: []string{auth.AdminWrite}}, 0)
+	if err != nil {
+		return err
+	}
+	in := make([][]tenant, shards)
+	for i, short := 0, shards*tenantsPerShard; short > 0; i++ {
 		if i == tenantsMax {
 			return fmt.Errorf("%d tenants are spread over the shards like this: %v", i, in)
 		}
-		output, _, err := r.refold.run(ctx, r.servers[0].data, "tenant", "create", fmt.Sprintf("tenant-%d", i+1), "-o", "json")
-		if err != nil {
-			return err
-		}
+		a := operator.send(ctx, r.servers[0], http.MethodPost, "/v1/admin/tenants", nil, map[string]string{"tenant": fmt.Sprintf("tenant-%d", i+1)})
 		var t tenant
-		if err := json.Unmarshal([]byte(output), &t); err != nil {
-			return fmt.Errorf("refold tenant create: %w\n%s", err, output)
+		if a.status != http.StatusCreated || json.Unmarshal(a.body, &t) != nil || t.Shard >= shards {
+			return fmt.Errorf("create a tenant: %s", a)
 		}
-		if in[t.Shard]++; in[t.Shard] <= tenantsPerShard {
+		if len(in[t.Shard]) < tenantsPerShard {
+			in[t.Shard] = append(in[t.Shard], t)
 			short--
 		}
-		r.tenants = append(r.tenants, t)
+	}
+	for i := range tenantsPerShard {
+		for shard := range shards {
+			r.tenants = append(r.tenants, in[shard][i])
+		}
 	}
 	return nil
 }
@@ -161,7 +179,7 @@ func (r *campaign) makeClients(ctx context.Context) error {
 		// Two clients are one user, who shares a memory with himself.
 		pair := i / 2
 		t := r.tenants[pair%len(r.tenants)]
-		client, err := r.client(ctx, t, fmt.Sprintf("user-%d", pair+1), i)
+		client, err := r.user(t, fmt.Sprintf("user-%d", pair+1), i)
 		if err != nil {
 			return err
 		}
@@ -176,32 +194,42 @@ func (r *campaign) makeClients(ctx context.Context) error {
 		}
 		client.shared, client.position = r.clients[i-1].shared, r.clients[i-1].position
 	}
-	for shard := range shards {
-		for _, t := range r.tenants {
-			if t.Shard != shard {
-				continue
-			}
-			probe, err := r.client(ctx, t, "probe", len(r.clients)+shard)
-			if err != nil {
-				return err
-			}
-			r.probes = append(r.probes, probe)
-			break
+	for i, t := range r.tenants[:shards] { // one of each shard
+		probe, err := r.user(t, "probe", len(r.clients)+i)
+		if err != nil {
+			return err
 		}
+		r.probes = append(r.probes, probe)
+		sender, err := r.user(t, "producer", len(r.clients)+shards+i)
+		if err != nil {
+			return err
+		}
+		p := &producer{client: sender}
+		if err := p.connect(ctx, r.nats.url("")); err != nil {
+			return err
+		}
+		r.producers = append(r.producers, p)
 	}
 	return nil
 }
 
-// client makes a user with a token.
-func (r *campaign) client(ctx context.Context, t tenant, user string, number int) (*client, error) {
-	token, _, err := r.refold.run(ctx, r.servers[0].data, "token", "mint", "--tenant", t.ID, "--subject", user, "--ttl", tokenLife)
+// user makes a client of a tenant.
+func (r *campaign) user(t tenant, subject string, number int) (*client, error) {
+	return r.client(auth.TokenRequest{Tenant: t.ID, Subject: subject, Scopes: auth.AllScopes()}, number)
+}
+
+// client makes one with a token that outlasts the campaign.
+func (r *campaign) client(request auth.TokenRequest, number int) (*client, error) {
+	local, err := auth.LocalKey(r.servers[0].data)
 	if err != nil {
 		return nil, err
 	}
+	request.TTL = r.span + tokenLife
+	token, err := local.Mint(request)
 	return &client{
-		tenant: t.ID, user: user, name: user, token: strings.TrimSpace(token), servers: r.servers, http: r.http, ledger: &r.ledger,
+		tenant: request.Tenant, user: request.Subject, name: request.Subject, token: token, servers: r.servers, http: r.http, ledger: &r.ledger,
 		random: rand.New(rand.NewPCG(r.seed, uint64(number+2))),
-	}, nil
+	}, err
 }
 
 // breakThings injects faults until there were enough. It fails when the plane does not recover from one.
@@ -210,6 +238,9 @@ func (r *campaign) breakThings(ctx context.Context, next func() fault) error {
 	for i := 0; i < r.faults || time.Since(began) < r.span; i++ {
 		f := next()
 		done, err := r.breakOne(ctx, f)
+		if err != nil {
+			done.Failure = err.Error()
+		}
 		r.report.Faults = append(r.report.Faults, done)
 		if err != nil {
 			return fmt.Errorf("fault %d, %s: %w", i+1, f.kind.name, err)
@@ -230,21 +261,18 @@ func (r *campaign) breakOne(ctx context.Context, f fault) (done faultReport, err
 	if err != nil {
 		return done, err
 	}
-	if err := r.probeShards(ctx, nil, recoverMax); err != nil {
-		return done, err
-	}
+	err = r.probeShards(ctx, nil, recoverMax)
 	done.Recovered = seconds(time.Since(began))
 	mended := time.Now()
 	if mend != nil {
-		if err := mend(ctx); err != nil {
-			return done, err
-		}
+		err = errors.Join(err, mend(ctx)) // also after a failure: the audit needs everything
 	}
-	if err := r.awaitWhole(ctx); err != nil {
+	if err != nil {
 		return done, err
 	}
+	err = r.awaitWhole(ctx)
 	done.Whole = seconds(time.Since(mended))
-	return done, nil
+	return done, err
 }
 
 // awaitLoad returns when so many more commands were accepted.
@@ -362,6 +390,9 @@ func (r *campaign) rows(ctx context.Context, from *server) (map[key]memory, erro
 	var all []*client
 	for i := 0; i < len(r.clients); i += 2 { // the other one of a pair is the same user
 		all = append(all, r.clients[i])
+	}
+	for _, p := range r.producers {
+		all = append(all, p.client)
 	}
 	for _, c := range append(all, r.probes...) {
 		cursor := ""

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	requestMax = 15 * time.Second
+	requestMax = 8 * time.Second
 	// settleMax is how long a command is repeated until it is given up: longer than any fault takes to be mended.
 	settleMax    = 4 * time.Minute
 	repeatMin    = 50 * time.Millisecond
@@ -22,7 +22,9 @@ const (
 	notesMax     = 40  // memories that a client goes on changing
 	versionsMax  = 100 // of one memory
 	positionName = "Refold-Position"
-	waitPrefer   = "wait=20"
+	waitPrefer   = "wait=5"
+	// shunFor is how long a client stays away from a server that gave no answer, as a load balancer does.
+	shunFor = 5 * time.Second
 )
 
 // client is a user who knows nothing but the public API. It sends one request at a time, to any of the servers, as if
@@ -41,6 +43,8 @@ type client struct {
 	notes    []*note
 	shared   *note // that another client changes as well; nil = none
 	last     *command
+	shunned  *server // gave no answer
+	until    time.Time
 }
 
 // note is a memory as its only writer knows it. Of a shared one only the id is known for sure.
@@ -96,6 +100,7 @@ func (c *client) send(ctx context.Context, to *server, method, path string, head
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
+		c.shunned, c.until = to, time.Now().Add(shunFor)
 		return answer{err: err}
 	}
 	defer func() { _ = response.Body.Close() }()
@@ -176,12 +181,16 @@ func (c *client) repeat(ctx context.Context, cmd *command, only *server) (a answ
 	}
 }
 
-// to picks a server as a load balancer does that does not know which are well.
+// to picks a server as a load balancer does: any, but not one that has just given no answer.
 func (c *client) to(only *server) *server {
 	if only != nil {
 		return only
 	}
-	return c.servers[rand.IntN(len(c.servers))]
+	to := c.servers[rand.IntN(len(c.servers))]
+	for to == c.shunned && time.Now().Before(c.until) {
+		to = c.servers[rand.IntN(len(c.servers))]
+	}
+	return to
 }
 
 // accept reads an acknowledgement.
@@ -324,14 +333,24 @@ func (c *client) advance(ctx context.Context, n *note, cmd *command) bool {
 	a := c.settle(ctx, cmd, nil)
 	if cmd.Outcome != accepted {
 		c.unexpected(cmd, a)
-		c.notes = slices.DeleteFunc(c.notes, func(other *note) bool { return other == n }) // nobody knows what it is now
+		c.forget(n)
 		return false
 	}
+	c.mustFollow(n, cmd)
+	return true
+}
+
+// mustFollow takes the version of an accepted command on a memory that nobody else writes.
+func (c *client) mustFollow(n *note, cmd *command) {
 	if cmd.Version != n.version+1 {
 		c.ledger.violate("version", "%s %s on %s: version %d after %d", cmd.Kind, cmd.Key, n.id, cmd.Version, n.version)
 	}
 	n.version = cmd.Version
-	return true
+}
+
+// forget leaves a memory alone of which nobody knows what it is.
+func (c *client) forget(n *note) {
+	c.notes = slices.DeleteFunc(c.notes, func(other *note) bool { return other == n })
 }
 
 // contend changes the shared memory from the version that it reads: of two who read the same one, one is refused.

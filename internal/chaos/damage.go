@@ -9,8 +9,8 @@ import (
 	"slices"
 )
 
-// damage ruins what one node has of one shard's stream while the node is down, and starts it. What an operator has to do
-// about it is done before the campaign goes on.
+// damage ruins what one node has of one shard's stream while the node is down, and starts it. The service goes on while
+// the node has the damage; what an operator does about it is done then.
 func damage(ruin func(stream string) error) func(context.Context, *campaign, fault) (func(context.Context) error, error) {
 	return func(ctx context.Context, c *campaign, f fault) (func(context.Context) error, error) {
 		n, err := c.followerOf(ctx, f.shard, f.node)
@@ -21,27 +21,28 @@ func damage(ruin func(stream string) error) func(context.Context, *campaign, fau
 		if err != nil {
 			return nil, err
 		}
-		name := streams[f.shard].CachedInfo().Config.Name
-		if err := n.kill(); err != nil {
-			return nil, err
+		dir := n.streamDir(streams[f.shard].CachedInfo().Config.Name)
+		for _, step := range []func() error{n.kill, func() error { return ruin(dir) }, n.start, func() error { return eventually(ctx, startMax, n.up) }} {
+			if err := step(); err != nil {
+				return nil, err
+			}
 		}
-		return func(context.Context) error { return c.rebuild(n, name) }, ruin(n.streamDir(name))
+		return func(context.Context) error { return n.rebuild(dir) }, nil
 	}
 }
 
 // streamDir holds what a node has of a stream.
 func (n *node) streamDir(stream string) string {
-	return filepath.Join(n.store(), "jetstream", "$G", "streams", stream)
+	return filepath.Join(n.store(), "jetstream", natsAccount, "streams", stream)
 }
 
-// rebuild is what an operator does about a damaged replica: with the node down, remove what it has of the stream, and
-// start it. NATS copies the stream from the other nodes.
-func (c *campaign) rebuild(n *node, stream string) error {
-	err := n.kill()
-	if err == nil {
-		err = os.RemoveAll(n.streamDir(stream))
+// rebuild is what an operator does about a damaged replica: end the node, remove what it has of the stream, start it.
+// The other nodes give it the stream again.
+func (n *node) rebuild(streamDir string) error {
+	if err := n.halt(); err != nil {
+		return err
 	}
-	return errors.Join(err, n.start())
+	return errors.Join(os.RemoveAll(streamDir), n.start())
 }
 
 // blocks of a stream with messages in them, oldest first.

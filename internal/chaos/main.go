@@ -28,6 +28,7 @@ type config struct {
 	kinds   string        // prefixes of the kinds of faults to inject, by comma; empty = all
 	clients int           // who write and read
 	pause   time.Duration // of a client between two requests
+	binary  string        // of refold; empty = built from the tree
 	report  string        // file for the report as JSON; empty = none
 	dir     string        // where the data folder is made; empty = the system's temporary folder
 	keep    bool          // keep the data folder in any case
@@ -42,6 +43,7 @@ func main() {
 	flag.StringVar(&c.kinds, "kinds", "", "only faults whose kind begins with one of these, such as nats-kill,postgres")
 	flag.IntVar(&c.clients, "clients", 16, "clients")
 	flag.DurationVar(&c.pause, "pause", 50*time.Millisecond, "of a client between two requests")
+	flag.StringVar(&c.binary, "refold", "", "binary of refold to use, such as one of another version; empty = built from the tree")
 	flag.StringVar(&c.report, "report", "", "file for the report as JSON")
 	flag.StringVar(&c.dir, "dir", "", "where to make the data folder; empty = the system's temporary folder")
 	flag.BoolVar(&c.keep, "keep", false, "keep the data folder in any case")

@@ -19,10 +19,12 @@ import (
 )
 
 const (
-	natsNodes  = 3
-	natsUser   = "refold"
-	natsSecret = "chaos"
-	pollWait   = 50 * time.Millisecond
+	natsNodes     = 3
+	natsAccount   = "JOURNAL"
+	natsUser      = "refold"
+	natsProducers = "refold-producers"
+	natsSecret    = "chaos"
+	pollWait      = 50 * time.Millisecond
 	// startMax bounds the start of a server, and until all are well again.
 	startMax = 90 * time.Second
 )
@@ -48,7 +50,14 @@ const natsConfig = `# one of three servers
 server_name: %[1]s
 listen: "127.0.0.1:%[2]d"
 http: "127.0.0.1:%[3]d"
-authorization { user: %[4]s, password: %[5]s }
+accounts {
+  %[9]s: { jetstream: enabled, users: [ { user: %[4]s, password: %[5]s } ] }
+  PRODUCERS: { users: [ { user: %[10]s, password: %[5]s } ] }
+}
+authorization {
+  auth_callout { issuer: %[11]s, account: PRODUCERS, auth_users: [ %[4]s, %[10]s ] }
+}
+max_control_line: 16KB
 jetstream {
   store_dir: %[6]q
   sync_interval: always
@@ -62,7 +71,7 @@ cluster {
 `
 
 // startCluster runs the nodes and returns when they place streams with three replicas.
-func startCluster(ctx context.Context, program, dir string) (c *cluster, err error) {
+func startCluster(ctx context.Context, program, dir, issuer string) (c *cluster, err error) {
 	ports, err := takePorts(3 * natsNodes)
 	if err != nil {
 		return nil, err
@@ -76,7 +85,7 @@ func startCluster(ctx context.Context, program, dir string) (c *cluster, err err
 		n := &node{name: fmt.Sprintf("n%d", i+1), program: program, port: ports[i], monitor: ports[natsNodes+i]}
 		n.dir = filepath.Join(dir, n.name)
 		c.nodes[i] = n
-		text := fmt.Sprintf(natsConfig, n.name, n.port, n.monitor, natsUser, natsSecret, n.store(), ports[2*natsNodes+i], strings.Join(routes, ", "))
+		text := fmt.Sprintf(natsConfig, n.name, n.port, n.monitor, natsUser, natsSecret, n.store(), ports[2*natsNodes+i], strings.Join(routes, ", "), natsAccount, natsProducers, issuer)
 		err := os.MkdirAll(n.dir, 0o700)
 		if err == nil {
 			err = os.WriteFile(n.configFile(), []byte(text), 0o600)
@@ -99,7 +108,7 @@ func startCluster(ctx context.Context, program, dir string) (c *cluster, err err
 
 func (c *cluster) connect(ctx context.Context) (err error) {
 	err = eventually(ctx, startMax, func() error {
-		c.conn, err = nats.Connect(c.url(), nats.Name("chaos"), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond))
+		c.conn, err = nats.Connect(c.url(natsUser), nats.Name("chaos"), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond))
 		return err
 	})
 	if err != nil {
@@ -109,11 +118,15 @@ func (c *cluster) connect(ctx context.Context) (err error) {
 	return err
 }
 
-// url names all nodes, as refold is told of them.
-func (c *cluster) url() string {
+// url names all nodes, with the login of a user; without a user it is for producers, who log in by a token.
+func (c *cluster) url(user string) string {
+	login := ""
+	if user != "" {
+		login = user + ":" + natsSecret + "@"
+	}
 	var all []string
 	for _, n := range c.nodes {
-		all = append(all, n.url())
+		all = append(all, fmt.Sprintf("nats://%s127.0.0.1:%d", login, n.port))
 	}
 	return strings.Join(all, ",")
 }

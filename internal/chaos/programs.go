@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,14 +14,18 @@ import (
 // programs are the binaries that the campaign runs.
 type programs struct{ refold, nats string }
 
-// buildPrograms compiles refold as the tree is, and the nats-server that go.mod pins.
-func buildPrograms(ctx context.Context, dir string) (programs, error) {
-	p := programs{refold: filepath.Join(dir, "refold"), nats: filepath.Join(dir, "nats-server")}
+// buildPrograms compiles refold as the tree is, unless there is a binary of it, and the nats-server that go.mod pins.
+func buildPrograms(ctx context.Context, dir, binary string) (programs, error) {
+	p := programs{refold: cmp.Or(binary, filepath.Join(dir, "refold")), nats: filepath.Join(dir, "nats-server")}
 	root, err := repositoryRoot()
 	if err != nil {
 		return p, err
 	}
-	for program, pkg := range map[string]string{p.refold: "./cmd/refold", p.nats: "github.com/nats-io/nats-server/v2"} {
+	packages := map[string]string{p.nats: "github.com/nats-io/nats-server/v2"}
+	if binary == "" {
+		packages[p.refold] = "./cmd/refold"
+	}
+	for program, pkg := range packages {
 		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", program, pkg)
 		cmd.Dir = root
 		var output bytes.Buffer

@@ -30,6 +30,7 @@ type faultReport struct {
 	At        time.Time `json:"at"`
 	Recovered seconds   `json:"recovered_s"` // from the fault: each shard takes a command and shows it
 	Whole     seconds   `json:"whole_s"`     // from its mending: each process does its part
+	Failure   string    `json:"failure,omitempty"`
 }
 
 // seconds are written with three decimals.
@@ -53,6 +54,10 @@ func (r *campaign) tell() error {
 	}
 	for _, kind := range slices.Sorted(maps.Keys(of)) {
 		recovered, whole := spans(of[kind])
+		if len(recovered) == 0 {
+			line("%-22s %5d %12s", kind, len(of[kind]), "never")
+			continue
+		}
 		line("%-22s %5d %12s %12s %12s", kind, len(of[kind]), recovered[(len(recovered)-1)/2].round(), slices.Max(recovered).round(), slices.Max(whole).round())
 	}
 	t := p.Counts
@@ -87,6 +92,9 @@ func (r *campaign) tell() error {
 
 func spans(faults []faultReport) (recovered, whole []seconds) {
 	for _, f := range faults {
+		if f.Failure != "" {
+			continue // it is a violation, and no span
+		}
 		recovered, whole = append(recovered, f.Recovered), append(whole, f.Whole)
 	}
 	slices.Sort(recovered)

@@ -31,6 +31,7 @@ type refold struct {
 	program  string
 	postgres string
 	nats     string
+	serve    []string // flags of serve
 }
 
 func (r refold) command(ctx context.Context, data string, args ...string) *exec.Cmd {
@@ -88,7 +89,8 @@ func (s *server) spawn() error {
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	cmd := s.refold.command(context.Background(), s.data, "serve", "--listen", fmt.Sprintf("127.0.0.1:%d", s.port))
+	args := append([]string{"serve", "--listen", fmt.Sprintf("127.0.0.1:%d", s.port)}, s.refold.serve...)
+	cmd := s.refold.command(context.Background(), s.data, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	s.mu.Lock()
 	defer s.mu.Unlock()
