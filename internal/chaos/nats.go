@@ -24,7 +24,7 @@ const (
 	natsUser      = "refold"
 	natsProducers = "refold-producers"
 	natsSecret    = "chaos"
-	pollWait      = 50 * time.Millisecond
+	pollWait      = 200 * time.Millisecond
 	// startMax bounds the start of a server, and until all are well again.
 	startMax = 90 * time.Second
 )
@@ -203,7 +203,8 @@ func (n *node) halt() error {
 	}
 }
 
-var monitorClient = &http.Client{Timeout: 2 * time.Second}
+// monitorClient waits longer than a check takes on a machine that is short of time.
+var monitorClient = &http.Client{Timeout: 10 * time.Second}
 
 // up says whether the node answers at all; it may still be behind.
 func (n *node) up() error {
