@@ -318,12 +318,14 @@ func (r *restored) repeat(p *plane.Plane, lost []reconcile.Lost) {
 		}
 		last := uint64(0)
 		if newest != nil {
-			last = newest.Seq
+			if last = newest.Seq; newest.CommandID == l.CommandID {
+				r.Fatalf("lost command %s stands in the journal, at sequence %d", a.id(), last)
+			}
 		}
 		event := *a.step.event
 		event.Seq = 0
-		receipt, err := shard.Append(r.Context(), &event, last)
-		if err != nil || receipt.Repeated {
+		// It counts as repeated where the answer to the first attempt came too late.
+		if receipt, err := shard.Append(r.Context(), &event, last); err != nil {
 			r.Fatalf("repeat %s: %+v, %v", a.id(), receipt, err)
 		}
 		again := *a.step
