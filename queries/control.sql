@@ -124,6 +124,10 @@ SELECT * FROM control.tenant WHERE tenant_id = @tenant_id;
 -- name: TenantList :many
 SELECT * FROM control.tenant ORDER BY tenant_id;
 
+-- name: TenantDelete :execrows
+-- Removes the row of a tenant that has no events.
+DELETE FROM control.tenant WHERE tenant_id = @tenant_id;
+
 -- name: TenantSizes :many
 -- What the live edition of each tenant holds: events that were applied, the packed counts of rows, and the position.
 SELECT t.tenant_id, coalesce(own.edition, home.edition)::bigint AS edition, coalesce(k.events, 0)::bigint AS events,

@@ -33,6 +33,10 @@ SELECT count(*) FROM control.repair_entity WHERE repair = @repair AND done;
 -- name: RepairTenants :many
 SELECT DISTINCT tenant_id FROM control.repair_entity WHERE repair = @repair ORDER BY tenant_id LIMIT @most;
 
+-- name: RepairIDs :many
+-- The ids of one kind of entity of a tenant that a repair is about.
+SELECT entity_id FROM control.repair_entity WHERE repair = @repair AND tenant_id = @tenant_id AND entity = @entity ORDER BY entity_id;
+
 -- name: RepairProgress :execrows
 UPDATE control.repair SET seq = @seq, counts = @counts WHERE id = @id AND finished_at IS NULL;
 

@@ -40,11 +40,8 @@ func (c *cli) verifyQuick(ctx context.Context, p *plane.Plane, number int64, o q
 	bar := c.progress()
 	for _, of := range numbers {
 		config, end := c.quickConfig(ctx, p, of, o, bar)
-		report, err := verify.Quick(ctx, config)
+		report, err := p.VerifyQuick(ctx, config)
 		end()
-		if err == nil {
-			_, err = p.Reports.Append(ctx, verify.QuickKind, report)
-		}
 		if err != nil {
 			bar.end()
 			return err
@@ -97,6 +94,9 @@ func quickTable(w *tabwriter.Writer, reports []*verify.QuickReport) {
 			time.Duration(r.DurationMs)*time.Millisecond))
 		for _, d := range r.Differences {
 			row(w, "  "+describeQuick(d))
+		}
+		for _, d := range r.Control {
+			row(w, "  "+describeDifference(d))
 		}
 		row(w, "  proves that "+r.Proves)
 		row(w, "  does not prove "+r.ProvesNot)

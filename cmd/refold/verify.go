@@ -236,7 +236,7 @@ func describeDifference(d rows.Difference) string {
 	for _, k := range d.Key {
 		key = append(key, k.Column+" "+k.Value)
 	}
-	out := fmt.Sprintf("%s: tenant %s table %s %s", d.Fault, d.Tenant, d.Table, strings.Join(key, " "))
+	out := strings.TrimSuffix(fmt.Sprintf("%s: tenant %s table %s %s", d.Fault, d.Tenant, d.Table, strings.Join(key, " ")), " ")
 	for _, column := range d.Columns {
 		out += fmt.Sprintf("; column %s expected %s actual %s, from sequence %d", column.Column, quoted(column.Expected), quoted(column.Actual), column.Seq)
 	}

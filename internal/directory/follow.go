@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
-	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -33,6 +32,8 @@ type Directory struct {
 
 	mu      sync.RWMutex
 	tenants map[string]*entry
+
+	checked checked
 }
 
 // entry is a tenant in memory.
@@ -77,7 +78,43 @@ func (d *Directory) Find(ctx context.Context, id string) (Tenant, error) {
 	if err != nil {
 		return Tenant{}, fmt.Errorf("tenant: %w", err)
 	}
-	return d.remember(OfRow(row)), nil
+	t, err := d.proven(ctx, OfRow(row))
+	if err != nil {
+		return Tenant{}, err
+	}
+	return d.remember(t), nil
+}
+
+// proven returns the tenant of a row as its own events have it: keys, standing and limits are not taken from a table that
+// anybody may have changed.
+func (d *Directory) proven(ctx context.Context, row Tenant) (Tenant, error) {
+	t, err := d.ofJournal(ctx, row.ID, row.Shard)
+	if home := Place(row.ID, len(d.Shards)); errors.Is(err, ErrNoTenant) && home != row.Shard {
+		t, err = d.ofJournal(ctx, row.ID, home)
+	}
+	switch {
+	case errors.Is(err, ErrNoTenant):
+		d.Logger.Error("control.tenant has a tenant without events, which is not used: run `refold verify`", "tenant", row.ID)
+	case err == nil && t.Seq == row.Seq && len(columnsOf(t, row)) > 0:
+		d.Logger.Error("control.tenant is not the fold of the tenant's events, which are used instead: run `refold verify`", "tenant", row.ID)
+	}
+	return t, err
+}
+
+// ofJournal folds the events of a tenant; ErrNoTenant where a shard has none of it.
+func (d *Directory) ofJournal(ctx context.Context, id string, number int) (Tenant, error) {
+	i := slices.IndexFunc(d.Shards, func(s journal.Shard) bool { return s.Number() == number })
+	if i < 0 {
+		return Tenant{}, ErrNoTenant
+	}
+	last, err := d.Shards[i].Last(ctx, EntityOf(id))
+	if err != nil {
+		return Tenant{}, fmt.Errorf("newest event of tenant %s: %w", id, err)
+	}
+	if last == nil {
+		return Tenant{}, ErrNoTenant
+	}
+	return d.fold(ctx, last)
 }
 
 // LimitsOf returns the limits of a tenant as this process knows them, without asking anybody.
@@ -94,7 +131,7 @@ func (d *Directory) entry(id string) *entry {
 	return d.tenants[id]
 }
 
-// List returns all tenants by id.
+// List returns all tenants by id, as the control table has them.
 func (d *Directory) List(ctx context.Context) ([]Tenant, error) {
 	pool, err := d.DB.Operator(ctx)
 	if err != nil {
@@ -114,10 +151,18 @@ func (d *Directory) List(ctx context.Context) ([]Tenant, error) {
 // Apply folds one event of the plane into the control table and memory. It may be repeated, in any order. When it
 // returns, this process has none of the tenant's appends under way that began before, see Guard.
 func (d *Directory) Apply(ctx context.Context, e *envelope.Event) error {
-	if e.Entity == Entity && d.known(e) != nil {
+	if e.Entity != Entity || d.known(e) != nil {
 		return nil
 	}
-	return d.apply(ctx, e)
+	t, err := d.fold(ctx, e)
+	if err != nil {
+		return fmt.Errorf("tenant event %d of shard %d: %w", e.Seq, e.Shard, err)
+	}
+	if err := d.store(ctx, t); err != nil {
+		return err
+	}
+	d.remember(t)
+	return nil
 }
 
 // known returns the tenant of an event as memory has it, nil unless it has the event.
@@ -128,15 +173,8 @@ func (d *Directory) known(e *envelope.Event) *Tenant {
 	return nil
 }
 
-// apply is Apply for what memory may know already and the control table may not.
-func (d *Directory) apply(ctx context.Context, e *envelope.Event) error {
-	if e.Entity != Entity {
-		return nil
-	}
-	t, err := d.fold(ctx, e)
-	if err != nil {
-		return fmt.Errorf("tenant event %d of shard %d: %w", e.Seq, e.Shard, err)
-	}
+// store writes the row of a tenant, unless that is of a newer event.
+func (d *Directory) store(ctx context.Context, t Tenant) error {
 	pool, err := d.DB.Operator(ctx)
 	if err != nil {
 		return err
@@ -148,7 +186,6 @@ func (d *Directory) apply(ctx context.Context, e *envelope.Event) error {
 	if err != nil {
 		return fmt.Errorf("store tenant %s: %w", t.ID, err)
 	}
-	d.remember(t)
 	return nil
 }
 
@@ -183,16 +220,11 @@ func (d *Directory) fold(ctx context.Context, e *envelope.Event) (Tenant, error)
 	return t, nil
 }
 
-// Run follows the plane's events of all shards until ctx ends.
+// Run follows the plane's events of all shards until ctx ends, and holds the control table against them now and then. It
+// begins with all events: what is served rests on them, and not on rows that anybody may have changed.
 func (d *Directory) Run(ctx context.Context) error {
-	all, err := d.List(ctx)
-	if err != nil && ctx.Err() == nil {
-		d.Logger.Warn("cannot read the tenants, reading all their events instead", "error", err)
-	}
-	for _, t := range all {
-		d.remember(t)
-	}
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return d.watch(ctx) })
 	for _, shard := range d.Shards {
 		group.Go(func() error {
 			for ctx.Err() == nil {
@@ -211,7 +243,11 @@ func (d *Directory) Run(ctx context.Context) error {
 }
 
 func (d *Directory) follow(ctx context.Context, shard journal.Shard) error {
-	follower, err := shard.Follow(ctx, journal.FollowOptions{Tenant: envelope.PlaneTenant})
+	after, err := d.load(ctx, shard)
+	if err != nil {
+		return err
+	}
+	follower, err := shard.Follow(ctx, journal.FollowOptions{Tenant: envelope.PlaneTenant, After: after})
 	if err != nil {
 		return err
 	}
@@ -229,19 +265,27 @@ func (d *Directory) follow(ctx context.Context, shard journal.Shard) error {
 	}
 }
 
-// CatchUp returns when the control table has every tenant that the journal has at the call: after a restore of an older
-// database Run may still be on its way there.
-func (d *Directory) CatchUp(ctx context.Context) error {
-	for _, shard := range d.Shards {
-		if err := d.catchUp(ctx, shard); err != nil {
-			return fmt.Errorf("tenants of shard %d: %w", shard.Number(), err)
+// load brings the tenants of a shard into memory, from their events alone, and rows that lag behind up to them. It returns
+// up to where the events were read. Rows that are wrong in another way are left to `refold repair`.
+func (d *Directory) load(ctx context.Context, shard journal.Shard) (after uint64, err error) {
+	said, after, err := d.truthOf(ctx, shard)
+	if err != nil {
+		return 0, err
+	}
+	all, err := d.List(ctx)
+	have := map[string]uint64{}
+	for _, row := range all {
+		have[row.ID] = row.Seq
+	}
+	for id, states := range said {
+		t := states[len(states)-1]
+		d.remember(t)
+		if seq, there := have[id]; err == nil && (!there || seq < t.Seq) {
+			d.Logger.Warn("control.tenant lags behind the tenant's events: brought up to them", "tenant", id, "row", there)
+			err = d.store(ctx, t)
 		}
 	}
-	return nil
-}
-
-func (d *Directory) catchUp(ctx context.Context, shard journal.Shard) error {
-	return journal.ReadTenant(ctx, shard, envelope.PlaneTenant, 0, math.MaxUint64, func(e *envelope.Event) error { return d.apply(ctx, e) })
+	return after, err
 }
 
 // remember keeps the newest of what it is given, and returns that. It waits for appends of the tenant under way.

@@ -11,7 +11,10 @@ import (
 	"github.com/refold-dev/refold/events"
 	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/command"
+	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/fold"
+	"github.com/refold-dev/refold/internal/postgres/db"
+	"github.com/refold-dev/refold/internal/rows"
 	"github.com/refold-dev/refold/internal/verify"
 )
 
@@ -61,8 +64,11 @@ func (p *Plane) SettleKept(ctx context.Context, number int64, tenants []string) 
 }
 
 // auditRepair appends the event of a repair, or finds the one that was appended before: it is the only one of its
-// entity, under a command id that follows from it.
+// entity, under a command id that follows from it. Tenants among what was to be repaired are refolded first.
 func (p *Plane) auditRepair(ctx context.Context, r *verify.Repaired) (uint64, error) {
+	if err := p.repairTenants(ctx, r); err != nil {
+		return 0, err
+	}
 	payload := &events.RowsRepaired{Edition: int(r.Edition), Position: int(r.Seq), Entities: int(r.Entities), Report: r.ReportDigest}
 	for _, t := range r.Tables {
 		payload.Tables = append(payload.Tables, events.RepairedTable{Table: t.Table, Inserted: int(t.Inserted), Updated: int(t.Updated), Deleted: int(t.Deleted)})
@@ -72,6 +78,30 @@ func (p *Plane) auditRepair(ctx context.Context, r *verify.Repaired) (uint64, er
 		return 0, fmt.Errorf("append the audit event: %w", err)
 	}
 	return seq, nil
+}
+
+// repairTenants refolds the rows of control.tenant that a repair is about.
+func (p *Plane) repairTenants(ctx context.Context, r *verify.Repaired) error {
+	pool, err := p.DB.Operator(ctx)
+	if err != nil {
+		return err
+	}
+	ids, err := db.New(pool).RepairIDs(ctx, db.RepairIDsParams{Repair: r.ID, TenantID: envelope.PlaneTenant, Entity: directory.Entity})
+	if err != nil {
+		return fmt.Errorf("tenants to repair: %w", err)
+	}
+	done := rows.Replaced{Table: directory.Table}
+	for _, id := range ids {
+		one, err := p.Directory.Refold(ctx, id)
+		if err != nil {
+			return err
+		}
+		done.Inserted, done.Updated, done.Deleted = done.Inserted+one.Inserted, done.Updated+one.Updated, done.Deleted+one.Deleted
+	}
+	if done.Inserted+done.Updated+done.Deleted > 0 {
+		r.Tables = append(r.Tables, done)
+	}
+	return nil
 }
 
 // appendOwn appends the one event of an entity of the plane's own tenant. Repeated, it returns where that stands.

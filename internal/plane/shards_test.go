@@ -8,8 +8,10 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/refold-dev/refold/events"
+	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/fold"
 	"github.com/refold-dev/refold/internal/plane"
+	"github.com/refold-dev/refold/internal/rows"
 	"github.com/refold-dev/refold/internal/verify"
 )
 
@@ -74,27 +76,31 @@ func TestSeveralShards(t *testing.T) {
 	}
 }
 
-// TestAForgottenTenantIsNoDamage: an older database was restored, and its tenants have not come back from the journal yet.
-func TestAForgottenTenantIsNoDamage(t *testing.T) {
+// TestAForgottenTenantIsNoDamageOfRows: an older database was restored, and its tenants have not come back from the journal
+// yet. That is said of the tenants, and of no row of theirs.
+func TestAForgottenTenantIsNoDamageOfRows(t *testing.T) {
 	p := open(t, func(c *plane.Config) { c.Shards = 3 })
 	for i := range 6 {
 		tenant := tenantFor(t, p, fmt.Sprintf("tenant-%d", i))
 		publish(t, p, tenant, "memory", uuid.New(), 1, 0, &events.MemoryAdded{UserID: uuid.New(), Private: events.MemoryPrivate{Content: "c"}})
 	}
 	settle(t, p, 1)
-	pool, err := p.DB.Owner(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := pool.Exec(t.Context(), "DELETE FROM control.tenant"); err != nil {
-		t.Fatal(err)
-	}
+	tamper(t, p, "DELETE FROM control.tenant")
 	reports, err := p.Verify(t.Context(), 1, verify.Config{}, nil)
 	if err != nil || len(reports) != 3 {
 		t.Fatalf("%d reports, %v", len(reports), err)
 	}
+	missing := 0
 	for _, r := range reports {
-		mustBeClean(t, r)
+		for _, d := range r.Differences {
+			if d.Table != directory.Table || d.Fault != rows.Missing || r.Clean {
+				t.Fatalf("clean %v: %+v", r.Clean, d)
+			}
+			missing++
+		}
+	}
+	if n := repairLast(t, p); missing != 6 || n != 6 {
+		t.Fatalf("%d tenants were named, %d repaired", missing, n)
 	}
 	if all, err := p.Directory.List(t.Context()); err != nil || len(all) != 6 {
 		t.Fatalf("%d tenants are back, %v", len(all), err)

@@ -124,6 +124,7 @@ func (p *Plane) Status(ctx context.Context) (*Status, error) {
 		s.Notes = append(s.Notes, "there is no backup of this plane: see `refold backup create`")
 	}
 	p.accessStatus(ctx, s)
+	p.controlStatus(ctx, s)
 	s.Ready = len(s.Faults) == 0
 	s.compression()
 	return s, errors.Join(p.scrubStatus(ctx, s), p.copyStatus(ctx, s))

@@ -8,8 +8,10 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/fold"
+	"github.com/refold-dev/refold/internal/rows"
 	"github.com/refold-dev/refold/internal/verify"
 	"github.com/refold-dev/refold/internal/witness"
 	"golang.org/x/sync/errgroup"
@@ -32,10 +34,9 @@ type ShardProgress struct {
 // Scope and Resume are used. Where the whole journal is read, its events are held against what was kept and signed of
 // them. The reports come by shard, and are recorded as one signed report.
 func (p *Plane) Verify(ctx context.Context, number int64, c verify.Config, progress func(ShardProgress)) ([]*verify.Report, error) {
-	if len(p.Journal.Shards) > 1 { // rows of a tenant that nobody knows yet would be laid to the first
-		if err := p.Directory.CatchUp(ctx); err != nil {
-			return nil, err
-		}
+	control, err := p.tenantsThatDiffer(ctx, c.Scope.Tenants)
+	if err != nil {
+		return nil, err
 	}
 	scopes, err := p.scopes(ctx, c.Scope)
 	if err != nil {
@@ -61,7 +62,7 @@ func (p *Plane) Verify(ctx context.Context, number int64, c verify.Config, progr
 	for shard, scope := range scopes {
 		one := c
 		one.DB, one.Shard, one.Edition, one.Schema, one.Fold, one.Shape = p.DB, p.Journal.Shard(shard), editions[shard], fold.Tables, p.Fold, p.Shape
-		one.Scope = scope
+		one.Scope, one.Control, one.Homes = scope, control[shard], p.Directory.Homes
 		facts, err := one.Shard.Facts(ctx)
 		if err != nil {
 			return nil, err
@@ -93,6 +94,22 @@ func (p *Plane) Verify(ctx context.Context, number int64, c verify.Config, progr
 	return reports, err
 }
 
+// VerifyQuick holds the rows of an edition against their kept digests (see verify.Quick), and the tenants of the control
+// table against their events. It is recorded as a signed report.
+func (p *Plane) VerifyQuick(ctx context.Context, c verify.QuickConfig) (*verify.QuickReport, error) {
+	control, err := p.Directory.Check(ctx, c.Tenants...)
+	if err != nil {
+		return nil, err
+	}
+	r, err := verify.Quick(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	r.Add(control)
+	_, err = p.Reports.Append(ctx, verify.QuickKind, r)
+	return r, err
+}
+
 func (p *Plane) editionOf(number int64, shard int) (int64, error) {
 	if number != 0 {
 		return number, nil
@@ -102,6 +119,27 @@ func (p *Plane) editionOf(number int64, shard int) (int64, error) {
 		return 0, ErrNothingLive
 	}
 	return live, nil
+}
+
+// tenantsThatDiffer are rows of control.tenant that are not the fold of the tenants' events, by the shards whose
+// verification reports them; of all tenants where none is named, or the plane itself.
+func (p *Plane) tenantsThatDiffer(ctx context.Context, tenants []string) (map[int][]rows.Difference, error) {
+	if slices.Contains(tenants, envelope.PlaneTenant) {
+		tenants = nil
+	}
+	found, err := p.Directory.Check(ctx, tenants...)
+	if err != nil {
+		return nil, err
+	}
+	out := map[int][]rows.Difference{}
+	for _, d := range found {
+		home, err := p.ShardOf(ctx, d.Tenant)
+		if err != nil {
+			return nil, err
+		}
+		out[home] = append(out[home], d)
+	}
+	return out, nil
 }
 
 // scopes are what a scope means to each shard that it touches. Tenants that nobody knows fall to the first, as their

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/refold-dev/refold/events/envelope"
+	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/failpoint"
 	"github.com/refold-dev/refold/internal/journal"
@@ -314,6 +315,10 @@ func (r *repair) targets(ctx context.Context) (keys []envelope.Key, run int64, d
 		return nil, r.Report.Run, r.ReportDigest, err
 	}
 	for _, d := range r.Report.Differences {
+		if d.Table == directory.Table {
+			keys = append(keys, directory.EntityOf(d.Tenant))
+			continue
+		}
 		key, err := r.Schema.OwnerOf(d.Table, d.Tenant, d.Key)
 		if err != nil {
 			return nil, 0, "", fmt.Errorf("difference in the report: %w", err)

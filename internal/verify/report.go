@@ -90,7 +90,7 @@ func (v *verification) report() *Report {
 	r := &Report{
 		Edition: v.Edition, Shard: v.Shard.Number(), JournalID: v.facts.JournalID, Shape: v.Shape,
 		Complete: v.Scope.whole(), Scope: v.Scope, NotChecked: v.Scope.leftOut(v.Schema), Resumed: v.log.resumed,
-		Events: v.seen.events, Tenants: []TenantEvents{}, Differences: v.found, Entities: v.log.entities, Run: v.log.id,
+		Events: v.seen.events, Tenants: []TenantEvents{}, Differences: append(v.found, v.Control...), Total: len(v.Control), Entities: v.log.entities, Run: v.log.id,
 		Isolation: isolation, Parts: len(v.parts), Digests: v.digests.List(), DigestsBy: digestsByTenant,
 		Started: v.started.UTC(), DurationMs: time.Since(v.started).Milliseconds(),
 	}

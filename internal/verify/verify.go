@@ -64,6 +64,12 @@ type Config struct {
 	// into the report, and makes that unclean. Runs that Scope narrows to one tenant do not read the journal, and do not
 	// ask it. nil = nothing is known.
 	Journal JournalCheck
+	// Control are rows of control tables that are not the fold of this shard's events, found by whoever folds those. They
+	// are reported as rows of the edition are, and a repair is told their entities.
+	Control []rows.Difference
+	// Homes says in which shard each tenant lives; nil = control.tenant says so. It is asked after the snapshot is taken:
+	// a tenant is known before its first event is, so every row of the snapshot finds its home.
+	Homes func(context.Context) (map[string]int, error)
 
 	barrier *sharedSnapshot // taken by Barrier: all parts share it, however old it becomes
 }
@@ -179,6 +185,11 @@ func (v *verification) run(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	v.drop(ctx)
+	for i := range v.Control {
+		if err := v.log.found(ctx, v.Control[i].Entity); err != nil {
+			return nil, err
+		}
+	}
 	if err := v.log.count(ctx); err != nil {
 		return nil, err
 	}
@@ -271,25 +282,35 @@ func (v *verification) mine(tenant string) bool {
 	return v.homes[tenant] == v.Shard.Number() // 0 for whom nobody knows
 }
 
-// settleHomes reads where tenants live. It is called after the snapshot was taken: a tenant is known before its first
-// event is, so every row of the snapshot finds its home.
-func (v *verification) settleHomes(ctx context.Context) error {
+// settleHomes finds out where tenants live, once a snapshot was taken.
+func (v *verification) settleHomes(ctx context.Context) (err error) {
 	if v.facts.Shards <= 1 {
 		return nil
 	}
+	homes := v.Homes
+	if homes == nil {
+		homes = v.homesOfTable
+	}
+	if v.homes, err = homes(ctx); err != nil {
+		return fmt.Errorf("homes of the tenants: %w", err)
+	}
+	return nil
+}
+
+func (v *verification) homesOfTable(ctx context.Context) (map[string]int, error) {
 	pool, err := v.DB.Operator(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	all, err := db.New(pool).TenantList(ctx)
 	if err != nil {
-		return fmt.Errorf("homes of the tenants: %w", err)
+		return nil, err
 	}
-	v.homes = map[string]int{}
+	homes := map[string]int{}
 	for _, t := range all {
-		v.homes[t.TenantID] = int(t.Shard)
+		homes[t.TenantID] = int(t.Shard)
 	}
-	return nil
+	return homes, nil
 }
 
 // selects reports whether an entity belongs to a part of this run.

@@ -747,6 +747,19 @@ func (q *Queries) SettingSet(ctx context.Context, arg SettingSetParams) error {
 	return err
 }
 
+const tenantDelete = `-- name: TenantDelete :execrows
+DELETE FROM control.tenant WHERE tenant_id = $1
+`
+
+// Removes the row of a tenant that has no events.
+func (q *Queries) TenantDelete(ctx context.Context, tenantID string) (int64, error) {
+	result, err := q.db.Exec(ctx, tenantDelete, tenantID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const tenantGet = `-- name: TenantGet :one
 SELECT tenant_id, shard, name, id_key, seq, created_at, standing, per_second, burst, in_flight FROM control.tenant WHERE tenant_id = $1
 `

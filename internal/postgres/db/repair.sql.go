@@ -229,6 +229,37 @@ func (q *Queries) RepairGet(ctx context.Context, id uuid.UUID) (ControlRepair, e
 	return i, err
 }
 
+const repairIDs = `-- name: RepairIDs :many
+SELECT entity_id FROM control.repair_entity WHERE repair = $1 AND tenant_id = $2 AND entity = $3 ORDER BY entity_id
+`
+
+type RepairIDsParams struct {
+	Repair   uuid.UUID
+	TenantID string
+	Entity   string
+}
+
+// The ids of one kind of entity of a tenant that a repair is about.
+func (q *Queries) RepairIDs(ctx context.Context, arg RepairIDsParams) ([]string, error) {
+	rows, err := q.db.Query(ctx, repairIDs, arg.Repair, arg.TenantID, arg.Entity)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []string{}
+	for rows.Next() {
+		var entity_id string
+		if err := rows.Scan(&entity_id); err != nil {
+			return nil, err
+		}
+		items = append(items, entity_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const repairInsert = `-- name: RepairInsert :exec
 INSERT INTO control.repair (id, edition, shard, journal_id, incarnation, actor, report_digest, entities, seq, counts, started_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, '[]', clock_timestamp())
