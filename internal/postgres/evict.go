@@ -51,11 +51,15 @@ func (d *DB) Unblocked(ctx context.Context, fn func(pgx.Tx) error) error {
 		return err
 	}
 	defer conn.Release()
+	var pid uint32 // PgConn().PID() is the pooler's, where there is one
+	if err := conn.QueryRow(ctx, "SELECT pg_backend_pid()").Scan(&pid); err != nil {
+		return err
+	}
 	watching, stop := context.WithCancel(ctx)
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		d.endBlockers(watching, conn.Conn().PgConn().PID())
+		d.endBlockers(watching, pid)
 	}()
 	defer func() { stop(); <-watched }()
 	return pgx.BeginFunc(ctx, conn, fn)

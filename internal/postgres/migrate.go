@@ -113,10 +113,12 @@ func newProvider(conn *sql.DB, files fs.FS, table, lockName string) (*goose.Prov
 // sqlDB is a database/sql handle as goose wants it, pinned to a schema.
 func (d *DB) sqlDB(searchPath string, settings ...map[string]string) *sql.DB {
 	config := d.config.ConnConfig.Copy()
-	for _, all := range append([]map[string]string{sessionSettings(RoleOwner)}, settings...) {
-		maps.Copy(config.RuntimeParams, all)
+	all := d.sessionSettings(RoleOwner)
+	for _, more := range settings {
+		maps.Copy(all, more)
 	}
-	config.RuntimeParams["search_path"] = searchPath
+	all["search_path"] = searchPath
+	d.server.begin(config, all)
 	return stdlib.OpenDB(*config)
 }
 

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -32,6 +33,7 @@ var roles = []Role{RoleOperator, RoleProjector, RoleReader, RoleVerifier}
 // DB is a Postgres that holds refold's control tables and editions. It is safe for concurrent use.
 type DB struct {
 	config *pgxpool.Config
+	server server
 
 	mu    sync.Mutex
 	pools map[poolKey]*pgxpool.Pool
@@ -50,6 +52,9 @@ func Open(ctx context.Context, url string) (*DB, error) {
 	}
 	followPrimary(config.ConnConfig)
 	d := &DB{config: config, pools: map[poolKey]*pgxpool.Pool{}}
+	if d.server, err = probe(ctx, config.ConnConfig); err != nil {
+		return nil, fmt.Errorf("connect to postgres: %w", err)
+	}
 	pool, err := d.pool(ctx, poolKey{})
 	if err == nil {
 		err = pool.Ping(ctx)
@@ -125,20 +130,7 @@ func (d *DB) pool(ctx context.Context, key poolKey) (*pgxpool.Pool, error) {
 		return pool, nil
 	}
 	config := d.config.Copy()
-	params := config.ConnConfig.RuntimeParams
-	for name, value := range sessionSettings(key.role) {
-		params[name] = value
-	}
-	if params["default_transaction_read_only"] == "on" {
-		config.ConnConfig.ValidateConnect = onPrimary // target_session_attrs=read-write would refuse our own setting
-	}
-	params["search_path"] = "pg_catalog"
-	if key.edition != 0 {
-		params["search_path"] = SchemaName(key.edition)
-	}
-	if key.role != RoleOwner {
-		params["role"] = string(key.role)
-	}
+	config.ConnConfig = d.connConfig(key)
 	config.MaxConns = max(config.MaxConns, connectionsMax)
 	config.AfterConnect = knowUUID
 	pool, err := pgxpool.NewWithConfig(ctx, config)
@@ -149,9 +141,28 @@ func (d *DB) pool(ctx context.Context, key poolKey) (*pgxpool.Pool, error) {
 	return pool, nil
 }
 
+// connConfig is how sessions of a role begin.
+func (d *DB) connConfig(key poolKey) *pgx.ConnConfig {
+	config := d.config.ConnConfig.Copy()
+	settings := d.sessionSettings(key.role)
+	if settings["default_transaction_read_only"] == "on" {
+		config.ValidateConnect = onPrimary // target_session_attrs=read-write would refuse our own setting
+	}
+	settings["search_path"] = "pg_catalog"
+	if key.edition != 0 {
+		settings["search_path"] = SchemaName(key.edition)
+	}
+	if key.role != RoleOwner {
+		settings["role"] = string(key.role)
+	}
+	d.server.begin(config, settings)
+	return config
+}
+
 // sessionSettings bound what a session of a role can do to others.
-func sessionSettings(role Role) map[string]string {
-	s := map[string]string{"timezone": "UTC", "application_name": "refold", "client_min_messages": "warning"}
+func (d *DB) sessionSettings(role Role) map[string]string {
+	s := d.server.timeouts()
+	s["timezone"], s["application_name"], s["client_min_messages"] = "UTC", "refold", "warning"
 	switch role {
 	case RoleProjector:
 		// A stuck projector must not block its successor (the successor also ends it).
