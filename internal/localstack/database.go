@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // database is a Postgres that the stack has chosen.
@@ -83,6 +84,20 @@ func startDocker(ctx context.Context, dir, logFile string) (database, error) {
 	return c, nil
 }
 
+// parseURL fails without any part of the URL in the error: what is malformed may be a password.
+func parseURL(url string) (*pgx.ConnConfig, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err == nil {
+		return config.ConnConfig, nil
+	}
+	text := err.Error()
+	_, why, found := strings.Cut(text[strings.LastIndex(text, "`")+1:], ": ")
+	if !found || strings.ContainsAny(why, `"'@/`) { // it quotes
+		why = "it is malformed"
+	}
+	return nil, fmt.Errorf("%s; want postgres://user:password@host:port/database (the URL is not shown: it may hold a password)", why)
+}
+
 // hosts names the servers of a connection, without user and password.
 func hosts(config *pgx.ConnConfig) string {
 	all := []string{net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port)))}
@@ -101,7 +116,7 @@ func hasFile(path string) bool {
 
 // connectRemote proves that the database answers and is new enough. Errors of pgx do not hold the password.
 func connectRemote(ctx context.Context, url string) (database, error) {
-	config, err := pgx.ParseConfig(url)
+	config, err := parseURL(url)
 	if err != nil {
 		return nil, fmt.Errorf("--postgres or DATABASE_URL: %w", err)
 	}

@@ -70,9 +70,12 @@ var shortQueues = nats.SyncQueueLen(2048)
 
 func (s *Stack) startJournal(ctx context.Context, config Config) error {
 	if config.NATSURL != "" {
+		if err := CheckServers(config.NATSURL); err != nil {
+			return err
+		}
 		conn, err := nats.Connect(config.NATSURL, nats.Name("refold"), nats.MaxReconnects(-1), shortQueues)
 		if err != nil {
-			return fmt.Errorf("connect to the NATS server that was named: %w", err)
+			return fmt.Errorf("connect to NATS at %s: %w", WithoutCredentials(config.NATSURL), err)
 		}
 		s.conn = conn
 		return nil

@@ -45,6 +45,8 @@ type NATSOptions struct {
 	Producers *NATSProducers
 	// Name of the server, shown by tools and in logs; empty = a generated one.
 	Name string
+	// StoreMax bounds the disk that streams may set aside; 0 = as the server finds it.
+	StoreMax int64
 	// Cluster joins this server to others; nil = it stands alone.
 	Cluster *NATSCluster
 	// Logger receives the server's warnings and errors, its notices as debug; nil = nothing is logged.
@@ -94,15 +96,16 @@ func (o NATSOptions) admit(options *server.Options) error {
 
 func (o NATSOptions) serverOptions() (*server.Options, error) {
 	options := &server.Options{
-		ServerName: o.Name,
-		Host:       "127.0.0.1",
-		Port:       o.Port,
-		Username:   o.User,
-		Password:   o.Password,
-		JetStream:  true,
-		StoreDir:   o.StoreDir,
-		NoSigs:     true,
-		NoLog:      true, // our logger is set by hand
+		ServerName:        o.Name,
+		Host:              "127.0.0.1",
+		Port:              o.Port,
+		Username:          o.User,
+		Password:          o.Password,
+		JetStream:         true,
+		StoreDir:          o.StoreDir,
+		JetStreamMaxStore: o.StoreMax,
+		NoSigs:            true,
+		NoLog:             true, // our logger is set by hand
 	}
 	if o.Port == 0 {
 		options.Port = server.RANDOM_PORT

@@ -48,6 +48,8 @@ var fastSettings = map[string]string{
 	"full_page_writes":   "off",
 	"shared_buffers":     "32MB",
 	"max_wal_size":       "1GB",
+	// postgres.DB asks for it: elsewhere such settings are refused.
+	"refold.throw_away": "on",
 }
 
 // arguments of the postgres program.

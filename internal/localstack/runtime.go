@@ -2,7 +2,6 @@ package localstack
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -18,8 +17,10 @@ const joinPoll = 50 * time.Millisecond
 // note is the runtime file: how another process of this user reaches the running stack. It holds passwords, has mode
 // 0600 and exists only while the stack runs, or stale after a crash.
 type note struct {
-	PID          int    `json:"pid"`
-	NATSURL      string `json:"nats_url"` // without credentials
+	PID     int    `json:"pid"`
+	NATSURL string `json:"nats_url"` // without credentials
+	// NATSServers is the URL as it was given, or several, of servers that run elsewhere.
+	NATSServers  string `json:"nats_servers,omitempty"`
 	NATSUser     string `json:"nats_user,omitempty"`
 	NATSPassword string `json:"nats_password,omitempty"`
 	// Producers is there when they are let in.
@@ -72,7 +73,12 @@ func connectNoted(dataDir string) (*Stack, error) {
 	if err := readJSON(notePath(dataDir), &n); err != nil {
 		return nil, err
 	}
-	conn, err := nats.Connect(n.NATSURL, nats.UserInfo(n.NATSUser, n.NATSPassword), nats.Name("refold"), nats.MaxReconnects(-1), shortQueues)
+	options := []nats.Option{nats.Name("refold"), nats.MaxReconnects(-1), shortQueues}
+	servers := n.NATSServers
+	if servers == "" {
+		servers, options = n.NATSURL, append(options, nats.UserInfo(n.NATSUser, n.NATSPassword))
+	}
+	conn, err := nats.Connect(servers, options...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the journal of process %d: %w", n.PID, err)
 	}
@@ -80,24 +86,41 @@ func connectNoted(dataDir string) (*Stack, error) {
 }
 
 // noted is what others may know of this stack.
-func (s *Stack) noted(natsURL string) (note, error) {
-	n := note{PID: os.Getpid(), PostgresURL: s.database.URL(), PostgresSource: s.database.Source(), Durability: DurabilityExternal, Producers: s.producers}
+func (s *Stack) noted(natsURL string) note {
+	n := note{
+		PID: os.Getpid(), PostgresURL: s.database.URL(), PostgresSource: s.database.Source(), Durability: DurabilityExternal, Producers: s.producers,
+		NATSURL: WithoutCredentials(natsURL), NATSServers: natsURL,
+	}
 	if s.server != nil {
-		n.Durability = s.server.Durability()
-		natsURL = s.server.URL()
+		n.Durability, n.NATSServers = s.server.Durability(), ""
+		n.NATSURL, n.NATSUser, n.NATSPassword = WithoutCredentials(s.server.URL()), s.server.options.User, s.server.options.Password
 	}
-	// nats.Connect takes a list of servers, each with the same credentials as a rule.
-	first, rest, _ := strings.Cut(natsURL, ",")
-	address, err := url.Parse(first)
-	if err != nil {
-		return note{}, errors.New("the NATS URL is malformed") // its text holds the password
+	return n
+}
+
+// WithoutCredentials is a NATS URL, or a list of them as nats.Connect takes it, without users, passwords and tokens. It
+// takes everything away that could be one, whether or not the rest is well formed.
+func WithoutCredentials(servers string) string {
+	all := strings.Split(servers, ",")
+	for i, address := range all {
+		scheme, rest, found := strings.Cut(strings.TrimSpace(address), "://")
+		if !found {
+			scheme, rest = "nats", scheme
+		}
+		all[i] = scheme + "://" + rest[strings.LastIndex(rest, "@")+1:]
 	}
-	if address.User != nil && rest == "" {
-		n.NATSUser = address.User.Username()
-		n.NATSPassword, _ = address.User.Password()
-		address.User = nil
-		natsURL = address.String()
+	return strings.Join(all, ",")
+}
+
+// CheckServers refuses addresses that nats.Connect could not parse: its error shows them, with their passwords.
+func CheckServers(servers string) error {
+	for i, address := range strings.Split(servers, ",") {
+		if address = strings.TrimSpace(address); !strings.Contains(address, "://") {
+			address = "nats://" + address
+		}
+		if at, err := url.Parse(address); err != nil || at.Host == "" {
+			return fmt.Errorf("NATS server %d is malformed; want nats://user:password@host:port (it is not shown: it may hold a password)", i+1)
+		}
 	}
-	n.NATSURL = natsURL
-	return n, nil
+	return nil
 }

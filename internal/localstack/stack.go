@@ -174,9 +174,7 @@ func (s *Stack) start(ctx context.Context, config Config) error {
 	if err := s.startJournal(ctx, config); err != nil {
 		return err
 	}
-	if s.note, err = s.noted(config.NATSURL); err != nil {
-		return err
-	}
+	s.note = s.noted(config.NATSURL)
 	go s.watch(config.Logger)
 	return s.note.write(s.dataDir)
 }
