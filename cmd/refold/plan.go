@@ -41,7 +41,7 @@ func (c *cli) plan(ctx context.Context) (report *verify.PlanReport, err error) {
 	bar := c.progress()
 	defer bar.end()
 	return p.PlanEdition(ctx, func(at verify.Progress) {
-		bar.tell(fmt.Sprintf("%s part %d of %d", at.Phase, at.Part, at.Parts), int64(at.Done), int64(at.Total))
+		bar.tellPart(fmt.Sprintf("%s part %d of %d", at.Phase, at.Part, at.Parts), int64(at.Done), int64(at.Total), partsOf(at))
 	})
 }
 

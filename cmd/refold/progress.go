@@ -80,6 +80,16 @@ func (p *progress) tell(phase string, done, total int64) {
 	p.show(phase, s)
 }
 
+// work is how much of a whole is done.
+type work struct{ done, total int64 }
+
+// tellPart shows where a phase is that is one part of a whole: rate, percentage and time left are of the whole.
+func (p *progress) tellPart(phase string, done, total int64, whole work) {
+	s := step{done: done, total: total, part: float64(whole.done) / float64(max(whole.total, 1))}
+	s.rate, s.left = p.own.At(time.Now(), float64(whole.done), float64(whole.total))
+	p.show(phase, s)
+}
+
 // show tells where a phase is. A phase ends when the next one begins, or with end.
 func (p *progress) show(phase string, s step) {
 	begins := phase != p.phase

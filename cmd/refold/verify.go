@@ -134,16 +134,27 @@ type shardsProgress struct {
 
 func (s *shardsProgress) tell(at plane.ShardProgress) {
 	s.at[at.Shard] = at.Progress
+	whole := s.whole(at.Shards)
 	if len(s.at) == 1 {
-		s.bar.tell(fmt.Sprintf("%s shard %d part %d of %d", at.Phase, at.Shard, at.Part, at.Parts), int64(at.Done), int64(at.Total))
+		s.bar.tellPart(fmt.Sprintf("%s shard %d part %d of %d", at.Phase, at.Shard, at.Part, at.Parts), int64(at.Done), int64(at.Total), whole)
 		return
 	}
-	var done, total int64
+	s.bar.tellPart("verify all shards", whole.done, whole.total, whole)
+}
+
+// whole is the work of all parts of all shards. Those that have not begun are taken for like the others.
+func (s *shardsProgress) whole(shards int) (w work) {
 	for _, p := range s.at {
-		done += int64(p.Total)*int64(p.Part-1) + int64(p.Done)
-		total += int64(p.Total) * int64(p.Parts)
+		of := partsOf(p)
+		w.done, w.total = w.done+of.done, w.total+of.total
 	}
-	s.bar.tell("verify all shards", done, total)
+	w.total = w.total * int64(max(shards, len(s.at))) / int64(len(s.at))
+	return w
+}
+
+// partsOf is the work of all parts of one shard: each part reads the journal from end to end.
+func partsOf(p verify.Progress) work {
+	return work{done: int64(p.Total)*int64(p.Part-1) + int64(p.Done), total: int64(p.Total) * int64(max(p.Parts, p.Part))}
 }
 
 func (c *cli) verifyBarrier(ctx context.Context, p *plane.Plane, config verify.Config) error {
@@ -151,13 +162,14 @@ func (c *cli) verifyBarrier(ctx context.Context, p *plane.Plane, config verify.C
 	defer bar.end()
 	pause, end := p.Editions.MakeWay(ctx)
 	defer end()
+	several := shardsProgress{bar: bar, at: map[int]verify.Progress{}}
 	var all []*verify.BarrierReport
 	clean := true
 	for _, shard := range p.Journal.Shards {
 		one := config
 		one.MemoryBytes, one.Pause = p.MemoryBytes, pause
 		one.Progress = func(at verify.Progress) {
-			bar.tell(fmt.Sprintf("%s shard %d part %d of %d", at.Phase, shard.Number(), at.Part, at.Parts), int64(at.Done), int64(at.Total))
+			several.tell(plane.ShardProgress{Shard: shard.Number(), Shards: len(p.Journal.Shards), Progress: at})
 		}
 		report, err := p.Barrier(ctx, shard.Number(), operator(), one)
 		if err != nil {

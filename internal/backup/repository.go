@@ -158,7 +158,7 @@ func (r *Repository) Latest(ctx context.Context, journalID string) (*Entry, erro
 		}
 	}
 	if len(unreadable) > 0 {
-		return nil, fmt.Errorf("%w in %s that can be trusted: %s", ErrNoBackup, r.Store, unreadable[0].Fault)
+		return nil, fmt.Errorf("%w (%s), and %w in %s besides", ErrUnreadable, unreadable[0].Fault, ErrNoBackup, r.Store)
 	}
 	return nil, fmt.Errorf("%w in %s", ErrNoBackup, r.Store)
 }

@@ -25,7 +25,8 @@ const verificationKind = "verification"
 
 // ShardProgress is where the verification of one shard stands.
 type ShardProgress struct {
-	Shard int
+	Shard  int
+	Shards int // how many are verified
 	verify.Progress
 }
 
@@ -78,7 +79,7 @@ func (p *Plane) Verify(ctx context.Context, number int64, c verify.Config, progr
 			one.Progress = func(at verify.Progress) {
 				mu.Lock()
 				defer mu.Unlock()
-				progress(ShardProgress{shard, at})
+				progress(ShardProgress{shard, len(scopes), at})
 			}
 		}
 		group.Go(func() (err error) {
