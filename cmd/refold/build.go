@@ -98,7 +98,7 @@ type byteSize int
 var byteUnits = []struct {
 	suffix string
 	bytes  int
-}{{"GB", 1 << 30}, {"MB", 1 << 20}, {"KB", 1 << 10}, {"B", 1}, {"", 1}}
+}{{"TB", 1 << 40}, {"GB", 1 << 30}, {"MB", 1 << 20}, {"KB", 1 << 10}, {"B", 1}, {"", 1}}
 
 // memoryMin is the least budget that makes sense.
 const memoryMin = 1 << 20
@@ -119,7 +119,7 @@ func (b *byteSize) Set(text string) error {
 		*b = byteSize(n)
 		return nil
 	}
-	return fmt.Errorf("%q is no size: use a number with KB, MB or GB", text)
+	return fmt.Errorf("%q is no size: use a number with KB, MB, GB or TB", text)
 }
 
 func (b *byteSize) String() string {

@@ -71,7 +71,7 @@ func refused(err error) bool {
 		edition.ErrCursors, edition.ErrAnswering, edition.ErrDisk, edition.ErrWasLive, edition.ErrNoStandby, edition.ErrNoEdition, directory.ErrNoTenant, directory.ErrSuspended,
 		verify.ErrLiveMixed, verify.ErrNoDigests, verify.ErrNotComparable, verify.ErrDigests, postgres.ErrLoginExists, postgres.ErrNoLogin, plane.ErrJournalLost,
 		backup.ErrGate, backup.ErrDatabaseInUse, backup.ErrNoBackup, backup.ErrNewerBackup, plane.ErrTenantExists, journal.ErrNotEmpty,
-		edition.ErrPast, reconcile.ErrRestore, reconcile.ErrServing, reconcile.ErrChanged,
+		edition.ErrPast, journal.ErrFull, journal.ErrNoRoom, plane.ErrBudget, postgres.ErrNotDurable, postgres.ErrTransactionPooling, reconcile.ErrRestore, reconcile.ErrServing, reconcile.ErrChanged,
 	} {
 		if errors.Is(err, refusal) {
 			return true

@@ -21,7 +21,7 @@ func (c *cli) journal() *cobra.Command {
 			"each shard of the journal ends, and the chain of all events up to there. Copies of the heads are written to the\n" +
 			"folder heads of the data directory; keep them elsewhere, too.",
 	}
-	cmd.AddCommand(c.journalCheck(), c.journalHead())
+	cmd.AddCommand(c.journalCheck(), c.journalHead(), c.journalBudget())
 	return group(cmd)
 }
 

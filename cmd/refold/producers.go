@@ -45,6 +45,9 @@ func (f *producerFlags) edge(p *plane.Plane, parts httpapi.Config) (*natsapi.Con
 	seed := ""
 	switch login := p.Stack.Producers(); {
 	case f.url != "":
+		if err := localstack.CheckServers(f.url); err != nil {
+			return nil, usageError{fmt.Errorf("--nats-producers or REFOLD_NATS_PRODUCERS: %w", err)}
+		}
 		c.Connect = natsapi.Dial(f.url)
 		if f.seedFile != "" {
 			text, err := os.ReadFile(f.seedFile)

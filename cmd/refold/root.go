@@ -56,13 +56,15 @@ func (c *cli) root() *cobra.Command {
 	f.Var(oneOf(&c.config.Durability, "", localstack.DurabilityAlways, localstack.DurabilityRelaxed), "durability", "always (default): synced before the answer; relaxed: every 100 ms")
 	f.IntVar(&c.config.Shards, "shards", 0, "number of shards, for a new journal; 0 = 1")
 	f.IntVar(&c.config.Replicas, "replicas", 0, "replicas of each stream, for a new journal: 1, 3 or 5; 0 = 1")
+	f.Var((*byteSize)(&c.config.JournalBytes), "journal-bytes",
+		"disk budget of the journal with its access log, on each server with a replica, such as 200GB; none = as it is, or for a new journal a third of the free disk")
 	f.Var((*byteSize)(&c.config.MemoryBytes), "memory", "memory for the rows of a build or a verification, such as 512MB; default 1GB")
 	f.VarP(oneOf(&c.format, formatTable, formatTable, formatJSON), "output", "o", "table or json")
 	f.BoolVar(&c.noProgress, "no-progress", false, "no progress on stderr")
 	f.BoolVarP(&c.verbose, "verbose", "v", false, "log more")
 	for flag, name := range map[string]string{
 		"data": "REFOLD_DATA", "postgres": "DATABASE_URL", "nats": "REFOLD_NATS", "durability": "REFOLD_DURABILITY", "shards": "REFOLD_SHARDS",
-		"replicas": "REFOLD_REPLICAS", "memory": "REFOLD_MEMORY", "output": "REFOLD_OUTPUT", "no-progress": "REFOLD_NO_PROGRESS", "verbose": "REFOLD_VERBOSE",
+		"replicas": "REFOLD_REPLICAS", "journal-bytes": "REFOLD_JOURNAL_BYTES", "memory": "REFOLD_MEMORY", "output": "REFOLD_OUTPUT", "no-progress": "REFOLD_NO_PROGRESS", "verbose": "REFOLD_VERBOSE",
 	} {
 		variable(f, flag, name)
 	}
@@ -130,6 +132,9 @@ func (c *cli) open(ctx context.Context) (*plane.Plane, func() error, error) {
 func (c *cli) existing() plane.Config {
 	config := c.config
 	config.Existing = !c.makes
+	if config.Existing {
+		config.JournalBytes = 0 // `serve` and `journal budget` change it, and no other
+	}
 	return config
 }
 

@@ -40,9 +40,10 @@ func statusTable(w *tabwriter.Writer, s *plane.Status) {
 	}
 	row(w, "postgres", s.Postgres)
 	row(w, "journal", fmt.Sprintf("%s, durability %s", s.JournalID, s.Durability))
+	row(w, "journal budget", s.Budget.Text())
 	row(w, "shape", s.Shape)
 	if a := s.Accesses; a != nil {
-		row(w, "access log", fmt.Sprintf("%d batches waiting, %d KiB on their way; not proven, not in backups", a.Waiting, a.Bytes>>10))
+		row(w, "access log", fmt.Sprintf("%d batches waiting, %d of %d KiB on their way; not proven, not in backups", a.Waiting, a.Bytes>>10, a.BytesMax>>10))
 	}
 	for _, note := range s.Notes {
 		row(w, "note", note)

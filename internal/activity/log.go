@@ -34,7 +34,8 @@ const (
 type Log struct {
 	NATS      *nats.Conn
 	JournalID string
-	Replicas  int // of the stream; 0 = 1
+	Replicas  int   // of the stream; 0 = 1
+	BytesMax  int64 // of the stream; 0 = StreamBytesMax
 	DB        *postgres.DB
 	Recorder  *Recorder // nil = this process records nothing
 	// Keep is how long accesses are kept; 0 = 90 days.
@@ -87,7 +88,7 @@ func (l *Log) alone(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	consumer, err := l.stream.ensure(ctx, l.Replicas)
+	consumer, err := l.stream.ensure(ctx, l.Replicas, l.BytesMax)
 	if err != nil {
 		return err
 	}
@@ -286,6 +287,7 @@ type Standing struct {
 	Stream   string     `json:"stream"`
 	Waiting  uint64     `json:"batches_waiting"` // in the stream, not yet in the table
 	Bytes    uint64     `json:"bytes"`           // of the stream
+	BytesMax uint64     `json:"bytes_max"`       // beyond it the stream drops its oldest
 	Lost     int64      `json:"accesses_lost"`   // that a process had no room for
 	Batches  int64      `json:"batches_lost"`    // that the stream dropped before they were written
 	LostAt   *time.Time `json:"lost_at,omitempty"`
@@ -331,7 +333,7 @@ func (s *stream) stand(ctx context.Context, out *Standing) error {
 	if err != nil {
 		return err
 	}
-	out.Bytes = found.CachedInfo().State.Bytes
+	out.Bytes, out.BytesMax = found.CachedInfo().State.Bytes, uint64(max(found.CachedInfo().Config.MaxBytes, 0))
 	consumer, err := found.Consumer(ctx, durable)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		out.Waiting = found.CachedInfo().State.Msgs

@@ -1,6 +1,7 @@
 package activity
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,8 +15,9 @@ import (
 
 // Bounds of the stream and of what is on its way.
 const (
-	streamAgeMax   = 7 * 24 * time.Hour
-	streamBytesMax = 256 << 20
+	streamAgeMax = 7 * 24 * time.Hour
+	// StreamBytesMax is the most that the stream keeps of what is on its way.
+	StreamBytesMax = 256 << 20
 	batchCountMax  = 1000
 	batchBytesMax  = 1 << 20
 	// linger lets a batch fill up.
@@ -55,11 +57,11 @@ func newStream(nc *nats.Conn, journalID string) (*stream, error) {
 }
 
 // ensure makes the stream and its consumer, or brings them to their settings.
-func (s *stream) ensure(ctx context.Context, replicas int) (jetstream.Consumer, error) {
+func (s *stream) ensure(ctx context.Context, replicas int, bytesMax int64) (jetstream.Consumer, error) {
 	made, err := s.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name: s.name, Description: "refold accesses: no journal, drops its oldest", Subjects: []string{s.subject},
 		Storage: jetstream.FileStorage, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardOld,
-		MaxAge: streamAgeMax, MaxBytes: streamBytesMax, MaxMsgSize: batchBytesMax, Replicas: max(replicas, 1),
+		MaxAge: streamAgeMax, MaxBytes: cmp.Or(bytesMax, StreamBytesMax), MaxMsgSize: batchBytesMax, Replicas: max(replicas, 1),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", s.name, err)
@@ -129,7 +131,7 @@ func (l *Log) send(ctx context.Context, b batch) error {
 		l.Logger.Warn("accesses could not be handed to their stream, which is tried again", "error", err)
 		if errors.Is(err, nats.ErrNoStreamResponse) || errors.Is(err, jetstream.ErrNoStreamResponse) {
 			// Somebody has removed it. What was in it is lost; the gap shows when it is emptied.
-			if _, err := l.stream.ensure(ctx, l.Replicas); err != nil && ctx.Err() == nil {
+			if _, err := l.stream.ensure(ctx, l.Replicas, l.BytesMax); err != nil && ctx.Err() == nil {
 				l.Logger.Warn("the stream of accesses could not be made", "error", err)
 			}
 		}

@@ -91,7 +91,7 @@ func (r *Restoration) createStream(ctx context.Context, shard int, c Config) (id
 		return err
 	})
 	if err != nil {
-		return identity{}, fmt.Errorf("create stream %s: %w", config.Name, err)
+		return identity{}, fmt.Errorf("create stream %s: %w", config.Name, explain(err, config))
 	}
 	return identityOf(stream.CachedInfo())
 }

@@ -141,7 +141,7 @@ func createStream(ctx context.Context, js jetstream.JetStream, journalID string,
 		return err
 	})
 	if err != nil {
-		return identity{}, fmt.Errorf("create stream %s: %w", streamName(journalID, shard), err)
+		return identity{}, fmt.Errorf("create stream %s: %w", streamName(journalID, shard), explain(err, streamConfig(journalID, shard, shards, config)))
 	}
 	return identityOf(stream.CachedInfo())
 }
@@ -202,7 +202,7 @@ func adjust(ctx context.Context, js jetstream.JetStream, s identity, wanted Conf
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("adjust stream %s to %d bytes, dedupe window %v: %w", s.stream, c.MaxBytes, c.Duplicates.Round(time.Millisecond), err)
+		return fmt.Errorf("adjust stream %s to %d bytes, dedupe window %v: %w", s.stream, c.MaxBytes, c.Duplicates.Round(time.Millisecond), explain(err, c))
 	}
 	return nil
 }

@@ -43,8 +43,12 @@ type Config struct {
 	Durability  string // "always" (default) or "relaxed"
 	Shards      int    // number of shards of a new journal; 0 = 1
 	Replicas    int    // of each stream; 0 = 1
-	BytesMax    int64  // disk budget of each shard; 0 = a third of the free disk at creation
-	MemoryBytes int    // budget of a build or verification; 0 = 1 GiB
+	BytesMax    int64  // disk budget of each shard; 0 = by JournalBytes
+	// JournalBytes is the disk budget of all shards and the access log together, of one replica; 0 = as it is. A new journal
+	// takes three quarters of the room of the account on a NATS server that says it, or a third of the free disk here where
+	// NATS runs here, and is refused elsewhere.
+	JournalBytes int
+	MemoryBytes  int // budget of a build or verification; 0 = 1 GiB
 	// SkipVerifyMigrations lets a cutover happen without a verification (VERIFY_MIGRATIONS=false). It is recorded.
 	SkipVerifyMigrations bool
 	// LedgerEvents is how many of the newest events the ledger of each edition and shard names, about; 0 = 1,000,000.
@@ -126,11 +130,17 @@ func (p *Plane) open(ctx context.Context) (err error) {
 
 // openJournal opens the journal, which is created when there is none, unless the plane must exist.
 func (p *Plane) openJournal(ctx context.Context) (*journal.Journal, error) {
-	budget := p.BytesMax
-	if budget == 0 {
-		budget = diskBudget(p.DataDir, max(p.Shards, 1))
-	}
 	j, err := p.whole(ctx)
+	if err == nil && p.JournalBytes != 0 {
+		var share int64
+		if share, err = shareOf(int64(p.JournalBytes), len(j.Shards)); err == nil {
+			err = j.SetBytesMax(ctx, share)
+		}
+		if err != nil {
+			j.Close()
+			return nil, err
+		}
+	}
 	if !unmade(err) {
 		return j, err
 	}
@@ -140,7 +150,11 @@ func (p *Plane) openJournal(ctx context.Context) (*journal.Journal, error) {
 	if p.Existing {
 		return nil, fmt.Errorf("%w: %w", ErrNoPlane, err)
 	}
-	return journal.Create(ctx, p.Stack.NATS(), journal.Config{Shards: p.Shards, Replicas: p.Replicas, BytesMax: budget})
+	share, err := p.firstBudget(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return journal.Create(ctx, p.Stack.NATS(), journal.Config{Shards: p.Shards, Replicas: p.Replicas, BytesMax: share})
 }
 
 // whole opens a journal that is there. Where the plane must exist it waits for a process that is making the journal.
@@ -169,6 +183,10 @@ func (p *Plane) connect(ctx context.Context) (err error) {
 		return err
 	}
 	if err = p.mustExist(ctx); err != nil {
+		return err
+	}
+	// A command on an existing plane shows or mends; the process that runs the plane is the one to be refused.
+	if err = mustBeDurable(ctx, p.DB, p.Existing || p.relaxed()); err != nil {
 		return err
 	}
 	if err = p.sign(); err != nil {
@@ -300,8 +318,10 @@ func (p *Plane) Run(ctx context.Context) error {
 	if p.ArchiveEvery >= 0 {
 		group.Go(func() error { return p.Archival().Run(ctx) })
 	}
+	budget, _ := p.Budget(ctx) // a journal that does not answer at the moment is no reason not to run
 	accesses := &activity.Log{
-		NATS: p.Stack.NATS(), JournalID: p.Journal.ID, Replicas: p.Replicas, DB: p.DB, Recorder: p.Activity, Keep: p.AccessLogKeep, Logger: p.Logger,
+		BytesMax: accessBudget(budget.BytesMax),
+		NATS:     p.Stack.NATS(), JournalID: p.Journal.ID, Replicas: p.Replicas, DB: p.DB, Recorder: p.Activity, Keep: p.AccessLogKeep, Logger: p.Logger,
 	}
 	group.Go(func() error { return accesses.Run(ctx) })
 	return group.Wait()
@@ -333,21 +353,6 @@ func (p *Plane) EnsureLive(ctx context.Context, progress func(edition.Progress))
 		return err
 	}
 	return p.Live.Refresh(ctx, p.DB)
-}
-
-// diskBudget is a third of the free disk, shared out to the shards; the journal refuses events beyond it.
-func diskBudget(dir string, shards int) int64 {
-	for dir != "" {
-		if _, err := os.Stat(dir); err == nil {
-			break
-		}
-		dir = filepath.Dir(dir)
-	}
-	free, err := freeBytes(dir)
-	if err != nil {
-		return 0
-	}
-	return max(free/3/int64(shards), 64<<20)
 }
 
 // ErrNotReady carries every reason why the plane cannot be trusted to answer and to follow at the moment.

@@ -91,6 +91,9 @@ func (out *Restored) stores(ctx context.Context, c Config, r *backup.Repository,
 		return err
 	}
 	defer database.Close()
+	if err := mustBeDurable(ctx, database, c.Durability == localstack.DurabilityRelaxed); err != nil {
+		return err
+	}
 	if err := database.MigrateWith(ctx, postgres.MigrateOptions{Logger: c.Logger}); err != nil {
 		return err
 	}

@@ -36,6 +36,8 @@ type Status struct {
 	// Accesses is the standing of the access log, which is not proven; nil when it cannot be asked.
 	Accesses *activity.Standing `json:"access_log,omitempty"`
 	Notes    []string           `json:"notes"`
+	// Budget is that of all shards together.
+	Budget BudgetStatus `json:"journal_budget"`
 }
 
 // ShardStatus is a shard and how far the live edition has folded it.
@@ -127,6 +129,11 @@ func (p *Plane) Status(ctx context.Context) (*Status, error) {
 	p.controlStatus(ctx, s)
 	s.Ready = len(s.Faults) == 0
 	s.compression()
+	p.durabilityStatus(ctx, s)
+	for _, shard := range s.Shards {
+		s.Budget.Bytes += shard.Bytes
+		s.Budget.BytesMax += shard.BytesMax
+	}
 	return s, errors.Join(p.scrubStatus(ctx, s), p.copyStatus(ctx, s))
 }
 

@@ -1,0 +1,49 @@
+package plane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/refold-dev/refold/internal/localstack"
+	"github.com/refold-dev/refold/internal/postgres"
+)
+
+// mustBeDurable refuses a database that loses or ruins in a crash what it has committed, unless that is accepted.
+func mustBeDurable(ctx context.Context, database *postgres.DB, accepted bool) error {
+	if accepted {
+		return nil
+	}
+	weak, throwAway, err := database.Durability(ctx)
+	if err != nil || throwAway || len(weak) == 0 {
+		return err
+	}
+	var faults []error
+	for _, w := range weak {
+		faults = append(faults, errors.New(w.String()))
+	}
+	return fmt.Errorf("%w; put it right, or accept it with --durability relaxed: %w", postgres.ErrNotDurable, errors.Join(faults...))
+}
+
+func (p *Plane) relaxed() bool {
+	return p.Durability == localstack.DurabilityRelaxed || p.Stack.Durability() == localstack.DurabilityRelaxed
+}
+
+// durabilityStatus says what the settings of the database are now: they can be changed while it runs. What is committed is
+// served all the same, so that they do not make the plane unready.
+func (p *Plane) durabilityStatus(ctx context.Context, s *Status) {
+	weak, throwAway, err := p.DB.Durability(ctx)
+	if err != nil {
+		s.Faults = append(s.Faults, fmt.Sprintf("settings of the database: %v", err))
+		return
+	}
+	for _, w := range weak {
+		switch {
+		case throwAway:
+		case p.relaxed():
+			s.Notes = append(s.Notes, fmt.Sprintf("durability relaxed: %s is %s in the database, a crash of its machine can lose or ruin rows", w.Name, w.Value))
+		default:
+			s.Faults = append(s.Faults, fmt.Sprintf("%s: %s", postgres.ErrNotDurable, w))
+		}
+	}
+}
