@@ -1,8 +1,10 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"time"
 )
@@ -19,7 +21,7 @@ type report struct {
 	Nodes      int           `json:"nodes"`
 	Replicas   int           `json:"replica_events_compared"`
 	Rows       int           `json:"rows_compared"`
-	Verify     string        `json:"verify"`
+	Checks     []string      `json:"checks"` // what refold's own checks printed
 	Ended      []string      `json:"processes_ended_by_themselves,omitempty"`
 	Violations violations    `json:"violations"`
 }
@@ -99,4 +101,13 @@ func spans(faults []faultReport) (recovered, whole []seconds) {
 	}
 	slices.Sort(recovered)
 	return recovered, whole
+}
+
+// write puts the report into a file.
+func (r *campaign) write(path string) error {
+	body, err := json.MarshalIndent(r.report, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(body, '\n'), 0o644)
 }
