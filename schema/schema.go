@@ -15,11 +15,6 @@ var Control embed.FS
 //go:embed control_columns.txt
 var ControlColumns string
 
-// ControlGrants lists the rights that the migrations in Control give, a line a right. The same test writes it.
-//
-//go:embed control_grants.txt
-var ControlGrants string
-
 // Projection holds the goose files of one edition. Files below LoadedVersion make bare tables; those from it on
 // run after the load.
 //

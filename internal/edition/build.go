@@ -288,14 +288,11 @@ func (b *build) sound(ctx context.Context) error {
 	if err := b.CheckShape(ctx, b.number); err != nil {
 		return err
 	}
-	faults, err := b.DB.Audit(ctx, b.number)
+	audit, err := b.DB.Audit(ctx, b.number)
 	if err != nil {
 		return err
 	}
-	if len(faults) > 0 {
-		return fmt.Errorf("the schema is not safe: %v", faults)
-	}
-	return nil
+	return safe(audit)
 }
 
 // CheckShape compares the tables of an edition, as the catalogue has them, with those of the code.

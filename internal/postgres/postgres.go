@@ -37,6 +37,10 @@ type DB struct {
 
 	mu    sync.Mutex
 	pools map[poolKey]*pgxpool.Pool
+
+	freshMu sync.Mutex
+	fresh   *fresh // what audits compare with; nil until one was made
+	freshOf string // the control migrations that it was made of
 }
 
 type poolKey struct {

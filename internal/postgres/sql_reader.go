@@ -107,9 +107,14 @@ func createReader(ctx context.Context, tx pgx.Tx, login, tenant, verifier string
 	if err := db.New(tx).SQLReaderFollowLive(ctx); err != nil {
 		return err
 	}
-	faults, err := readerFaults(ctx, tx)
+	faults, err := readerFindings(ctx, tx)
+	if err == nil {
+		var rule []Finding
+		rule, err = collectFindings(ctx, tx, "SQL readers", sqlTenantAuditSQL, sqlTenantText)
+		faults = append(faults, rule...)
+	}
 	if err == nil && len(faults) > 0 {
-		err = fmt.Errorf("%w: %s", ErrReaderRights, strings.Join(faults, "; "))
+		err = fmt.Errorf("%w: %s", ErrReaderRights, Sentences(faults))
 	}
 	return err
 }

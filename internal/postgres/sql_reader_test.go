@@ -347,9 +347,7 @@ func TestAuditFindsWhatASQLReaderMustNotDo(t *testing.T) {
 	login, _ := reader(t, d, address, "acme")
 	sound := func() []string {
 		t.Helper()
-		faults, err := d.Audit(t.Context(), 1)
-		must(t, err)
-		return faults
+		return audited(t, d, 1)
 	}
 	if faults := sound(); len(faults) != 0 {
 		t.Fatalf("a new edition is not sound: %v", faults)
@@ -359,11 +357,11 @@ func TestAuditFindsWhatASQLReaderMustNotDo(t *testing.T) {
 		SET search_path = pg_catalog, pg_temp AS $$SELECT r.tenant_id FROM control.sql_reader r WHERE r.login = session_user::text$$`
 	policy := "CREATE POLICY sql_reader ON edition_1.app FOR SELECT TO refold_sql USING (tenant_id = (SELECT control.sql_tenant()))"
 	for _, c := range []struct{ do, undo, fault string }{
-		{"CREATE POLICY extra ON edition_1.app FOR SELECT TO refold_sql USING (true)", "DROP POLICY extra ON edition_1.app", "policy extra of table app is not one of refold"},
-		{"CREATE POLICY extra ON edition_1.app FOR SELECT TO PUBLIC USING (true)", "DROP POLICY extra ON edition_1.app", "policy extra of table app is not one of refold"},
-		{"DROP POLICY sql_reader ON edition_1.app", policy, "table app has no policy for refold_sql"},
-		{"ALTER POLICY sql_reader ON edition_1.app USING (true)", "ALTER POLICY sql_reader ON edition_1.app USING (tenant_id = (SELECT control.sql_tenant()))", "policy sql_reader of table app is not one of refold"},
-		{"ALTER POLICY reader ON edition_1.app TO refold_reader, refold_sql", "ALTER POLICY reader ON edition_1.app TO refold_reader", "policy reader of table app is not one of refold"},
+		{"CREATE POLICY extra ON edition_1.app FOR SELECT TO refold_sql USING (true)", "DROP POLICY extra ON edition_1.app", "policy extra of table edition_1.app is not refold's"},
+		{"CREATE POLICY extra ON edition_1.app FOR SELECT TO PUBLIC USING (true)", "DROP POLICY extra ON edition_1.app", "policy extra of table edition_1.app is not refold's"},
+		{"DROP POLICY sql_reader ON edition_1.app", policy, "policy sql_reader of table edition_1.app is missing"},
+		{"ALTER POLICY sql_reader ON edition_1.app USING (true)", "ALTER POLICY sql_reader ON edition_1.app USING (tenant_id = (SELECT control.sql_tenant()))", "policy sql_reader of table edition_1.app is not as refold made it"},
+		{"ALTER POLICY reader ON edition_1.app TO refold_reader, refold_sql", "ALTER POLICY reader ON edition_1.app TO refold_reader", "policy reader of table edition_1.app is not as refold made it"},
 		{"GRANT SELECT ON edition_1.app TO PUBLIC", "REVOKE SELECT ON edition_1.app FROM PUBLIC", "every role may SELECT edition_1.app"},
 		{"GRANT UPDATE ON edition_1.app TO " + login, "REVOKE UPDATE ON edition_1.app FROM " + login, "may change edition_1.app"},
 		{"GRANT UPDATE (name) ON edition_1.app TO refold_sql", "REVOKE UPDATE (name) ON edition_1.app FROM refold_sql", "may change edition_1.app"},
@@ -380,11 +378,11 @@ func TestAuditFindsWhatASQLReaderMustNotDo(t *testing.T) {
 		{"GRANT CREATE ON SCHEMA public TO PUBLIC", "REVOKE CREATE ON SCHEMA public FROM PUBLIC", "may create in schema public"},
 		{"GRANT TEMPORARY ON DATABASE " + database + " TO PUBLIC", "REVOKE TEMPORARY ON DATABASE " + database + " FROM PUBLIC", "may make temporary tables"},
 		{"GRANT EXECUTE ON FUNCTION control.sql_follow_live() TO PUBLIC", "REVOKE EXECUTE ON FUNCTION control.sql_follow_live() FROM PUBLIC", "may run control.sql_follow_live"},
-		{"ALTER FUNCTION control.sql_tenant() RESET search_path", "ALTER FUNCTION control.sql_tenant() SET search_path = pg_catalog, pg_temp", "sql_tenant is not as refold made it"},
-		{"ALTER FUNCTION control.sql_tenant() SECURITY INVOKER", "ALTER FUNCTION control.sql_tenant() SECURITY DEFINER", "sql_tenant is not as refold made it"},
-		{strings.Replace(restored, "session_user", "current_setting('app.login')", 1), restored, "sql_tenant is not as refold made it"},
+		{"ALTER FUNCTION control.sql_tenant() RESET search_path", "ALTER FUNCTION control.sql_tenant() SET search_path = pg_catalog, pg_temp", "sql_tenant() is not as refold made it"},
+		{"ALTER FUNCTION control.sql_tenant() SECURITY INVOKER", "ALTER FUNCTION control.sql_tenant() SECURITY DEFINER", "sql_tenant() is not as refold made it"},
+		{strings.Replace(restored, "session_user", "current_setting('app.login')", 1), restored, "sql_tenant() is not as refold made it"},
 		{"CREATE FUNCTION public.f() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'", "DROP FUNCTION public.f()", "may run public.f as its owner"},
-		{"CREATE VIEW edition_1.v AS SELECT 1", "DROP VIEW edition_1.v", "view v stands beside the tables"},
+		{"CREATE VIEW edition_1.v AS SELECT 1", "DROP VIEW edition_1.v", "view edition_1.v is not refold's"},
 	} {
 		exec(t, d, c.do)
 		if faults := sound(); !strings.Contains(strings.Join(faults, "\n"), c.fault) {
@@ -412,8 +410,8 @@ func TestAnOwnerThatIsNoSuperuser(t *testing.T) {
 	editions(t, d)
 	login, readerURL := reader(t, d, address, "acme")
 	for number := int64(1); number <= 2; number++ {
-		if faults, err := d.Audit(t.Context(), number); err != nil || len(faults) != 0 {
-			t.Fatal(faults, err)
+		if faults := audited(t, d, number); len(faults) != 0 {
+			t.Fatal(faults)
 		}
 	}
 	conn := connect(t, readerURL)
