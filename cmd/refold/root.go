@@ -68,7 +68,7 @@ func (c *cli) root() *cobra.Command {
 	} {
 		variable(f, flag, name)
 	}
-	root.AddCommand(c.serve(), c.status(), c.tenant(), c.sqlReader(), c.token(), c.imports(), c.policy(), c.exports(), c.edition(), c.verify(), c.digests(), c.explain(), c.repair(), c.reconcile(), c.journal(), c.report(), c.backup(), c.restore(), c.selftest(), c.demo(), c.project(), exitCodesTopic(), issuersTopic())
+	root.AddCommand(c.serve(), c.status(), c.tenant(), c.sqlReader(), c.token(), c.imports(), c.policy(), c.exports(), c.edition(), c.verify(), c.audit(), c.digests(), c.explain(), c.repair(), c.reconcile(), c.journal(), c.report(), c.backup(), c.restore(), c.selftest(), c.demo(), c.project(), exitCodesTopic(), issuersTopic())
 	root.AddCommand(environmentTopic(root))
 	return group(root)
 }
@@ -104,7 +104,7 @@ func (c *cli) settle() error {
 // function ends both.
 func (c *cli) open(ctx context.Context) (*plane.Plane, func() error, error) {
 	config := c.existing()
-	config.ScrubRate, config.ArchiveEvery = -1, -1 // no command lives long enough
+	config.ScrubRate, config.AuditEvery, config.ArchiveEvery = -1, -1, -1 // no command lives long enough
 	p, err := plane.Open(ctx, config)
 	if err != nil {
 		return nil, nil, err

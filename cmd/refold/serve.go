@@ -74,6 +74,7 @@ func (c *cli) serve() *cobra.Command {
 		"rows a second of each edition that are held against their kept digests all the time; 0 = 20,000, negative = none")
 	f.IntVar(&c.config.ReplicaScrubRate, "replica-scrub-rate", 0,
 		"events a second that are read from the single replicas of a replicated journal and compared with their kept digests; 0 = 2,000, negative = none")
+	f.DurationVar(&c.config.AuditEvery, "audit-every", 5*time.Minute, "how often the database is audited, see `refold audit`; negative = never")
 	f.DurationVar(&c.config.ArchiveEvery, "archive-every", archival.EveryDefault,
 		"how often archive policies are applied; negative = never")
 	f.DurationVar(&c.config.AccessLogKeep, "access-log-keep", activity.KeepDefault,
@@ -81,7 +82,7 @@ func (c *cli) serve() *cobra.Command {
 	f.DurationVar(&edges.drain, "drain", 2*time.Second, "how long to answer on after SIGTERM while /readyz says no")
 	for flag, name := range map[string]string{
 		"listen": "REFOLD_LISTEN", "origin": "REFOLD_ORIGINS", "issuers": "REFOLD_ISSUERS", "cutover": "REFOLD_CUTOVER",
-		"cutover-replicas": "REFOLD_CUTOVER_REPLICAS", "scrub-rate": "REFOLD_SCRUB_RATE", "replica-scrub-rate": "REFOLD_REPLICA_SCRUB_RATE", "archive-every": "REFOLD_ARCHIVE_EVERY",
+		"cutover-replicas": "REFOLD_CUTOVER_REPLICAS", "scrub-rate": "REFOLD_SCRUB_RATE", "replica-scrub-rate": "REFOLD_REPLICA_SCRUB_RATE", "audit-every": "REFOLD_AUDIT_EVERY", "archive-every": "REFOLD_ARCHIVE_EVERY",
 		"access-log-keep": "REFOLD_ACCESS_LOG_KEEP",
 	} {
 		variable(f, flag, name)

@@ -14,7 +14,7 @@ import (
 
 func (c *cli) status() *cobra.Command {
 	return &cobra.Command{
-		Use: "status", Short: "Show stores, shards, editions and everything that is wrong; exit code 3 if rows were found damaged", Args: exactly(0),
+		Use: "status", Short: "Show stores, shards, editions and everything that is wrong; exit code 3 if rows were found damaged or the database is not safe", Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.with(cmd.Context(), func(p *plane.Plane) error {
 				s, err := p.Status(cmd.Context())
@@ -24,7 +24,7 @@ func (c *cli) status() *cobra.Command {
 				if err := c.show(s, func(w *tabwriter.Writer) { statusTable(w, s) }); err != nil {
 					return err
 				}
-				if s.Damaged() {
+				if s.Damaged() || s.Audit != nil && !s.Audit.Safe {
 					return errMismatch
 				}
 				return nil

@@ -59,6 +59,8 @@ type Config struct {
 	// ReplicaScrubRate is how many events a second are read from the single replicas of a replicated journal all the time,
 	// by Run, and held against the kept digests; 0 = 2,000, negative = none.
 	ReplicaScrubRate int
+	// AuditEvery is how often Run audits the database; 0 = every 5 minutes, negative = never.
+	AuditEvery time.Duration
 	// ArchiveEvery is how often archive policies are applied by Run; 0 = once an hour, negative = never.
 	ArchiveEvery time.Duration
 	// AccessLogKeep is how long the access log is kept; 0 = 90 days.
@@ -84,6 +86,7 @@ type Plane struct {
 	Live      *edition.Live
 	Reports   *report.Log
 	Witness   *witness.Witness
+	Auditor   *edition.Auditor
 	// Activity takes what this process reads; Run writes it into the access log.
 	Activity *activity.Recorder
 	// Fold and Shape are those of this binary.
@@ -202,6 +205,7 @@ func (p *Plane) equip(shards []journal.Shard) {
 		DB: p.DB, Shards: shards, Schema: fold.Tables, Fold: p.Fold, Shape: p.Shape, Logger: p.Logger,
 		MemoryBytes: p.MemoryBytes, LedgerEvents: p.LedgerEvents, FreeBytes: freeBytes, VerifyMigrations: !p.SkipVerifyMigrations,
 	}
+	p.Auditor = &edition.Auditor{Editions: p.Editions, Every: p.AuditEvery, Logger: p.Logger}
 	p.Witness = &witness.Witness{
 		DB: p.DB, Shards: shards, Reports: p.Reports, Logger: p.Logger, HeadsDir: filepath.Join(p.DataDir, headsFolder),
 	}
@@ -307,6 +311,9 @@ func (p *Plane) Run(ctx context.Context) error {
 	if p.ScrubRate >= 0 {
 		scrubber := &verify.Scrubber{DB: p.DB, Shape: p.Shape, Rate: p.ScrubRate, MakeWay: p.Editions.MakeWay, Logger: p.Logger}
 		group.Go(func() error { return scrubber.Run(ctx) })
+	}
+	if p.AuditEvery >= 0 {
+		group.Go(func() error { return p.Auditor.Run(ctx) })
 	}
 	group.Go(func() error { return p.Live.Run(ctx, p.DB, p.Logger) })
 	group.Go(func() error { return p.owedAudits(ctx) })

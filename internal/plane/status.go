@@ -12,6 +12,7 @@ import (
 	"github.com/refold-dev/refold/internal/activity"
 	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/journal"
+	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/postgres/db"
 	"github.com/refold-dev/refold/internal/report"
 	"github.com/refold-dev/refold/internal/verify"
@@ -33,6 +34,8 @@ type Status struct {
 	Scrubbed []verify.ScrubState `json:"scrubbed"`
 	// Copies are the replicas of the shards of a replicated journal, as NATS sees them and as their bytes were found.
 	Copies []CopyStatus `json:"copies,omitempty"`
+	// Audit is what an audit of the database found; nil when it could not be made.
+	Audit *postgres.Audit `json:"audit,omitempty"`
 	// Accesses is the standing of the access log, which is not proven; nil when it cannot be asked.
 	Accesses *activity.Standing `json:"access_log,omitempty"`
 	Notes    []string           `json:"notes"`
@@ -134,6 +137,7 @@ func (p *Plane) Status(ctx context.Context) (*Status, error) {
 		s.Budget.Bytes += shard.Bytes
 		s.Budget.BytesMax += shard.BytesMax
 	}
+	p.auditStatus(ctx, s)
 	return s, errors.Join(p.scrubStatus(ctx, s), p.copyStatus(ctx, s))
 }
 
