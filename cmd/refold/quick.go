@@ -89,6 +89,9 @@ func quickTable(w *tabwriter.Writer, reports []*verify.QuickReport) {
 		verdict := "clean: every row is one that was written"
 		if !r.Clean {
 			verdict = fmt.Sprintf("NOT CLEAN: %d differences", r.Total)
+			if r.Total == 0 {
+				verdict = "NOT CLEAN: every row is one that was written, but the database is not as refold makes it"
+			}
 		}
 		row(w, fmt.Sprintf("edition %d at %s: %s (%d rows, %d tenants, %s)", r.Edition, positions(r.Positions), verdict, r.Rows, len(r.Tenants),
 			time.Duration(r.DurationMs)*time.Millisecond))
@@ -97,6 +100,10 @@ func quickTable(w *tabwriter.Writer, reports []*verify.QuickReport) {
 		}
 		for _, d := range r.Control {
 			row(w, "  "+describeDifference(d))
+		}
+		schemaRows(w, r.Schema)
+		if r.SchemaNotChecked != "" {
+			row(w, "  not checked: "+r.SchemaNotChecked)
 		}
 		row(w, "  proves that "+r.Proves)
 		row(w, "  does not prove "+r.ProvesNot)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/refold-dev/refold/internal/plane"
+	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/rows"
 	"github.com/refold-dev/refold/internal/verify"
 	"github.com/spf13/cobra"
@@ -198,6 +199,8 @@ func reportTable(w *tabwriter.Writer, reports []*verify.Report) {
 	for _, r := range reports {
 		verdict := "clean: every row is the fold of the journal"
 		switch {
+		case !r.Clean && r.Total == 0 && r.Chain.Equal && schemaOnly(r):
+			verdict = "NOT CLEAN: every row is the fold of the journal, but the database is not as refold makes it"
 		case !r.Clean && r.Total == 0 && r.Chain.Equal:
 			verdict = "NOT CLEAN: every row is the fold of the journal, but that is not what it was"
 		case !r.Clean:
@@ -216,12 +219,32 @@ func reportTable(w *tabwriter.Writer, reports []*verify.Report) {
 				row(w, "    "+f.String())
 			}
 		}
+		schemaRows(w, r.Schema)
 		for _, d := range r.Differences {
 			row(w, "  "+describeDifference(d))
 		}
 		if more := r.Total - len(r.Differences); more > 0 {
 			row(w, fmt.Sprintf("  and %d more; `refold repair --last` repairs all of them", more))
 		}
+	}
+}
+
+// schemaOnly: nothing but the schema keeps a report from being clean.
+func schemaOnly(r *verify.Report) bool {
+	return r.Schema != nil && !r.Schema.Safe && (r.Journal == nil || r.Journal.Clean)
+}
+
+// schemaRows shows what an audit found in a verification; nil = none was made.
+func schemaRows(w *tabwriter.Writer, a *postgres.Audit) {
+	if a == nil || a.Clean {
+		return
+	}
+	row(w, fmt.Sprintf("  schema: %d differences; `refold audit` says what puts them right", len(a.Findings)))
+	for _, f := range a.Findings {
+		row(w, fmt.Sprintf("    %s: %s", f.Severity, f.Text))
+	}
+	for _, what := range a.NotChecked {
+		row(w, "    not checked: "+what)
 	}
 }
 

@@ -54,6 +54,9 @@ type QuickReport struct {
 	DurationMs       int64             `json:"duration_ms"`
 	// Control are rows of control tables that are not the fold of the journal: those are few, and are folded every time.
 	Control []rows.Difference `json:"control,omitempty"`
+	// Schema is as in Report; SchemaNotChecked says why it is nil.
+	Schema           *postgres.Audit `json:"schema,omitempty"`
+	SchemaNotChecked string          `json:"schema_not_checked,omitempty"`
 }
 
 // QuickKind is the kind of a signed report of a quick verification.
@@ -115,7 +118,11 @@ func Quick(ctx context.Context, c QuickConfig) (*QuickReport, error) {
 			r.Differences = append(r.Differences, d)
 		}
 	})
-	r.Clean = r.Total == 0
+	r.Schema, r.SchemaNotChecked = auditSchema(ctx, c.DB, c.Edition)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	r.Clean = r.Total == 0 && (r.Schema == nil || r.Schema.Safe)
 	r.DurationMs = time.Since(started).Milliseconds()
 	return r, nil
 }
@@ -124,7 +131,7 @@ func Quick(ctx context.Context, c QuickConfig) (*QuickReport, error) {
 func (r *QuickReport) Add(control []rows.Difference) {
 	r.Control = append(r.Control, control...)
 	r.Total += len(control)
-	r.Clean = r.Total == 0
+	r.Clean = r.Clean && len(control) == 0
 }
 
 // Scan reads the tables of an edition once and returns their digests beside those that are kept, if any are.

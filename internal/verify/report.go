@@ -2,10 +2,12 @@ package verify
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"time"
 
+	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/rows"
 	"github.com/refold-dev/refold/internal/witness"
 )
@@ -36,7 +38,10 @@ type Report struct {
 	// Chain is that of the highest position; Equal speaks for all of them.
 	Chain ChainResult `json:"chain"`
 	// Journal is what became of the events themselves since they were first read; nil: not compared.
-	Journal     *witness.Result   `json:"journal,omitempty"`
+	Journal *witness.Result `json:"journal,omitempty"`
+	// Schema is how the database differs from a freshly made one: who else could act on the rows, and what holds them to
+	// the rules. The report is not clean unless all of it is minor. nil: it could not be audited, see NotChecked.
+	Schema      *postgres.Audit   `json:"schema,omitempty"`
 	Held        int               `json:"held_entities"`
 	Differences []rows.Difference `json:"differences"`
 	Total       int               `json:"differences_total"`
@@ -86,7 +91,7 @@ const (
 	digestsByNone   = "none: parts stand at different positions"
 )
 
-func (v *verification) report() *Report {
+func (v *verification) report(ctx context.Context) *Report {
 	r := &Report{
 		Edition: v.Edition, Shard: v.Shard.Number(), JournalID: v.facts.JournalID, Shape: v.Shape,
 		Complete: v.Scope.whole(), Scope: v.Scope, NotChecked: v.Scope.leftOut(v.Schema), Resumed: v.log.resumed,
@@ -121,7 +126,21 @@ func (v *verification) report() *Report {
 			r.Clean = r.Clean && r.Journal.Clean
 		}
 	}
+	var left string
+	if r.Schema, left = auditSchema(ctx, v.DB, v.Edition); left != "" {
+		r.Complete, r.NotChecked = false, append(r.NotChecked, left)
+	}
+	r.Clean = r.Clean && (r.Schema == nil || r.Schema.Safe)
 	return r
+}
+
+// auditSchema audits the database of an edition, or says why not.
+func auditSchema(ctx context.Context, d *postgres.DB, number int64) (found *postgres.Audit, left string) {
+	found, err := d.Audit(ctx, number)
+	if err != nil {
+		return nil, "the schema: " + err.Error()
+	}
+	return found, ""
 }
 
 // positions groups the parts by where they were compared, lowest first.

@@ -193,7 +193,10 @@ func (v *verification) run(ctx context.Context) (*Report, error) {
 	if err := v.log.count(ctx); err != nil {
 		return nil, err
 	}
-	report := v.report()
+	report := v.report(ctx)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	return report, v.record(ctx, report)
 }
 
