@@ -24,6 +24,8 @@ const (
 	replicas = 3
 	// respawnWait is how long the supervisor waits before it starts a process again that has ended by itself.
 	respawnWait = 500 * time.Millisecond
+	// journalBytes is the journal's budget, which a new journal on servers elsewhere must be given.
+	journalBytes = "REFOLD_JOURNAL_BYTES=8GB"
 )
 
 // refold is the binary with what every command line needs.
@@ -92,6 +94,7 @@ func (s *server) spawn() error {
 	args := append([]string{"serve", "--listen", fmt.Sprintf("127.0.0.1:%d", s.port)}, s.refold.serve...)
 	cmd := s.refold.command(context.Background(), s.data, args...)
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Env = append(os.Environ(), journalBytes) // no flag: binaries of earlier versions may be run
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.killed = false
