@@ -59,7 +59,7 @@ func exitCode(err error) int {
 		return exitLocked
 	case errors.As(err, &refusal), errors.As(err, &file), refused(err):
 		return exitRefused
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, edition.ErrBehind), errors.Is(err, edition.ErrNeverLevel):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, plane.ErrWaiting), errors.Is(err, edition.ErrBehind), errors.Is(err, edition.ErrNeverLevel):
 		return exitTimeout
 	}
 	return exitError
@@ -71,7 +71,7 @@ func refused(err error) bool {
 		edition.ErrCursors, edition.ErrAnswering, edition.ErrDisk, edition.ErrWasLive, edition.ErrNoStandby, edition.ErrNoEdition, directory.ErrNoTenant, directory.ErrSuspended,
 		verify.ErrLiveMixed, verify.ErrNoDigests, verify.ErrNotComparable, verify.ErrDigests, postgres.ErrLoginExists, postgres.ErrNoLogin, plane.ErrJournalLost,
 		backup.ErrGate, backup.ErrDatabaseInUse, backup.ErrNoBackup, backup.ErrNewerBackup, plane.ErrTenantExists, journal.ErrNotEmpty,
-		edition.ErrPast, journal.ErrFull, journal.ErrNoRoom, plane.ErrBudget, postgres.ErrNotDurable, postgres.ErrTransactionPooling, reconcile.ErrRestore, reconcile.ErrServing, reconcile.ErrChanged,
+		edition.ErrPast, journal.ErrFull, journal.ErrNoRoom, plane.ErrBudget, plane.ErrNotRebuilt, postgres.ErrNotDurable, postgres.ErrTransactionPooling, reconcile.ErrRestore, reconcile.ErrServing, reconcile.ErrChanged,
 	} {
 		if errors.Is(err, refusal) {
 			return true

@@ -21,7 +21,7 @@ func (c *cli) journal() *cobra.Command {
 			"each shard of the journal ends, and the chain of all events up to there. Copies of the heads are written to the\n" +
 			"folder heads of the data directory; keep them elsewhere, too.",
 	}
-	cmd.AddCommand(c.journalCheck(), c.journalHead(), c.journalBudget())
+	cmd.AddCommand(c.journalCheck(), c.journalHead(), c.journalBudget(), c.journalRebuild())
 	return group(cmd)
 }
 
@@ -129,6 +129,55 @@ func journalVerdict(r *witness.Result) string {
 		return "every event is what it was"
 	}
 	return fmt.Sprintf("NOT CLEAN: %d faults", r.Total)
+}
+
+func (c *cli) journalRebuild() *cobra.Command {
+	var wait time.Duration
+	cmd := &cobra.Command{
+		Use: "rebuild-replica SERVER", Short: "Make a NATS server's damaged copies of the journal again, from the other servers", Args: exactly(1),
+		Long: "Make a NATS server's damaged copies of the journal again, from the other servers.\n\n" +
+			"Every copy of every stream is read first. A copy is let go of only when a majority without it is whole and holds every\n" +
+			"event whose digest was kept outside NATS; otherwise nothing is changed, and the exit code is 6. The command then says\n" +
+			"when to stop the NATS server and when to start it again; readers and writers go on meanwhile. It may be interrupted\n" +
+			"and run again at any time. See docs/nats-cluster.md.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.with(cmd.Context(), func(p *plane.Plane) error { return c.rebuildReplica(cmd.Context(), p, args[0], wait) })
+		},
+	}
+	cmd.Flags().DurationVar(&wait, "wait", 15*time.Minute, "how long each step may take: to stop and to start the server, and the copying")
+	return cmd
+}
+
+func (c *cli) rebuildReplica(ctx context.Context, p *plane.Plane, server string, wait time.Duration) error {
+	bar := c.progress()
+	results, err := p.RebuildReplica(ctx, plane.RebuildOptions{
+		Server: server, Wait: wait,
+		Tell: func(text string) {
+			bar.end()
+			fmt.Fprintln(c.stderr, text)
+			bar = c.progress()
+		},
+		Progress: func(shard int, server string, done, total uint64) {
+			bar.tell(fmt.Sprintf("read shard %d on %s", shard, server), int64(done), int64(total))
+		},
+	})
+	bar.end()
+	if err != nil {
+		return err
+	}
+	if len(results) == 0 {
+		fmt.Fprintf(c.stderr, "every copy on %s is whole: nothing to rebuild\n", server)
+		results = []*witness.Result{}
+	}
+	if err := c.show(results, func(w *tabwriter.Writer) { journalTable(w, results) }); err != nil {
+		return err
+	}
+	for _, r := range results {
+		if !r.Clean {
+			return errMismatch
+		}
+	}
+	return nil
 }
 
 func (c *cli) journalHead() *cobra.Command {

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/refold-dev/refold/events/envelope"
+	"github.com/refold-dev/refold/internal/journal"
+	"github.com/refold-dev/refold/internal/journal/journaltest"
+	"github.com/refold-dev/refold/internal/localstack"
+	"github.com/refold-dev/refold/internal/plane"
+	"github.com/refold-dev/refold/internal/testenv"
+	"github.com/refold-dev/refold/internal/witness"
+)
+
+// said is what a command has printed so far.
+type said struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+// await waits until the command has said something, or has ended.
+func (s *said) await(t *testing.T, what string, ended <-chan int) {
+	t.Helper()
+	for begun := time.Now(); !strings.Contains(s.String(), what); {
+		select {
+		case code := <-ended:
+			t.Fatalf("the command ended with %d and never said %q:\n%s", code, what, s)
+		case <-time.After(50 * time.Millisecond):
+		}
+		if time.Since(begun) > 3*time.Minute {
+			t.Fatalf("the command did not say %q:\n%s", what, s)
+		}
+	}
+}
+
+// replicated is a plane on three servers in processes of their own.
+type replicated struct {
+	nodes   map[string]*testenv.NATSProcess
+	journal *journal.Journal
+	last    uint64 // of the events that were accepted
+}
+
+func newReplicated(t *testing.T) *replicated {
+	t.Helper()
+	r := &replicated{nodes: map[string]*testenv.NATSProcess{}}
+	var urls []string
+	for i, node := range testenv.StartNATSCluster(t, 3, localstack.NATSOptions{}) {
+		r.nodes[fmt.Sprintf("n%d", i+1)] = node
+		urls = append(urls, node.URL())
+	}
+	t.Setenv("REFOLD_DATA", testenv.Dir(t))
+	t.Setenv("DATABASE_URL", testenv.Postgres(t))
+	t.Setenv("REFOLD_NATS", strings.Join(urls, ","))
+	t.Setenv("REFOLD_OUTPUT", "json")
+	config := planeConfig()
+	config.NATSURL, config.Replicas, config.JournalBytes = strings.Join(urls, ","), 3, 1<<30
+	made, err := plane.Open(t.Context(), config)
+	if err == nil {
+		err = made.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	refold(t, exitOK, "tenant", "create", "acme")
+	nc, err := nats.Connect(strings.Join(urls, ","), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	if r.journal, err = journal.Open(t.Context(), nc, journal.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.journal.Close)
+	facts, err := r.journal.Shards[0].Facts(t.Context())
+	if err != nil || facts.Replicas != 3 {
+		t.Fatalf("got %+v, %v, want three replicas", facts, err)
+	}
+	r.last = facts.LastSeq
+	return r
+}
+
+func marked(n uint64) string { return fmt.Sprintf("event number %06d %s", n, strings.Repeat("x", 500)) }
+
+// append adds an event until it is accepted, whatever happens to the servers.
+func (r *replicated) append(ctx context.Context) error {
+	key := envelope.Key{Tenant: "acme", Entity: "note", ID: fmt.Sprintf("n%d", r.last+1)}
+	e := journaltest.Event(key, "c", marked(r.last+1), 1)
+	for {
+		receipt, err := r.journal.Shards[0].Append(ctx, e, 0)
+		if err == nil {
+			r.last = receipt.Seq
+			return nil
+		}
+		if !errors.Is(err, journal.ErrUnknown) {
+			return err
+		}
+	}
+}
+
+// damage flips a bit of an event in a server's copy while that is down.
+func (r *replicated) damage(t *testing.T, server string, seq uint64) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(r.nodes[server].StoreDir(), "jetstream", "$G", "streams", "REFOLD-0-*", "msgs", "*.blk"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("blocks of %s: %v, %v", server, files, err)
+	}
+	r.nodes[server].Stop()
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at := bytes.Index(content, []byte(marked(seq))); at >= 0 {
+			content[at+40] ^= 1
+			if err := os.WriteFile(file, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			r.nodes[server].Restart()
+			return
+		}
+	}
+	t.Fatalf("%s holds no event %d", server, seq)
+}
+
+// check runs the command until every server is there again, which takes an election after a restart.
+func (r *replicated) check(t *testing.T) *witness.Result {
+	t.Helper()
+	for begun := time.Now(); ; {
+		var stdout, stderr bytes.Buffer
+		code := run(t.Context(), []string{"journal", "check", "--replicas"}, &stdout, &stderr)
+		if code != exitOK && code != exitMismatch {
+			t.Fatalf("journal check: exit code %d\n%s", code, stderr.String())
+		}
+		result := into[[]*witness.Result](t, stdout.String())[0]
+		there := len(result.Replicas) == 3
+		for _, one := range result.Replicas {
+			there = there && one.State != witness.Unreachable && one.State != witness.Behind
+		}
+		if there {
+			if result.Clean != (code == exitOK) {
+				t.Fatalf("exit code %d for %+v", code, result)
+			}
+			return result
+		}
+		if time.Since(begun) > 2*time.Minute {
+			t.Fatalf("not all there: %s", stdout.String())
+		}
+	}
+}
+
+// TestRebuildReplica damages a server's copy, and follows what the command says, while events are appended: first where
+// the server follows, then where it leads. See docs/nats-cluster.md.
+func TestRebuildReplica(t *testing.T) {
+	r := newReplicated(t)
+	for r.last < 400 {
+		if err := r.append(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refold(t, exitOK, "journal", "head") // keeps the digests
+	for _, leads := range []bool{false, true} {
+		t.Run(map[bool]string{false: "follower", true: "leader"}[leads], func(t *testing.T) { r.rebuilt(t, leads) })
+	}
+	before, err := r.journal.Peers(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refold(t, exitOK, "journal", "rebuild-replica", before[1].Server) // it is whole
+	refold(t, exitRefused, "journal", "rebuild-replica", "n9")
+	r.damage(t, before[1].Server, 100)
+	r.check(t)
+	r.nodes[before[2].Server].Stop()
+	refold(t, exitRefused, "journal", "rebuild-replica", before[1].Server) // which is one of the last two
+}
+
+func (r *replicated) rebuilt(t *testing.T, leads bool) {
+	sick := ""
+	for sick == "" {
+		peers, err := r.journal.Peers(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sick = peers[1].Server
+	}
+	r.damage(t, sick, 200)
+	result := r.check(t)
+	if leads {
+		for begun := time.Now(); result.Replicas[0].Server != sick; result = r.check(t) {
+			if time.Since(begun) > 2*time.Minute {
+				t.Fatalf("%s does not lead: %+v", sick, result.Replicas)
+			}
+			_ = r.journal.StepDown(t.Context(), 0, sick)
+		}
+	}
+	for _, one := range result.Replicas {
+		want := witness.Whole
+		if one.Server == sick {
+			want = witness.Missing
+		}
+		if one.State != want || one.Server == sick && one.FirstBad != 200 {
+			t.Fatalf("%s was damaged at 200: %s", sick, one)
+		}
+	}
+
+	writing, stop := context.WithCancel(t.Context())
+	defer stop()
+	written := make(chan error, 1)
+	go func() {
+		var err error
+		for writing.Err() == nil && err == nil {
+			err = r.append(t.Context())
+		}
+		written <- err
+	}()
+	first := r.last
+	var stdout bytes.Buffer
+	stderr, ended := &said{}, make(chan int, 1)
+	go func() {
+		ended <- run(t.Context(), []string{"journal", "rebuild-replica", sick}, &stdout, stderr)
+	}()
+	stderr.await(t, "STOP the NATS server "+sick, ended)
+	r.nodes[sick].Stop()
+	stderr.await(t, "START the NATS server "+sick, ended)
+	r.nodes[sick].Restart()
+	if code := <-ended; code != exitOK {
+		t.Fatalf("rebuild-replica ended with %d:\n%s\n%s", code, stderr, stdout.String())
+	}
+	stop()
+	if err := <-written; err != nil {
+		t.Fatal(err)
+	}
+	rebuilt := into[[]*witness.Result](t, stdout.String())
+	if len(rebuilt) != 1 || !rebuilt[0].Clean || len(rebuilt[0].Replicas) != 3 || rebuilt[0].Seq <= first {
+		t.Fatalf("rebuilt while %d became %d: %s", first, r.last, stdout.String())
+	}
+	if result := r.check(t); !result.Clean || result.Seq != r.last || result.Events != r.last {
+		t.Fatalf("after event %d: %+v", r.last, result)
+	}
+}
