@@ -19,6 +19,7 @@ import (
 	"github.com/refold-dev/refold/internal/readiness"
 	"github.com/refold-dev/refold/internal/reconcile"
 	"github.com/refold-dev/refold/internal/testenv"
+	"github.com/refold-dev/refold/internal/witness"
 )
 
 // serving runs a plane as `refold serve` does, so that other processes know of it.
@@ -376,6 +377,18 @@ func TestStatusOfWhatDoesNotOpen(t *testing.T) {
 	must("without a first event", s, 1, 2, "shard 0: ")
 	if s.Shards[1].Events == 0 || slices.ContainsFunc(s.Faults, func(f string) bool { return strings.HasPrefix(f, "shard 1: ") }) {
 		t.Errorf("of the other shard: %+v", s)
+	}
+	inspected, err := plane.Inspect(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { mustClose(t, inspected) }()
+	results, err := inspected.CheckJournal(t.Context(), plane.CheckOptions{})
+	if !slices.ContainsFunc(results, func(r *witness.Result) bool { return r.Shard == 1 }) {
+		t.Errorf("the check of the journal says nothing of shard 1: %+v, %v", results, err)
+	}
+	if slices.ContainsFunc(results, func(r *witness.Result) bool { return r.Shard == 0 && r.Clean }) {
+		t.Errorf("shard 0 is clean: %+v", results)
 	}
 	examined, err := plane.Examine(t.Context(), config)
 	if err != nil {
