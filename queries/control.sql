@@ -59,8 +59,10 @@ SELECT * FROM control.checkpoint ORDER BY edition, shard;
 SELECT * FROM control.checkpoint WHERE edition = @edition AND shard = @shard FOR UPDATE;
 
 -- name: CheckpointClaim :one
--- Makes the caller the projector of an edition's shard; the one before is fenced by the new epoch.
-UPDATE control.checkpoint SET epoch = epoch + 1, holder = @holder, holder_pid = pg_backend_pid(), updated_at = clock_timestamp()
+-- Makes the caller the projector of an edition's shard; the one before is fenced by the new epoch. A stopped checkpoint keeps
+-- the time at which it was stopped.
+UPDATE control.checkpoint SET epoch = epoch + 1, holder = @holder, holder_pid = pg_backend_pid(),
+  updated_at = CASE WHEN stopped IS NULL THEN clock_timestamp() ELSE updated_at END
 WHERE edition = @edition AND shard = @shard
 RETURNING *;
 

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -36,9 +37,17 @@ func (c *cli) journalCheck() *cobra.Command {
 			"the other copies, up to where the stream ends when the check begins. A copy that differs, cannot be read or lags is\n" +
 			"named by its server, with the first sequence and the reason. NATS itself calls such a copy \"current\".",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.with(cmd.Context(), func(p *plane.Plane) error {
-				return c.checkJournal(cmd.Context(), p, files, keyFile, replicas)
-			})
+			p, end, unopened := c.open(cmd.Context())
+			if unopened != nil {
+				var err error
+				if p, err = plane.Inspect(cmd.Context(), c.config); err != nil {
+					return unopened
+				}
+				if end = p.Close; p.DB == nil || p.Journal == nil {
+					return errors.Join(unopened, end())
+				}
+			}
+			return errors.Join(unopened, c.checkJournal(cmd.Context(), p, files, keyFile, replicas), end())
 		},
 	}
 	cmd.Flags().BoolVar(&replicas, "replicas", false, "read every replica of every stream by itself")
@@ -71,10 +80,10 @@ func (c *cli) checkJournal(ctx context.Context, p *plane.Plane, files []string, 
 	}
 	results, err := p.CheckJournal(ctx, o)
 	bar.end()
-	if err != nil {
-		return err
+	if err == nil || len(results) > 0 {
+		err = errors.Join(err, c.show(results, func(w *tabwriter.Writer) { journalTable(w, results) }))
 	}
-	if err := c.show(results, func(w *tabwriter.Writer) { journalTable(w, results) }); err != nil {
+	if err != nil {
 		return err
 	}
 	for _, r := range results {

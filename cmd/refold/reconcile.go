@@ -39,6 +39,8 @@ func (c *cli) reconcile() *cobra.Command {
 			"before mean nothing any more; editions that the journal continues go on; the others are given up. They answer\n" +
 			"readers, and their shards take no commands, until a new edition is built from the journal, verified in full and live,\n" +
 			"which this command does as well. End `refold serve` first. It may be interrupted and repeated at any point.\n\n" +
+			"Where the journal continues every checkpoint again and a stop state is all that is left, --apply takes that off and\n" +
+			"does nothing else: then processes may go on, and follow within seconds.\n\n" +
 			"A journal that is gone, another one, or has holes cannot be gone on with: restore a backup of it.",
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.runReconcile(cmd.Context(), cmd.InOrStdin(), r) },
 	}
@@ -150,7 +152,7 @@ func (c *cli) applyReconcile(ctx context.Context, p *plane.Plane, r *reconciling
 		return err
 	}
 	view := reconciledView{Applied: applied}
-	if !r.notRebuild {
+	if !r.notRebuild && !applied.Finding.Beside {
 		if view.Rebuilt, err = c.rebuild(ctx, p); err != nil {
 			return fmt.Errorf("reconciled, but the new edition is not live yet; repeat the command: %w", err)
 		}
@@ -171,10 +173,13 @@ func (c *cli) rebuild(ctx context.Context, p *plane.Plane) (number int64, err er
 
 func appliedTable(w *tabwriter.Writer, v reconciledView) {
 	f := v.Finding
-	if f.Verdict == reconcile.Needed {
+	switch {
+	case f.Beside:
+		row(w, fmt.Sprintf("%d stop states are taken off: projectors go on within seconds", v.Adopted))
+	case f.Verdict == reconcile.Needed:
 		row(w, fmt.Sprintf("incarnation %d; checkpoints that go on: %d, given up: %d; builds aborted: %d; tenants put right: %d",
 			f.Target, v.Adopted, v.GivenUp, len(v.Aborted), v.Tenants))
-	} else {
+	default:
 		row(w, "there was nothing to reconcile")
 	}
 	if v.Rebuilt != 0 {
@@ -209,6 +214,9 @@ const lostShown = 20
 func findingTable(w *tabwriter.Writer, f *reconcile.Finding) {
 	row(w, verdicts[f.Verdict])
 	row(w, fmt.Sprintf("journal %s, incarnation %d, after an apply %d", f.JournalID, f.Incarnation, f.Target))
+	if f.Beside {
+		row(w, "the journal continues every checkpoint: an apply takes the stop states off, beside running processes")
+	}
 	if f.Resumes {
 		row(w, "an apply was cut short: repeat it")
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/refold-dev/refold/internal/openmemory/sample"
@@ -100,5 +101,8 @@ func TestReconcileCommand(t *testing.T) {
 		t.Fatalf("without a journal: %+v", f)
 	}
 	refold(t, exitRefused, "reconcile", "--apply", "--finding", f.Hash)
-	refold(t, exitRefused, "status") // and no new one is made
+	s := into[plane.Status](t, refold(t, exitRefused, "status")) // and no new one is made
+	if s.Ready || len(s.Faults) == 0 || len(s.Editions) != 2 || !strings.Contains(s.Faults[0], "there is no journal") {
+		t.Fatalf("status without a journal: %+v", s)
+	}
 }

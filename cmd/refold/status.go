@@ -2,11 +2,15 @@ package main
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"text/tabwriter"
 	"time"
 
+	"github.com/refold-dev/refold/internal/localstack"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/verify"
 	"github.com/spf13/cobra"
@@ -16,25 +20,45 @@ func (c *cli) status() *cobra.Command {
 	return &cobra.Command{
 		Use: "status", Short: "Show stores, shards, editions and everything that is wrong; exit code 3 if rows were found damaged or the database is not safe", Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.with(cmd.Context(), func(p *plane.Plane) error {
-				s, err := p.Status(cmd.Context())
-				if err != nil {
-					return err
-				}
-				if err := c.show(s, func(w *tabwriter.Writer) { statusTable(w, s) }); err != nil {
-					return err
-				}
-				if s.Damaged() || s.Audit != nil && !s.Audit.Safe {
-					return errMismatch
-				}
-				return nil
-			})
+			p, end, err := c.open(cmd.Context())
+			if err != nil {
+				return c.unopenedStatus(cmd.Context(), err)
+			}
+			return errors.Join(c.showStatus(p.Status(cmd.Context())), end())
 		},
 	}
 }
 
+func (c *cli) showStatus(s *plane.Status) error {
+	if err := c.show(s, func(w *tabwriter.Writer) { statusTable(w, s) }); err != nil {
+		return err
+	}
+	if s.Damaged() || s.Audit != nil && !s.Audit.Safe {
+		return errMismatch
+	}
+	return nil
+}
+
+// unopenedStatus shows what there is of a plane that does not open, and ends with the reason why it does not.
+func (c *cli) unopenedStatus(ctx context.Context, unopened error) error {
+	if errors.Is(unopened, localstack.ErrNotRunning) {
+		return unopened
+	}
+	p, err := plane.Inspect(ctx, c.config)
+	if err != nil {
+		return unopened
+	}
+	s := p.Status(ctx)
+	if s.Ready = false; len(s.Faults) == 0 {
+		s.Faults = append(s.Faults, unopened.Error())
+	}
+	return errors.Join(unopened, c.showStatus(s), p.Close())
+}
+
 func statusTable(w *tabwriter.Writer, s *plane.Status) {
 	row(w, "ready", s.Ready)
+	row(w, "reads", s.Readiness.Reads)
+	row(w, "commands", s.Readiness.Commands)
 	for _, fault := range s.Faults {
 		row(w, "FAULT", fault)
 	}
@@ -42,6 +66,13 @@ func statusTable(w *tabwriter.Writer, s *plane.Status) {
 	row(w, "journal", fmt.Sprintf("%s, durability %s", s.JournalID, s.Durability))
 	row(w, "journal budget", s.Budget.Text())
 	row(w, "shape", s.Shape)
+	if m := s.Memory; m.Resident > 0 {
+		limit := "not known"
+		if m.Limit > 0 && m.Limit < math.MaxInt64 {
+			limit = fmt.Sprintf("%d MiB", m.Limit>>20)
+		}
+		row(w, "memory", fmt.Sprintf("process %d: %d MiB, %d MiB at most so far; limit %s", m.PID, m.Resident>>20, m.Peak>>20, limit))
+	}
 	if a := s.Accesses; a != nil {
 		row(w, "access log", fmt.Sprintf("%d batches waiting, %d of %d KiB on their way; not proven, not in backups", a.Waiting, a.Bytes>>10, a.BytesMax>>10))
 	}

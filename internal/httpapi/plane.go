@@ -3,11 +3,13 @@ package httpapi
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"net/http"
 
 	"github.com/refold-dev/refold/events/schemas"
 	"github.com/refold-dev/refold/internal/httpapi/api"
 	"github.com/refold-dev/refold/internal/problem"
+	"github.com/refold-dev/refold/internal/readiness"
 )
 
 // GetHealth answers as long as the process can answer at all.
@@ -15,14 +17,54 @@ func (s *server) GetHealth(context.Context, api.GetHealthRequestObject) (api.Get
 	return api.GetHealth200JSONResponse{Status: "alive"}, nil
 }
 
-// GetReady answers 200 only when the plane can answer and is not stuck. Why it is not is in the log: this operation
-// is open to all.
-func (s *server) GetReady(ctx context.Context, _ api.GetReadyRequestObject) (api.GetReadyResponseObject, error) {
-	if err := s.Health.Ready(ctx); err != nil {
-		s.Logger.WarnContext(ctx, "not ready", "error", err)
-		return nil, problem.Unavailable("not_ready", "the plane is not ready", "5")
+// GetReady answers 200 when the process answers what is to be sent to it. It tells codes alone, because this operation is
+// open to all; details are in the log and in the status.
+func (s *server) GetReady(ctx context.Context, request api.GetReadyRequestObject) (api.GetReadyResponseObject, error) {
+	shard, wanted := request.Params.Shard, api.GetReadyParamsForReads
+	if request.Params.For != nil {
+		wanted = *request.Params.For
 	}
-	return api.GetReady200JSONResponse{Status: "ready"}, nil
+	switch {
+	case wanted != api.GetReadyParamsForReads && wanted != api.GetReadyParamsForCommands:
+		return nil, malformedParameter("for")
+	case shard != nil && (*shard < 0 || *shard >= s.Health.ShardCount()):
+		return nil, malformedParameter("shard")
+	}
+	conditions := s.Health.Conditions(ctx)
+	if shard != nil {
+		conditions = readiness.OfShard(conditions, *shard)
+	}
+	now := readiness.Of(conditions)
+	asked := now.Reads
+	if wanted == api.GetReadyParamsForCommands {
+		asked = now.Commands
+	}
+	if !asked.Ready {
+		s.Logger.WarnContext(ctx, "not ready", "reads", now.Reads.String(), "commands", now.Commands.String(), "conditions", conditions)
+		return notReady{now}, nil
+	}
+	return ready{now}, nil
+}
+
+// ready writes readiness as it is.
+type ready struct{ readiness.Readiness }
+
+func (r ready) VisitGetReadyResponse(w http.ResponseWriter) error {
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(r.Readiness)
+}
+
+// notReady is the problem, with what holds of reads and of commands.
+type notReady struct{ readiness.Readiness }
+
+func (r notReady) VisitGetReadyResponse(w http.ResponseWriter) error {
+	p := problem.Unavailable("not_ready", "the plane is not ready", "5")
+	p.WriteHead(w)
+	return json.NewEncoder(w).Encode(struct {
+		problem.Document
+		Reads    readiness.Requests `json:"reads"`
+		Commands readiness.Requests `json:"commands"`
+	}{p.Document(), r.Reads, r.Commands})
 }
 
 // GetOpenAPI answers with the document that the server was generated from.

@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"context"
 	"net/http"
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/changes"
 	"github.com/refold-dev/refold/internal/httpapi"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/reader"
+	"github.com/refold-dev/refold/internal/readiness"
 	"github.com/refold-dev/refold/internal/testenv"
 	"github.com/refold-dev/refold/internal/writer"
 )
@@ -54,4 +57,38 @@ func TestOverAPlane(t *testing.T) {
 	}
 	alice.do("GET", "/readyz", "").want(t, http.StatusOK)
 	s.client(t, "nowhere", "alice").do("GET", path, "").want(t, http.StatusNotFound)
+}
+
+// TestReadinessIsByShardAndKind asks as a load balancer of one shard's reads, or commands, does.
+func TestReadinessIsByShardAndKind(t *testing.T) {
+	s := newStack(t)
+	nobody := &client{t: t, handler: s.handler}
+	s.health.conditions = []readiness.Condition{{Shard: 2, Code: "LOG_TRUNCATED", Detail: "nats.internal:4222", Reads: readiness.Degrade, Commands: readiness.Prevent}}
+	for path, want := range map[string]int{
+		"/readyz":                      http.StatusOK,
+		"/readyz?for=reads":            http.StatusOK,
+		"/readyz?for=reads&shard=2":    http.StatusOK,
+		"/readyz?for=commands":         http.StatusServiceUnavailable,
+		"/readyz?for=commands&shard=2": http.StatusServiceUnavailable,
+		"/readyz?for=commands&shard=1": http.StatusOK,
+		"/readyz?for=nothing":          http.StatusBadRequest,
+		"/readyz?shard=x":              http.StatusBadRequest,
+		"/readyz?shard=4":              http.StatusBadRequest,
+	} {
+		a := nobody.do("GET", path, "")
+		a.want(t, want)
+		if strings.Contains(a.body, "nats.internal") {
+			t.Errorf("%s: operators' details are told to anybody: %s", path, a.body)
+		}
+	}
+	reason := map[string]any{"shard": 2.0, "code": "LOG_TRUNCATED", "effect": "unavailable"}
+	stopped := nobody.do("GET", "/readyz?for=commands", "").want(t, http.StatusServiceUnavailable)
+	if diff := cmp.Diff(map[string]any{"ready": false, "reasons": []any{reason}}, stopped["commands"]); diff != "" || stopped["code"] != "not_ready" {
+		t.Errorf("the problem: %s", diff)
+	}
+	reason["effect"] = "degraded"
+	degraded := nobody.do("GET", "/readyz", "").want(t, http.StatusOK)
+	if diff := cmp.Diff(map[string]any{"ready": true, "reasons": []any{reason}}, degraded["reads"]); diff != "" || degraded["status"] != "degraded" {
+		t.Errorf("status %v: %s", degraded["status"], diff)
+	}
 }

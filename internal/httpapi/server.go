@@ -23,6 +23,7 @@ import (
 	"github.com/refold-dev/refold/internal/problem"
 	"github.com/refold-dev/refold/internal/quota"
 	"github.com/refold-dev/refold/internal/reader"
+	"github.com/refold-dev/refold/internal/readiness"
 	"github.com/refold-dev/refold/internal/writer"
 )
 
@@ -43,9 +44,10 @@ type Verifier interface {
 	Verify(ctx context.Context, token string) (auth.Principal, error)
 }
 
-// Health says whether the plane can answer and follow. The error is logged, not shown.
+// Health says what keeps the plane from answering and following as it should; it is asked often.
 type Health interface {
-	Ready(ctx context.Context) error
+	Conditions(ctx context.Context) []readiness.Condition
+	ShardCount() int
 }
 
 // Config is what the edge stands on. All fields must be set, but for those that say what they are otherwise.

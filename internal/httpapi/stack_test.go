@@ -24,6 +24,7 @@ import (
 	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/projector"
 	"github.com/refold-dev/refold/internal/reader"
+	"github.com/refold-dev/refold/internal/readiness"
 	"github.com/refold-dev/refold/internal/testenv"
 	"github.com/refold-dev/refold/internal/writer"
 )
@@ -41,10 +42,11 @@ func (t tenants) Tenant(_ context.Context, id string) (directory.Tenant, error) 
 	return tenant, nil
 }
 
-// health is what Ready answers.
-type health struct{ err error }
+// health is what keeps the plane from being ready.
+type health struct{ conditions []readiness.Condition }
 
-func (h *health) Ready(context.Context) error { return h.err }
+func (h *health) Conditions(context.Context) []readiness.Condition { return h.conditions }
+func (h *health) ShardCount() int                                  { return 4 }
 
 // stack is the edge over real Postgres, real projectors and the in-memory journal.
 type stack struct {

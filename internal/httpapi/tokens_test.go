@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/refold-dev/refold/internal/auth"
+	"github.com/refold-dev/refold/internal/readiness"
 )
 
 // routes are all routes with the scope that each asks for.
@@ -137,7 +138,7 @@ func TestOpenRoutes(t *testing.T) {
 	nobody := &client{t: t, handler: s.handler}
 	nobody.do("GET", "/healthz", "").want(t, http.StatusOK)
 	nobody.do("GET", "/readyz", "").want(t, http.StatusOK)
-	s.health.err = http.ErrServerClosed
+	s.health.conditions = []readiness.Condition{{Shard: readiness.Every, Code: "DRAINING", Reads: readiness.Prevent, Commands: readiness.Prevent}}
 	if code := nobody.do("GET", "/readyz", "").want(t, http.StatusServiceUnavailable)["code"]; code != "not_ready" {
 		t.Errorf("code %v", code)
 	}

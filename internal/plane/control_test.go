@@ -127,8 +127,8 @@ func TestTamperedTenantsAreFoundAndRepaired(t *testing.T) {
 			if err != nil || quick.Clean || len(quick.Control) != 1 || quick.Control[0].Tenant != c.tenant {
 				t.Errorf("quick verification: %+v, %v", quick, err)
 			}
-			if status, err := p.Status(t.Context()); err != nil || status.Ready || !strings.Contains(strings.Join(status.Faults, "\n"), "tenant "+c.tenant+": its row") {
-				t.Errorf("status: %v, %v", status.Faults, err)
+			if status := p.Status(t.Context()); status.Ready || !strings.Contains(strings.Join(status.Faults, "\n"), "tenant "+c.tenant+": its row") {
+				t.Errorf("status: %v", status.Faults)
 			}
 			if n := repairLast(t, p); n != 1 {
 				t.Errorf("the repair changed %d rows", n)

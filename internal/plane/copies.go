@@ -23,11 +23,17 @@ func (c CopyStatus) Damaged() bool {
 
 // copyStatus adds the replicas of a replicated journal. What is wrong with one is a fault, but does not end the serving.
 func (p *Plane) copyStatus(ctx context.Context, s *Status) error {
+	if p.Journal == nil {
+		return nil // said already
+	}
 	known, err := witness.Copies(ctx, p.DB, p.Journal.ID)
 	if err != nil {
 		return err
 	}
 	for _, shard := range p.Journal.Shards {
+		if shard == nil {
+			continue // said already
+		}
 		peers, err := p.Journal.Peers(ctx, shard.Number())
 		if err != nil {
 			s.Faults = append(s.Faults, err.Error())

@@ -14,6 +14,7 @@ import (
 	"github.com/refold-dev/refold/internal/failpoint"
 	"github.com/refold-dev/refold/internal/postgres/db"
 	"github.com/refold-dev/refold/internal/projector"
+	"github.com/refold-dev/refold/internal/readiness"
 	"github.com/refold-dev/refold/internal/verify"
 	"golang.org/x/sync/errgroup"
 )
@@ -95,7 +96,7 @@ func (d *deployer) beat(ctx context.Context) error {
 	tick := time.NewTicker(edition.BeatEvery)
 	defer tick.Stop()
 	for {
-		r := edition.Replica{ID: id, Shape: d.Shape, Editions: d.Live.Answering(len(d.Journal.Shards)), Ready: d.Ready(ctx) == nil}
+		r := edition.Replica{ID: id, Shape: d.Shape, Editions: d.Live.Answering(len(d.Journal.Shards)), Ready: d.Readiness(ctx).Status == readiness.Ready}
 		if err := bounded(ctx, func(ctx context.Context) error { return d.Editions.Beat(ctx, r) }); err != nil {
 			d.Logger.Warn("cannot tell that this process is there", "error", err)
 		}

@@ -24,10 +24,7 @@ func TestADatabaseThatLosesCommitsIsRefused(t *testing.T) {
 	}
 	config.Durability = localstack.DurabilityRelaxed
 	p := openPlane(t, config)
-	s, err := p.Status(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := p.Status(t.Context())
 	said := func(n string) bool { return strings.Contains(n, "full_page_writes is off") }
 	if !slices.ContainsFunc(s.Notes, said) || slices.ContainsFunc(s.Faults, said) {
 		t.Errorf("status does not say so: notes %q, faults %q", s.Notes, s.Faults)
@@ -40,11 +37,7 @@ func TestADatabaseThatBeginsToLoseCommitsIsAFault(t *testing.T) {
 	at := testenv.PostgresServer(t, localstack.PostgresOptions{}).URL()
 	p := openPlane(t, plane.Config{DataDir: testenv.Dir(t), PostgresURL: at})
 	faults := func() string {
-		s, err := p.Status(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.Join(s.Faults, "\n")
+		return strings.Join(p.Status(t.Context()).Faults, "\n")
 	}
 	if f := faults(); strings.Contains(f, "synchronous_commit") {
 		t.Errorf("a durable database: %s", f)

@@ -95,8 +95,11 @@ type Plane struct {
 
 	deployed standing // why this process may not answer yet; nil without Deploy
 	draining standing
+	// conditions are those of the stores, as they were found last.
+	conditions conditions
 
-	noJournal error // why Journal is nil, after Examine
+	noJournal error   // why Journal is nil, after Examine
+	unopened  []error // what keeps the rest of the plane from being opened, after Inspect and Examine
 
 	// OnBatch is told about every committed batch of this process; set it before Run.
 	OnBatch func(edition int64, shard int, b projector.Batch)
@@ -274,18 +277,23 @@ func (p *Plane) stack(ctx context.Context) (*localstack.Stack, error) {
 	if err := p.mayOpen(); err != nil {
 		return nil, err
 	}
-	stack, err := localstack.Start(ctx, localstack.Config{
-		DataDir: p.DataDir, PostgresURL: p.PostgresURL, NATSURL: p.NATSURL, NATSListen: p.NATSListen, Durability: p.Durability,
-		Existing: p.Existing, Logger: p.Logger,
-	})
+	stack, err := localstack.Start(ctx, p.stackConfig())
 	if errors.Is(err, localstack.ErrNothingHere) {
 		err = fmt.Errorf("%w: %w", ErrNoPlane, err)
 	}
 	return stack, err
 }
 
+func (p *Plane) stackConfig() localstack.Config {
+	return localstack.Config{
+		DataDir: p.DataDir, PostgresURL: p.PostgresURL, NATSURL: p.NATSURL, NATSListen: p.NATSListen, Durability: p.Durability,
+		Existing: p.Existing, Logger: p.Logger,
+	}
+}
+
 // Close releases everything this process holds and stops what it started. It is harmless to call it twice.
 func (p *Plane) Close() error {
+	p.conditions.end()
 	if p.Journal != nil {
 		p.Journal.Close()
 	}

@@ -66,14 +66,19 @@ type CheckOptions struct {
 }
 
 // CheckJournal reads the whole journal and compares it with the digests and the signed heads that were kept. The result
-// is recorded as a signed report.
+// is recorded as a signed report. A shard that cannot be read to its end fails it, and keeps no other from being checked:
+// then the results of those come with the error, and no report is recorded.
 func (p *Plane) CheckJournal(ctx context.Context, o CheckOptions) ([]*witness.Result, error) {
 	known, err := p.Heads(ctx, o.Heads, o.Keys)
 	if err != nil {
 		return nil, err
 	}
 	var results []*witness.Result
+	var unread []error
 	for _, shard := range p.Journal.Shards {
+		if shard == nil {
+			continue // Inspect has said why
+		}
 		progress := func(server string, done, total uint64) {
 			if o.Progress != nil {
 				o.Progress(shard.Number(), server, done, total)
@@ -87,9 +92,13 @@ func (p *Plane) CheckJournal(ctx context.Context, o CheckOptions) ([]*witness.Re
 			result, err = witness.Check(ctx, p.DB, shard, known, func(done, total uint64) { progress("", done, total) })
 		}
 		if err != nil {
-			return nil, fmt.Errorf("check the journal, shard %d: %w", shard.Number(), err)
+			unread = append(unread, fmt.Errorf("check the journal, shard %d: %w", shard.Number(), err))
+			continue
 		}
 		results = append(results, result)
+	}
+	if len(unread) > 0 {
+		return results, errors.Join(unread...)
 	}
 	return results, p.recordCheck(ctx, results)
 }

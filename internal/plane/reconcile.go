@@ -42,6 +42,12 @@ func (p *Plane) examine(ctx context.Context) error {
 	var shards []journal.Shard
 	if p.Journal, p.noJournal = journal.Examine(ctx, p.Stack.NATS()); p.noJournal == nil {
 		shards = p.Journal.Shards
+	} else {
+		rest, faults := journal.Inspect(ctx, p.Stack.NATS())
+		if rest != nil {
+			rest.Close()
+		}
+		p.unopened = faults
 	}
 	p.equip(shards)
 	return p.Live.Refresh(ctx, p.DB)
@@ -90,7 +96,7 @@ func (p *Plane) ApplyReconciliation(ctx context.Context, o ReconcileOptions, has
 func (p *Plane) reconciliation(ctx context.Context, o ReconcileOptions) (reconcile.Config, error) {
 	heads, err := p.headsFor(ctx, o)
 	return reconcile.Config{
-		DB: p.DB, Journal: p.Journal, NoJournal: p.noJournal, Editions: p.Editions, FoldTenant: foldTenant, CreateTenant: p.createTenantAgain,
+		DB: p.DB, Journal: p.Journal, NoJournal: p.noJournal, Faults: p.unopened, Editions: p.Editions, FoldTenant: foldTenant, CreateTenant: p.createTenantAgain,
 		Record: record, Heads: heads, Raise: o.Raise, Progress: o.Progress, Logger: p.Logger,
 	}, err
 }

@@ -164,8 +164,8 @@ func TestAlteredControlTablesAreFoundAtTheStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer q.Close()
-	status, err := q.Status(t.Context())
-	if err != nil || !strings.Contains(strings.Join(status.Notes, "\n"), "unverified_migrations: control tables at ") {
-		t.Fatalf("status notes %v, %v", status.Notes, err)
+	status := q.Status(t.Context())
+	if !strings.Contains(strings.Join(status.Notes, "\n"), "unverified_migrations: control tables at ") {
+		t.Fatalf("status notes %v", status.Notes)
 	}
 }

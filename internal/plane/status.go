@@ -5,37 +5,47 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/refold-dev/refold/internal/activity"
 	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/journal"
+	"github.com/refold-dev/refold/internal/memlimit"
 	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/postgres/db"
+	"github.com/refold-dev/refold/internal/readiness"
 	"github.com/refold-dev/refold/internal/report"
 	"github.com/refold-dev/refold/internal/verify"
 	"github.com/refold-dev/refold/internal/witness"
 )
 
-// Status is what `refold status` shows and what readiness rests on.
+// Status is what `refold status` shows.
 type Status struct {
-	Postgres   string            `json:"postgres"`
-	Durability string            `json:"durability"`
-	JournalID  string            `json:"journal_id"`
-	Shape      string            `json:"shape"`
-	Ready      bool              `json:"ready"`
-	Faults     []string          `json:"faults"`
-	Shards     []ShardStatus     `json:"shards"`
-	Editions   []edition.Info    `json:"editions"`
-	Replicas   []edition.Replica `json:"replicas"`
+	Postgres   string `json:"postgres"`
+	Durability string `json:"durability"`
+	JournalID  string `json:"journal_id"`
+	Shape      string `json:"shape"`
+	// Ready: there are no faults. Readiness says what is answered all the same.
+	Ready     bool                `json:"ready"`
+	Readiness readiness.Readiness `json:"readiness"`
+	Faults    []string            `json:"faults"`
+	Shards    []ShardStatus       `json:"shards"`
+	Editions  []edition.Info      `json:"editions"`
+	Replicas  []edition.Replica   `json:"replicas"`
 	// Scrubbed says, for each serving edition of this binary's shape, when the rows of its tenants were last proven.
 	Scrubbed []verify.ScrubState `json:"scrubbed"`
 	// Copies are the replicas of the shards of a replicated journal, as NATS sees them and as their bytes were found.
 	Copies []CopyStatus `json:"copies,omitempty"`
 	// Audit is what an audit of the database found; nil when it could not be made.
 	Audit *postgres.Audit `json:"audit,omitempty"`
+	// Memory is what the process takes that runs the stores of this data folder, or connects to them.
+	Memory MemoryStatus `json:"memory"`
 	// Accesses is the standing of the access log, which is not proven; nil when it cannot be asked.
 	Accesses *activity.Standing `json:"access_log,omitempty"`
 	Notes    []string           `json:"notes"`
@@ -55,7 +65,11 @@ type ShardStatus struct {
 	Seq      int64     `json:"checkpoint"`
 	Lag      int64     `json:"lag_events"`
 	Moved    time.Time `json:"checkpoint_moved"`
-	Stopped  string    `json:"stopped,omitempty"`
+	// Stopped is the stop state, with Detail found at Since; Now says whether it is so still.
+	Stopped string     `json:"stopped,omitempty"`
+	Since   *time.Time `json:"stopped_since,omitempty"`
+	Detail  string     `json:"stopped_detail,omitempty"`
+	Now     string     `json:"stopped_now,omitempty"`
 	// Replicas of the stream, and how many readers it has; see journal.Facts.
 	Replicas  int `json:"replicas"`
 	Consumers int `json:"consumers"`
@@ -69,49 +83,147 @@ type ShardStatus struct {
 const stuckAfter = 30 * time.Second
 
 // Status asks all parts. A part that does not answer is a fault, not an error.
-func (p *Plane) Status(ctx context.Context) (*Status, error) {
+func (p *Plane) Status(ctx context.Context) *Status {
 	s := &Status{
-		Postgres: p.Stack.PostgresSource(), Durability: p.Stack.Durability(), JournalID: p.Journal.ID, Shape: p.Shape,
-		Faults: []string{}, Notes: []string{},
+		Shape: p.Shape, Faults: []string{}, Shards: []ShardStatus{}, Editions: []edition.Info{}, Replicas: []edition.Replica{},
+		Scrubbed: []verify.ScrubState{}, Notes: []string{},
 	}
-	if err := p.Live.Refresh(ctx, p.DB); err != nil {
-		return nil, err
+	for _, fault := range p.unopened {
+		s.fault(fault.Error())
 	}
-	for _, shard := range p.Journal.Shards {
-		pointer, _ := p.Live.Pointer(shard.Number())
-		one, fault, err := p.shardStatus(ctx, shard, pointer.Edition)
-		if err != nil {
-			return nil, err
+	if p.Stack != nil {
+		s.Postgres, s.Durability = p.Stack.PostgresSource(), p.Stack.Durability()
+		s.Memory = p.memoryStatus()
+	}
+	if p.DB != nil {
+		if err := p.Live.Refresh(ctx, p.DB); err != nil {
+			s.fault(err.Error())
 		}
-		one.Live = pointer.Edition
-		one.Answers, _ = p.Live.Edition(shard.Number(), "")
-		if fault != nil {
-			s.Faults = append(s.Faults, fault.Error())
+	}
+	if p.Journal != nil {
+		s.JournalID = p.Journal.ID
+		s.Readiness = readiness.Of(p.shardsStatus(ctx, s))
+	} else {
+		s.Readiness = readiness.Of([]readiness.Condition{{Shard: readiness.Every, Code: codeJournal, Reads: readiness.Degrade, Commands: readiness.Prevent}})
+	}
+	for _, shard := range s.Shards {
+		s.Budget.Bytes += shard.Bytes
+		s.Budget.BytesMax += shard.BytesMax
+	}
+	if p.DB == nil {
+		s.Readiness = readiness.Of([]readiness.Condition{unavailable(readiness.Every, codeDatabase, "")})
+		return s
+	}
+	p.databaseStatus(ctx, s)
+	return s
+}
+
+func (s *Status) fault(text string) { s.Faults = append(s.Faults, text) }
+
+// shardsStatus adds every shard. They are asked at once: one without a leader takes a while to say so.
+func (p *Plane) shardsStatus(ctx context.Context, s *Status) (all []readiness.Condition) {
+	found := make([][]readiness.Condition, len(p.Journal.Shards))
+	s.Shards = make([]ShardStatus, len(p.Journal.Shards))
+	witnessed := make([]error, len(p.Journal.Shards))
+	var asked sync.WaitGroup
+	for i, shard := range p.Journal.Shards {
+		if shard == nil { // after Inspect
+			s.Shards[i] = ShardStatus{Shard: i}
+			found[i] = []readiness.Condition{{Shard: i, Code: codeJournal, Reads: readiness.Degrade, Commands: readiness.Prevent}}
+			continue
 		}
-		if standing, err := p.Witness.Standing(ctx, shard); err != nil {
-			s.Faults = append(s.Faults, notReady("shard %d: witness of the journal: %v", shard.Number(), err).Error())
-		} else {
-			one.Witnessed = standing.Seq
+		asked.Go(func() { s.Shards[i], found[i], witnessed[i] = p.oneShard(ctx, shard) })
+	}
+	asked.Wait()
+	for i := range found {
+		for _, c := range found[i] {
+			if c.Detail != "" { // else it is among the faults already
+				s.fault(c.Error())
+			}
 		}
-		if one.Live != one.Answers {
+		if witnessed[i] != nil {
+			s.fault(fmt.Sprintf("shard %d: witness of the journal: %v", i, witnessed[i]))
+		}
+		if one := s.Shards[i]; one.Live != one.Answers {
 			s.Notes = append(s.Notes, standingBy(one))
 		}
-		s.Shards = append(s.Shards, one)
+		all = append(all, found[i]...)
 	}
-	var err error
-	if s.Editions, err = p.Editions.List(ctx); err != nil {
-		return nil, err
+	return all
+}
+
+// know adds what the leader of the stream says of it.
+func (s *ShardStatus) know(facts journal.Facts) {
+	s.Stream, s.Events, s.Bytes, s.BytesMax = facts.Stream, facts.Messages, facts.Bytes, facts.BytesMax
+	s.Replicas, s.Consumers, s.Compressed = facts.Replicas, facts.Consumers, facts.CompressionRisk()
+}
+
+func (p *Plane) oneShard(ctx context.Context, shard journal.Shard) (one ShardStatus, found []readiness.Condition, witnessed error) {
+	number := shard.Number()
+	if p.DB == nil {
+		one.Shard = number
+		facts, err := shard.Facts(ctx)
+		if err != nil {
+			return one, []readiness.Condition{{Shard: number, Code: codeJournal, Detail: fmt.Sprintf("the journal does not answer: %v", err)}}, nil
+		}
+		one.know(facts)
+		return one, nil, nil
 	}
-	if s.Replicas, err = p.Editions.Replicas(ctx); err != nil {
-		return nil, err
+	pointer, _ := p.Live.Pointer(number)
+	one, found = p.shardStatus(ctx, shard, pointer.Edition)
+	answers, _ := p.Live.Edition(number, "")
+	one.Answers = answers
+	found = append(found, p.probe(ctx, number, answers)...)
+	standing, err := p.Witness.Standing(ctx, shard)
+	one.Witnessed = standing.Seq
+	return one, found, err
+}
+
+// databaseStatus adds what the database knows. Damage is a fault, and what is whole goes on being served.
+func (p *Plane) databaseStatus(ctx context.Context, s *Status) {
+	s.take(ctx, p.editionStatus, p.settingStatus)
+	p.accessStatus(ctx, s)
+	p.controlStatus(ctx, s)
+	s.Ready = len(s.Faults) == 0
+	s.compression()
+	p.auditStatus(ctx, s)
+	p.durabilityStatus(ctx, s)
+	p.sharedStatus(ctx, s)
+	s.take(ctx, p.scrubStatus, p.copyStatus)
+}
+
+// take asks parts that may fail; that they did is a fault.
+func (s *Status) take(ctx context.Context, parts ...func(context.Context, *Status) error) {
+	for _, part := range parts {
+		if err := part(ctx, s); err != nil {
+			s.fault(err.Error())
+		}
 	}
+}
+
+func (p *Plane) editionStatus(ctx context.Context, s *Status) error {
+	editions, err := p.Editions.List(ctx)
+	if err != nil {
+		return err
+	}
+	s.Editions = editions
+	replicas, err := p.Editions.Replicas(ctx)
+	if err != nil {
+		return err
+	}
+	s.Replicas = replicas
+	return nil
+}
+
+// settingStatus notes the facts that are kept as settings.
+func (p *Plane) settingStatus(ctx context.Context, s *Status) error {
 	pool, err := p.DB.Operator(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	settings, err := db.New(pool).SettingList(ctx)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("settings: %w", err)
 	}
 	backedUp := false
 	for _, n := range settings {
@@ -128,26 +240,12 @@ func (p *Plane) Status(ctx context.Context) (*Status, error) {
 	if !backedUp {
 		s.Notes = append(s.Notes, "there is no backup of this plane: see `refold backup create`")
 	}
-	p.accessStatus(ctx, s)
-	p.controlStatus(ctx, s)
-	s.Ready = len(s.Faults) == 0
-	s.compression()
-	p.durabilityStatus(ctx, s)
-	for _, shard := range s.Shards {
-		s.Budget.Bytes += shard.Bytes
-		s.Budget.BytesMax += shard.BytesMax
-	}
-	p.auditStatus(ctx, s)
-	return s, errors.Join(p.scrubStatus(ctx, s), p.copyStatus(ctx, s))
+	return nil
 }
 
 // StatusDocument is Status as JSON. It holds no secret.
 func (p *Plane) StatusDocument(ctx context.Context) (json.RawMessage, error) {
-	s, err := p.Status(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(s)
+	return json.Marshal(p.Status(ctx))
 }
 
 // NewestReports lists the newest reports without their documents; an empty kind means all.
@@ -161,9 +259,8 @@ func (s *Status) Damaged() bool {
 	return slices.ContainsFunc(s.Copies, func(c CopyStatus) bool { return c.Damaged() }) || slices.ContainsFunc(s.Scrubbed, func(e verify.ScrubState) bool { return len(e.Damaged) > 0 })
 }
 
-// scrubStatus adds what the scrubber knows. Damage is a fault, but what is whole goes on being served.
+// scrubStatus adds what the scrubber knows.
 func (p *Plane) scrubStatus(ctx context.Context, s *Status) error {
-	s.Scrubbed = []verify.ScrubState{}
 	for _, e := range s.Editions {
 		if e.State != "serving" || !e.Ours {
 			continue
@@ -197,8 +294,28 @@ func (s *Status) compression() {
 	}
 }
 
+// MemoryStatus is what a process takes, in bytes; 0 = not known.
+type MemoryStatus struct {
+	PID      int   `json:"pid"`
+	Resident int64 `json:"resident_bytes"`
+	Peak     int64 `json:"peak_bytes"`
+	Limit    int64 `json:"limit_bytes"`
+}
+
+func (p *Plane) memoryStatus() MemoryStatus {
+	m := MemoryStatus{PID: p.Stack.OwnerPID(), Limit: p.Stack.MemoryLimit()}
+	if p.Stack.Owner() {
+		m.Limit = debug.SetMemoryLimit(-1)
+	}
+	m.Resident, m.Peak = memlimit.Resident(os.DirFS("/"), m.PID)
+	return m
+}
+
 // accessStatus adds how the access log stands. Nothing rests on it, so that what is wrong with it is no fault.
 func (p *Plane) accessStatus(ctx context.Context, s *Status) {
+	if p.Journal == nil || p.Stack.NATS() == nil {
+		return // said already
+	}
 	var err error
 	if s.Accesses, err = activity.Stand(ctx, p.Stack.NATS(), p.Journal.ID, p.DB); err != nil {
 		s.Notes = append(s.Notes, "access log: "+err.Error())
@@ -217,61 +334,75 @@ func standingBy(s ShardStatus) string {
 	return fmt.Sprintf("shard %d: live edition %d is of another shape, this binary answers from edition %d", s.Shard, s.Live, s.Answers)
 }
 
-// shardStatus says how far an edition has folded a shard; number 0 = there is no edition. The checkpoint is read before
-// the end of the journal, which moves on meanwhile: the other way round an edition that keeps up would seem to be ahead.
-func (p *Plane) shardStatus(ctx context.Context, shard journal.Shard, number int64) (one ShardStatus, fault, err error) {
-	pool, err := p.DB.Operator(ctx)
-	if err != nil {
-		return one, nil, err
-	}
-	cp, failed := db.New(pool).CheckpointGet(ctx, db.CheckpointGetParams{Edition: number, Shard: int32(shard.Number())})
+// shardStatus says how far an edition has folded a shard, and what is wrong there; number 0 = there is no edition. The
+// checkpoint is read before the end of the journal, which moves on meanwhile: the other way round an edition that keeps up
+// would seem to be ahead.
+func (p *Plane) shardStatus(ctx context.Context, shard journal.Shard, number int64) (one ShardStatus, found []readiness.Condition) {
+	one.Shard, one.Live = shard.Number(), number
+	cp, unread := p.checkpoint(ctx, number, shard.Number())
 	facts, unanswered := shard.Facts(ctx)
-	one.Shard, one.Stream, one.Events, one.Bytes, one.BytesMax = shard.Number(), facts.Stream, facts.Messages, facts.Bytes, facts.BytesMax
-	one.Replicas, one.Consumers, one.Compressed = facts.Replicas, facts.Consumers, facts.CompressionRisk()
-	if number == 0 {
-		return one, notReady("shard %d: no edition is live", shard.Number()), nil
-	}
-	if failed != nil {
-		return one, notReady("shard %d: checkpoint of edition %d: %v", shard.Number(), number, failed), nil
-	}
-	one.Seq, one.Moved = cp.Seq, cp.UpdatedAt.UTC()
 	if unanswered == nil {
-		one.Lag = int64(facts.LastSeq) - cp.Seq
+		one.know(facts)
+	} else {
+		found = append(found, readiness.Condition{
+			Shard: one.Shard, Code: codeJournal, Detail: fmt.Sprintf("the journal does not answer: %v", unanswered),
+			Reads: readiness.Degrade, Commands: readiness.Prevent,
+		})
 	}
 	switch {
-	case cp.Stopped != nil:
-		one.Stopped = *cp.Stopped
-		return one, notReady("shard %d: stopped: %s", shard.Number(), *cp.Stopped), nil
-	case unanswered != nil:
-		return one, notReady("shard %d: the journal does not answer: %v", shard.Number(), unanswered), nil
-	case one.Lag < 0:
-		return one, notReady("shard %d: the edition is ahead of the journal", shard.Number()), nil
-	case one.Lag > 0 && time.Since(cp.UpdatedAt) > stuckAfter:
-		return one, stuck(ctx, shard, one), nil
+	case number == 0:
+		return one, append(found, unavailable(one.Shard, codeNoEdition, "no edition is live"))
+	case errors.Is(unread, pgx.ErrNoRows):
+		return one, append(found, unavailable(one.Shard, codeNoEdition, fmt.Sprintf("edition %d has no checkpoint", number)))
+	case unread != nil:
+		return one, append(found, unavailable(one.Shard, codeDatabase, fmt.Sprintf("checkpoint of edition %d: %v", number, unread)))
 	}
-	return one, nil, nil
+	one.Seq, one.Moved = cp.Seq, cp.UpdatedAt.UTC()
+	if cp.Stopped != nil {
+		return one, append(found, one.stop(ctx, shard, cp, facts, unanswered))
+	}
+	if unanswered != nil {
+		return one, found
+	}
+	one.Lag = int64(facts.LastSeq) - cp.Seq
+	if one.Lag < 0 {
+		found = append(found, readiness.Condition{
+			Shard: one.Shard, Code: codeShort, Detail: fmt.Sprintf("edition %d is at %d, the journal ends at %d", number, cp.Seq, facts.LastSeq),
+			Reads: readiness.Degrade, Commands: readiness.Prevent,
+		})
+	}
+	if one.Lag > 0 && time.Since(cp.UpdatedAt) > stuckAfter && waits(ctx, shard, cp.Seq) {
+		found = append(found, readiness.Condition{
+			Shard: one.Shard, Code: codeStuck, Reads: readiness.Degrade, Commands: readiness.Degrade,
+			Detail: fmt.Sprintf("%d events behind and not moving since %s", one.Lag, one.Moved.Format(time.RFC3339)),
+		})
+	}
+	return one, found
 }
 
-// stuck returns why a lag that stands still is a fault: its first event waits for too long. Without one a shard that was
-// idle would seem stuck at its first event.
-func stuck(ctx context.Context, shard journal.Shard, s ShardStatus) error {
-	first, err := shard.At(ctx, uint64(s.Seq)+1)
-	if err == nil && time.Since(first.Time) < stuckAfter {
-		return nil
+func (p *Plane) checkpoint(ctx context.Context, edition int64, shard int) (db.ControlCheckpoint, error) {
+	pool, err := p.DB.Operator(ctx)
+	if err != nil {
+		return db.ControlCheckpoint{}, err
 	}
-	return notReady("shard %d: %d events behind and not moving since %s", s.Shard, s.Lag, s.Moved.Format(time.RFC3339))
+	return db.New(pool).CheckpointGet(ctx, db.CheckpointGetParams{Edition: edition, Shard: int32(shard)})
 }
 
-// Ready reports whether this process can answer questions and take commands; the error lists every reason why not.
-func (p *Plane) Ready(ctx context.Context) error {
-	faults := []error{p.draining.get(), p.deployed.get()}
-	for _, shard := range p.Journal.Shards {
-		number, ok := p.Live.Edition(shard.Number(), "")
-		if !ok && p.deployed.get() != nil {
-			continue // that says why
-		}
-		_, fault, err := p.shardStatus(ctx, shard, number)
-		faults = append(faults, fault, err)
+// stop adds the stop state of a checkpoint: what was found then, and what is so now.
+func (s *ShardStatus) stop(ctx context.Context, shard journal.Shard, cp db.ControlCheckpoint, facts journal.Facts, unanswered error) readiness.Condition {
+	s.Stopped, s.Since, s.Now = *cp.Stopped, &s.Moved, standingOf(ctx, shard, cp, facts, unanswered)
+	if cp.StoppedDetail != nil {
+		s.Detail = *cp.StoppedDetail
 	}
-	return errors.Join(faults...)
+	return readiness.Condition{
+		Shard: s.Shard, Code: s.Stopped, Reads: readiness.Degrade, Commands: readiness.Prevent,
+		Detail: fmt.Sprintf("edition %d stopped: %s, found %s: %s; %s", cp.Edition, s.Stopped, s.Moved.Format(time.RFC3339), s.Detail, s.Now),
+	}
+}
+
+// waits reports whether the event after a checkpoint has waited for too long. Without it a shard that was idle would seem
+// stuck at its first event.
+func waits(ctx context.Context, shard journal.Shard, seq int64) bool {
+	first, err := shard.At(ctx, uint64(seq)+1)
+	return err != nil || time.Since(first.Time) >= stuckAfter
 }

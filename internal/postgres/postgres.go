@@ -46,6 +46,7 @@ type DB struct {
 type poolKey struct {
 	role    Role
 	edition int64 // 0 = control tables only
+	probe   bool  // asks whether the role can work, beside those that do
 }
 
 // Open connects to the database of a URL, to the primary when it names several servers. It migrates nothing.
@@ -90,22 +91,22 @@ func (d *DB) Operator(ctx context.Context) (*pgxpool.Pool, error) {
 
 // OwnerOf returns a pool that can load an edition while it has no policies.
 func (d *DB) OwnerOf(ctx context.Context, edition int64) (*pgxpool.Pool, error) {
-	return d.pool(ctx, poolKey{RoleOwner, edition})
+	return d.pool(ctx, poolKey{role: RoleOwner, edition: edition})
 }
 
 // Projector returns the pool a projector of an edition writes with.
 func (d *DB) Projector(ctx context.Context, edition int64) (*pgxpool.Pool, error) {
-	return d.pool(ctx, poolKey{RoleProjector, edition})
+	return d.pool(ctx, poolKey{role: RoleProjector, edition: edition})
 }
 
 // Reader returns the pool that answers questions from an edition; use it through WithTenant only.
 func (d *DB) Reader(ctx context.Context, edition int64) (*pgxpool.Pool, error) {
-	return d.pool(ctx, poolKey{RoleReader, edition})
+	return d.pool(ctx, poolKey{role: RoleReader, edition: edition})
 }
 
 // Verifier returns a read-only pool that sees all tenants of an edition.
 func (d *DB) Verifier(ctx context.Context, edition int64) (*pgxpool.Pool, error) {
-	return d.pool(ctx, poolKey{RoleVerifier, edition})
+	return d.pool(ctx, poolKey{role: RoleVerifier, edition: edition})
 }
 
 // SchemaName is the schema of an edition.
@@ -136,6 +137,9 @@ func (d *DB) pool(ctx context.Context, key poolKey) (*pgxpool.Pool, error) {
 	config := d.config.Copy()
 	config.ConnConfig = d.connConfig(key)
 	config.MaxConns = max(config.MaxConns, connectionsMax)
+	if key.probe {
+		config.MaxConns, config.MinConns, config.MinIdleConns = 1, 0, 0
+	}
 	config.AfterConnect = knowUUID
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {

@@ -53,13 +53,18 @@ func (p *Problem) Document() Document {
 
 // Write answers with the problem.
 func (p *Problem) Write(w http.ResponseWriter) {
+	p.WriteHead(w)
+	_ = json.NewEncoder(w).Encode(p.Document()) // the caller has gone, if this fails
+}
+
+// WriteHead writes status and headers, for an answer whose document has more members.
+func (p *Problem) WriteHead(w http.ResponseWriter) {
 	for name, values := range p.Header {
 		w.Header()[name] = values
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(p.Status)
-	_ = json.NewEncoder(w).Encode(p.Document()) // the caller has gone, if this fails
 }
 
 // NotFound is what is absent, foreign or deleted.

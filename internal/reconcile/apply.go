@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/refold-dev/refold/internal/directory"
+	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/failpoint"
 	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/postgres/db"
@@ -18,6 +19,9 @@ import (
 
 // lockWait bounds the wait for locks: the database frees those of a process that died a moment after it.
 const lockWait = 5 * time.Second
+
+// lockName names the advisory lock of whoever applies.
+const lockName = "refold reconcile"
 
 // Applied is what an apply has done.
 type Applied struct {
@@ -29,8 +33,8 @@ type Applied struct {
 }
 
 // Apply does what the finding says whose hash it is given. It is refused with ErrChanged when it finds something else,
-// with ErrServing while processes work on these stores, and with ErrRestore when the journal cannot be gone on with. After
-// a crash it is repeated with the same hash. Where a live edition was given up, a new one must be built, verified and made
+// with ErrServing while processes work on these stores, unless the finding is one for beside them, and with ErrRestore when
+// the journal cannot be gone on with. After a crash it is repeated with the same hash. Where a live edition was given up, a new one must be built, verified and made
 // live afterwards; until then its shards take no commands.
 func Apply(ctx context.Context, c Config, hash string) (*Applied, error) {
 	a := &apply{Config: c.withDefaults(), release: func() {}}
@@ -50,7 +54,11 @@ type apply struct {
 }
 
 func (a *apply) run(ctx context.Context, hash string) (*Applied, error) {
-	if err := a.alone(ctx); err != nil {
+	err := a.alone(ctx)
+	if errors.Is(err, ErrServing) {
+		return a.beside(ctx, hash, err)
+	}
+	if err != nil {
 		return nil, err
 	}
 	// Nothing moves any more: what is found now is what is acted on.
@@ -67,6 +75,8 @@ func (a *apply) run(ctx context.Context, hash string) (*Applied, error) {
 		return nil, fmt.Errorf("%w: shown %s, found %s", ErrChanged, hash, f.Hash)
 	case f.Verdict != Needed:
 		return &a.out, nil
+	case f.Beside:
+		return &a.out, a.checkpoints(ctx)
 	}
 	id, recorded, err := a.begin(ctx, l)
 	if err != nil {
@@ -96,14 +106,44 @@ func (a *apply) run(ctx context.Context, hash string) (*Applied, error) {
 	return &a.out, failpoint.Hit("reconcile.finished")
 }
 
+// beside takes stop states off while processes work on the stores: the checkpoints that have one do not move, each is taken
+// as it was found or not at all, and whoever projects next checks for itself that the journal continues it.
+func (a *apply) beside(ctx context.Context, hash string, serving error) (*Applied, error) {
+	release, err := a.DB.TakeLocks(ctx, lockWait, lockName)
+	var locked *postgres.LockedError
+	if errors.As(err, &locked) {
+		return nil, fmt.Errorf("%w: %w", ErrServing, locked)
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.release = release
+	f, err := (&look{Config: a.Config, tenants: map[string]directory.Tenant{}}).find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a.finding, a.out = f, Applied{Finding: f, Aborted: []int64{}}
+	switch {
+	case f.Verdict == Restore:
+		return nil, fmt.Errorf("%w: %s", ErrRestore, strings.Join(f.Notes, "; "))
+	case f.Verdict == Needed && !f.Beside:
+		return nil, serving
+	case f.Verdict != Needed:
+		return &a.out, nil
+	case f.Hash != hash:
+		return nil, fmt.Errorf("%w: shown %s, found %s", ErrChanged, hash, f.Hash)
+	}
+	return &a.out, a.checkpoints(ctx)
+}
+
 // alone makes sure that nobody else works on the stores, and that no projector begins to.
 func (a *apply) alone(ctx context.Context) error {
 	replicas, err := a.Editions.Replicas(ctx)
 	if err != nil {
 		return err
 	}
-	for _, r := range replicas {
-		return fmt.Errorf("%w (%s was seen a moment ago)", ErrServing, r.ID)
+	if len(replicas) > 0 {
+		return fmt.Errorf("%w: %s", ErrServing, names(replicas))
 	}
 	pool, err := a.DB.Operator(ctx)
 	if err != nil {
@@ -113,13 +153,16 @@ func (a *apply) alone(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("checkpoints: %w", err)
 	}
-	names := []string{"refold reconcile"}
+	locks, holders := []string{lockName}, map[string]string{}
 	for _, c := range checkpoints {
-		names = append(names, projector.LockName(c.Edition, int(c.Shard)))
+		lock := projector.LockName(c.Edition, int(c.Shard))
+		locks, holders[lock] = append(locks, lock), c.Holder
 	}
-	release, err := a.DB.TakeLocks(ctx, lockWait, names...)
+	release, err := a.DB.TakeLocks(ctx, lockWait, locks...)
 	var locked *postgres.LockedError
 	switch {
+	case errors.As(err, &locked) && holders[locked.Lock] != "":
+		return fmt.Errorf("%w: %w (it projects as host/pid %s)", ErrServing, locked, holders[locked.Lock])
 	case errors.As(err, &locked):
 		return fmt.Errorf("%w: %w", ErrServing, locked)
 	case err != nil:
@@ -127,6 +170,15 @@ func (a *apply) alone(ctx context.Context) error {
 	}
 	a.release = release
 	return nil
+}
+
+// names lists processes as host/pid/number.
+func names(replicas []edition.Replica) string {
+	var all []string
+	for _, r := range replicas {
+		all = append(all, "process "+r.ID+", serving since "+r.Started.Format(time.RFC3339))
+	}
+	return strings.Join(all, "; ")
 }
 
 // begin records what is about to be done; after a crash the record is there and says what was found.
@@ -199,14 +251,14 @@ func (a *apply) checkpoints(ctx context.Context) error {
 }
 
 func (a *apply) checkpoint(ctx context.Context, q *db.Queries, cp db.ControlCheckpoint, e EditionFinding) error {
+	if e.State == Continues && e.Incarnation == a.finding.Target && e.Stopped == "" {
+		return nil
+	}
 	if uint64(cp.Seq) != e.Seq || uint64(cp.Incarnation) != e.Incarnation {
 		return ErrChanged
 	}
 	switch e.State {
 	case Continues:
-		if e.Incarnation == a.finding.Target && e.Stopped == "" {
-			return nil
-		}
 		n, err := q.CheckpointAdopt(ctx, db.CheckpointAdoptParams{
 			NewIncarnation: int64(a.finding.Target), Edition: cp.Edition, Shard: cp.Shard, JournalID: cp.JournalID, Stream: cp.Stream,
 			Seq: cp.Seq, EventDigest: cp.EventDigest, Chain: cp.Chain, Incarnation: cp.Incarnation,

@@ -20,7 +20,8 @@ var (
 	// ErrRestore is returned by Apply when the journal is gone, another one, or has holes: nothing here can bring events
 	// back. Restore a backup of the journal.
 	ErrRestore = errors.New("the journal cannot be gone on with: restore a backup of it")
-	// ErrServing is returned by Apply while processes work on these stores. End them first.
+	// ErrServing is returned by Apply while processes work on these stores and the finding is not one for beside them. End
+	// them first.
 	ErrServing = errors.New("processes still work on these stores: end them first")
 	// ErrChanged is returned by Apply when what it finds is not what the operator was shown. Look again.
 	ErrChanged = errors.New("the finding is not the one that was shown: look again")
@@ -62,6 +63,9 @@ type Finding struct {
 	Shards  []ShardFinding  `json:"shards"`
 	Tenants []TenantFinding `json:"tenants"`
 	Builds  []BuildFinding  `json:"builds"`
+	// Beside: an apply takes stop states off checkpoints that the journal continues, and does nothing else. Processes may go
+	// on meanwhile, and the hash says nothing of what moves with them.
+	Beside bool `json:"beside_processes"`
 	// Resumes: an apply was cut short; the hash is that of its finding.
 	Resumes bool     `json:"resumes"`
 	Notes   []string `json:"notes"`
@@ -174,9 +178,12 @@ func lostHash(all []Lost) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// hash is over everything that the finding says.
+// hash is over everything that the finding says, or, beside processes, over the checkpoints that are to go on.
 func (f *Finding) hash() (string, error) {
 	plain := *f
+	if f.Beside {
+		plain = Finding{JournalID: f.JournalID, Target: f.Target, Beside: true, Shards: f.stopped()}
+	}
 	plain.Hash, plain.Notes = "", nil
 	body, err := json.Marshal(plain)
 	if err != nil {
@@ -184,6 +191,19 @@ func (f *Finding) hash() (string, error) {
 	}
 	sum := sha256.Sum256(body)
 	return hex.EncodeToString(sum[:16]), nil
+}
+
+// stopped returns the checkpoints that are stopped, and of them what does not move.
+func (f *Finding) stopped() (out []ShardFinding) {
+	for _, s := range f.Shards {
+		for _, e := range s.Editions {
+			if e.State == Continues && e.Stopped != "" {
+				one := EditionFinding{Edition: e.Edition, State: e.State, Seq: e.Seq, Incarnation: e.Incarnation, Stopped: e.Stopped}
+				out = append(out, ShardFinding{Shard: s.Shard, Stream: s.Stream, Editions: []EditionFinding{one}})
+			}
+		}
+	}
+	return out
 }
 
 // counts adds up what the shards have lost.

@@ -25,7 +25,9 @@ type Config struct {
 	// Journal was opened by journal.Examine. When that failed for want of a journal it is nil, and NoJournal says why.
 	Journal   *journal.Journal
 	NoJournal error
-	Editions  *edition.Editions
+	// Faults say more of a journal that could not be opened: what is wrong with each of its shards.
+	Faults   []error
+	Editions *edition.Editions
 	// FoldTenant folds the events of tenants. CreateTenant makes those of a tenant anew that the journal has lost, with
 	// the same key.
 	FoldTenant   directory.Fold
@@ -137,6 +139,7 @@ func (l *look) find(ctx context.Context) (*Finding, error) {
 		return nil, err
 	}
 	l.judge()
+	f.Beside = l.beside()
 	if f.Hash, err = f.hash(); err != nil {
 		return nil, err
 	}
@@ -145,6 +148,24 @@ func (l *look) find(ctx context.Context) (*Finding, error) {
 		f.Verdict = worse(f.Verdict, Needed)
 	}
 	return f, nil
+}
+
+// beside reports whether there is nothing to do but to take stop states off checkpoints that the journal continues.
+func (l *look) beside() bool {
+	f := &l.finding
+	aborts := slices.ContainsFunc(f.Builds, func(b BuildFinding) bool { return b.Action == "abort" })
+	differs := slices.ContainsFunc(f.Tenants, func(t TenantFinding) bool { return t.State != "new" })
+	if f.Verdict != Needed || len(f.Reasons) > 0 || aborts || differs || l.open() != nil {
+		return false
+	}
+	for _, s := range f.Shards {
+		for _, e := range s.Editions {
+			if e.State != GivenUp && (e.State != Continues || e.Incarnation != f.Target) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // open is the reconciliation that was cut short, if there is one.
@@ -159,11 +180,14 @@ func (l *look) open() *db.ControlReconciliation {
 func (l *look) withoutJournal() (*Finding, error) {
 	known := []error{journal.ErrNoJournal, journal.ErrIncomplete, journal.ErrForeign, journal.ErrDrift, journal.ErrNoEvent}
 	if !slices.ContainsFunc(known, func(err error) bool { return errors.Is(l.NoJournal, err) }) {
-		return nil, l.NoJournal // it could not be asked
+		return nil, errors.Join(append([]error{l.NoJournal}, l.Faults...)...) // it could not be asked
 	}
 	f := &l.finding
 	f.Verdict = Restore
 	l.note("the journal cannot be opened: %v", l.NoJournal)
+	for _, fault := range l.Faults {
+		l.note("%v", fault)
+	}
 	l.note("restore a backup of the journal to this NATS server, or name the server that has it; a new journal is never made for old editions")
 	var err error
 	f.Hash, err = f.hash()
@@ -296,6 +320,12 @@ func (l *look) directory(ctx context.Context, q *db.Queries) error {
 	l.known = map[string]directory.Tenant{}
 	for _, row := range known {
 		seen, ok := l.tenants[row.TenantID]
+		if since, err := l.changedSince(ctx, row); err != nil {
+			return err
+		} else if since {
+			delete(l.tenants, row.TenantID)
+			continue
+		}
 		one := TenantFinding{Tenant: row.TenantID, Shard: int(row.Shard), State: "lost"}
 		delete(l.tenants, row.TenantID)
 		l.known[row.TenantID] = seen
@@ -312,6 +342,23 @@ func (l *look) directory(ctx context.Context, q *db.Queries) error {
 	}
 	slices.SortFunc(f.Tenants, func(a, b TenantFinding) int { return cmp.Compare(a.Tenant, b.Tenant) })
 	return nil
+}
+
+// changedSince reports whether a tenant was created or changed after its shard was read, beside running processes: the
+// journal goes on from where it was read, and has the very event that the control table names.
+func (l *look) changedSince(ctx context.Context, row db.ControlTenant) (bool, error) {
+	shard := l.Journal.Shard(int(row.Shard))
+	if shard == nil || uint64(row.Seq) <= l.finding.Shards[row.Shard].LastSeq {
+		return false, nil
+	}
+	e, err := shard.At(ctx, uint64(row.Seq))
+	if errors.Is(err, journal.ErrNoEvent) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("tenant %s: %w", row.TenantID, err)
+	}
+	return e.Tenant == envelope.PlaneTenant && e.Entity == directory.Entity && e.ID == row.TenantID, nil
 }
 
 // judge draws the conclusions.
@@ -430,8 +477,12 @@ func (l *look) actions() {
 			switch e.State {
 			case Continues:
 				e.Action = "goes on"
-				if e.Incarnation != f.Target || e.Stopped != "" {
+				switch {
+				case e.Incarnation != f.Target:
 					e.Action = "is brought to incarnation " + fmt.Sprint(f.Target)
+					f.Verdict = worse(f.Verdict, Needed)
+				case e.Stopped != "":
+					e.Action = "goes on, once its stop state is taken off"
 					f.Verdict = worse(f.Verdict, Needed)
 				}
 			case Ahead, Diverged:

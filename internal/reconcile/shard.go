@@ -157,7 +157,7 @@ func (s *scan) run(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if entry == nil {
+			if entry == nil || entry.Seq > p.seq { // a projector has gone on since the checkpoint was read
 				break
 			}
 			p.cursor.broken = true

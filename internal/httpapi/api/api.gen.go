@@ -119,6 +119,63 @@ func (e Order) Valid() bool {
 	}
 }
 
+// Defines values for ReadinessStatus.
+const (
+	ReadinessStatusDegraded ReadinessStatus = "degraded"
+	ReadinessStatusNotReady ReadinessStatus = "not_ready"
+	ReadinessStatusReady    ReadinessStatus = "ready"
+)
+
+// Valid indicates whether the value is a known member of the ReadinessStatus enum.
+func (e ReadinessStatus) Valid() bool {
+	switch e {
+	case ReadinessStatusDegraded:
+		return true
+	case ReadinessStatusNotReady:
+		return true
+	case ReadinessStatusReady:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ReadyForReasonsEffect.
+const (
+	ReadyForReasonsEffectDegraded    ReadyForReasonsEffect = "degraded"
+	ReadyForReasonsEffectUnavailable ReadyForReasonsEffect = "unavailable"
+)
+
+// Valid indicates whether the value is a known member of the ReadyForReasonsEffect enum.
+func (e ReadyForReasonsEffect) Valid() bool {
+	switch e {
+	case ReadyForReasonsEffectDegraded:
+		return true
+	case ReadyForReasonsEffectUnavailable:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetReadyParamsFor.
+const (
+	GetReadyParamsForCommands GetReadyParamsFor = "commands"
+	GetReadyParamsForReads    GetReadyParamsFor = "reads"
+)
+
+// Valid indicates whether the value is a known member of the GetReadyParamsFor enum.
+func (e GetReadyParamsFor) Valid() bool {
+	switch e {
+	case GetReadyParamsForCommands:
+		return true
+	case GetReadyParamsForReads:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListAppsParamsSort.
 const (
 	ListAppsParamsSortCreatedAt ListAppsParamsSort = "created_at"
@@ -657,6 +714,33 @@ type PutAccessRule struct {
 	ObjectType string `json:"object_type"`
 }
 
+// Readiness defines model for Readiness.
+type Readiness struct {
+	Commands ReadyFor        `json:"commands"`
+	Reads    ReadyFor        `json:"reads"`
+	Status   ReadinessStatus `json:"status"`
+}
+
+// ReadinessStatus defines model for Readiness.Status.
+type ReadinessStatus string
+
+// ReadyFor defines model for ReadyFor.
+type ReadyFor struct {
+	// Ready Answered in every shard, though perhaps degraded.
+	Ready   bool `json:"ready"`
+	Reasons []struct {
+		// Code A stop state or another reason; stable.
+		Code   string                `json:"code"`
+		Effect ReadyForReasonsEffect `json:"effect"`
+
+		// Shard Absent for every shard.
+		Shard *int `json:"shard,omitempty"`
+	} `json:"reasons"`
+}
+
+// ReadyForReasonsEffect defines model for ReadyFor.Reasons.Effect.
+type ReadyForReasonsEffect string
+
 // RelatedMemories defines model for RelatedMemories.
 type RelatedMemories struct {
 	Items      []RelatedMemory `json:"items"`
@@ -810,6 +894,18 @@ type Prefer = string
 
 // Moved defines model for Moved.
 type Moved = MovedMemories
+
+// GetReadyParams defines parameters for GetReady.
+type GetReadyParams struct {
+	// For What is to be sent here.
+	For *GetReadyParamsFor `form:"for,omitempty" json:"for,omitempty"`
+
+	// Shard Of one shard alone.
+	Shard *int `form:"shard,omitempty" json:"shard,omitempty"`
+}
+
+// GetReadyParamsFor defines parameters for GetReady.
+type GetReadyParamsFor string
 
 // ListReportsParams defines parameters for ListReports.
 type ListReportsParams struct {
@@ -1728,9 +1824,9 @@ type ServerInterface interface {
 	// GetProblem What a problem means and what to do about it
 	// (GET /problems/{code})
 	GetProblem(w http.ResponseWriter, r *http.Request, code string)
-	// GetReady Questions can be answered and nothing is stuck
+	// GetReady This process answers questions, or takes commands
 	// (GET /readyz)
-	GetReady(w http.ResponseWriter, r *http.Request)
+	GetReady(w http.ResponseWriter, r *http.Request, params GetReadyParams)
 	// ListReports The newest signed reports, newest first
 	// (GET /v1/admin/reports)
 	ListReports(w http.ResponseWriter, r *http.Request, params ListReportsParams)
@@ -1983,8 +2079,40 @@ func (siw *ServerInterfaceWrapper) GetProblem(w http.ResponseWriter, r *http.Req
 // GetReady operation middleware
 func (siw *ServerInterfaceWrapper) GetReady(w http.ResponseWriter, r *http.Request) {
 
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetReadyParams
+
+	// ------------- Optional query parameter "for" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "for", r.URL.Query(), &params.For, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "for"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "for", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "shard" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "shard", r.URL.Query(), &params.Shard, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "shard"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "shard", Err: err})
+		}
+		return
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.GetReady(w, r)
+		siw.Handler.GetReady(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -6930,13 +7058,14 @@ func (response GetProblemdefaultApplicationProblemPlusJSONResponse) VisitGetProb
 }
 
 type GetReadyRequestObject struct {
+	Params GetReadyParams
 }
 
 type GetReadyResponseObject interface {
 	VisitGetReadyResponse(w http.ResponseWriter) error
 }
 
-type GetReady200JSONResponse Health
+type GetReady200JSONResponse Readiness
 
 func (response GetReady200JSONResponse) VisitGetReadyResponse(w http.ResponseWriter) error {
 
@@ -10658,7 +10787,7 @@ type StrictServerInterface interface {
 	// GetProblem What a problem means and what to do about it
 	// (GET /problems/{code})
 	GetProblem(ctx context.Context, request GetProblemRequestObject) (GetProblemResponseObject, error)
-	// GetReady Questions can be answered and nothing is stuck
+	// GetReady This process answers questions, or takes commands
 	// (GET /readyz)
 	GetReady(ctx context.Context, request GetReadyRequestObject) (GetReadyResponseObject, error)
 	// ListReports The newest signed reports, newest first
@@ -10981,8 +11110,10 @@ func (sh *strictHandler) GetProblem(w http.ResponseWriter, r *http.Request, code
 }
 
 // GetReady operation middleware
-func (sh *strictHandler) GetReady(w http.ResponseWriter, r *http.Request) {
+func (sh *strictHandler) GetReady(w http.ResponseWriter, r *http.Request, params GetReadyParams) {
 	var request GetReadyRequestObject
+
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.GetReady(ctx, request.(GetReadyRequestObject))

@@ -11,7 +11,8 @@ import (
 )
 
 const checkpointClaim = `-- name: CheckpointClaim :one
-UPDATE control.checkpoint SET epoch = epoch + 1, holder = $1, holder_pid = pg_backend_pid(), updated_at = clock_timestamp()
+UPDATE control.checkpoint SET epoch = epoch + 1, holder = $1, holder_pid = pg_backend_pid(),
+  updated_at = CASE WHEN stopped IS NULL THEN clock_timestamp() ELSE updated_at END
 WHERE edition = $2 AND shard = $3
 RETURNING edition, shard, journal_id, incarnation, stream, seq, event_digest, chain, epoch, holder, holder_pid, stopped, stopped_detail, updated_at
 `
@@ -22,7 +23,8 @@ type CheckpointClaimParams struct {
 	Shard   int32
 }
 
-// Makes the caller the projector of an edition's shard; the one before is fenced by the new epoch.
+// Makes the caller the projector of an edition's shard; the one before is fenced by the new epoch. A stopped checkpoint keeps
+// the time at which it was stopped.
 func (q *Queries) CheckpointClaim(ctx context.Context, arg CheckpointClaimParams) (ControlCheckpoint, error) {
 	row := q.db.QueryRow(ctx, checkpointClaim, arg.Holder, arg.Edition, arg.Shard)
 	var i ControlCheckpoint
