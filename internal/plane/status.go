@@ -133,6 +133,7 @@ func (p *Plane) Status(ctx context.Context) (*Status, error) {
 	s.Ready = len(s.Faults) == 0
 	s.compression()
 	p.durabilityStatus(ctx, s)
+	p.sharedStatus(ctx, s)
 	for _, shard := range s.Shards {
 		s.Budget.Bytes += shard.Bytes
 		s.Budget.BytesMax += shard.BytesMax
