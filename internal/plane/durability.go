@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/refold-dev/refold/internal/localstack"
 	"github.com/refold-dev/refold/internal/postgres"
@@ -28,6 +29,22 @@ func mustBeDurable(ctx context.Context, database *postgres.DB, accepted bool) er
 func (p *Plane) relaxed() bool {
 	return p.Durability == localstack.DurabilityRelaxed || p.Stack.Durability() == localstack.DurabilityRelaxed
 }
+
+// sharedStatus names the planes that share the roles of this one.
+func (p *Plane) sharedStatus(ctx context.Context, s *Status) {
+	others, err := p.DB.SharedWith(ctx)
+	if err != nil {
+		s.Notes = append(s.Notes, err.Error())
+		return
+	}
+	if len(others) > 0 {
+		s.Notes = append(s.Notes, fmt.Sprintf("other databases of this PostgreSQL server hold planes with the same roles (%s): a login that has taken on a role of refold has it in all of them; "+
+			"give each plane a login and a CONNECT right of its own, or a server", strings.Join(others[:min(len(others), sharedMax)], ", ")))
+	}
+}
+
+// sharedMax bounds the databases that are named.
+const sharedMax = 5
 
 // durabilityStatus says what the settings of the database are now: they can be changed while it runs. What is committed is
 // served all the same, so that they do not make the plane unready.

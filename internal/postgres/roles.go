@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -19,11 +20,39 @@ func (d *DB) createRoles(ctx context.Context) error {
 		}
 		for _, role := range append([]Role{RoleSQL}, roles...) {
 			if err := createRole(ctx, tx, role); err != nil {
-				return fmt.Errorf("take on role %s (the login needs CREATEROLE, and the role WITH ADMIN OPTION where another login made it): %w", role, err)
+				return fmt.Errorf("take on role %s (the login needs CREATEROLE, and the role WITH ADMIN OPTION where another login made it; or an administrator runs: %s): %w",
+					role, rolesSQL(d.config.ConnConfig.User), err)
 			}
 		}
 		return nil
 	})
+}
+
+// rolesSQL makes the roles for a login that may not.
+func rolesSQL(login string) string {
+	var all []string
+	statements := "CREATE ROLE " + string(RoleSQL) + " NOLOGIN;"
+	for _, role := range roles {
+		all = append(all, string(role))
+		statements += " CREATE ROLE " + string(role) + " NOLOGIN;"
+	}
+	return statements + " GRANT " + strings.Join(all, ", ") + " TO " + pgx.Identifier{login}.Sanitize() + ";"
+}
+
+// SharedWith lists the other databases of the server in which the roles of refold have rights: those of other planes. What a
+// login may do there, it may do by them here as well.
+func (d *DB) SharedWith(ctx context.Context) ([]string, error) {
+	pool, err := d.Owner(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := pool.Query(ctx, `SELECT DISTINCT d.datname::text FROM pg_shdepend s
+		JOIN pg_database d ON d.oid = s.dbid JOIN pg_roles r ON r.oid = s.refobjid
+		WHERE s.refclassid = 'pg_authid'::regclass AND r.rolname = $1 AND d.datname <> current_database() ORDER BY 1`, string(RoleReader))
+	if err != nil {
+		return nil, fmt.Errorf("other planes of the server: %w", err)
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
 // createRole makes a role that is not there. The advisory lock knows one database only, so a process on another one of

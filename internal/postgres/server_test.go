@@ -163,6 +163,52 @@ func TestWeakSettingsAreFound(t *testing.T) {
 	}
 }
 
+// An administrator makes the roles for a login that may not, by the SQL that its refusal names.
+func TestALoginWithoutCreateRole(t *testing.T) {
+	t.Parallel()
+	server := testenv.PostgresServer(t, localstack.PostgresOptions{Fast: true})
+	execute(t, server.URL(), "CREATE ROLE plain LOGIN PASSWORD 'plain'", "CREATE DATABASE mine OWNER plain", "CREATE DATABASE other OWNER plain")
+	u, err := url.Parse(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User, u.Path = url.UserPassword("plain", "plain"), "/mine"
+	database := openDB(t, u.String())
+	err = database.Migrate(t.Context())
+	if err == nil {
+		t.Fatal("roles were made without the right to")
+	}
+	_, statements, found := strings.Cut(err.Error(), "an administrator runs: ")
+	statements, _, ended := strings.Cut(statements, "): ")
+	if !found || !ended {
+		t.Fatalf("the refusal does not name the SQL: %v", err)
+	}
+	execute(t, server.URL(), statements)
+	if err := database.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := database.CreateEdition(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := database.FinishEdition(t.Context(), 1, true); err != nil {
+		t.Fatal(err)
+	}
+	if shared, err := database.SharedWith(t.Context()); err != nil || len(shared) != 0 {
+		t.Errorf("shared with %v: %v", shared, err)
+	}
+	u.Path = "/other"
+	second := openDB(t, u.String())
+	if err := second.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.CreateEdition(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if shared, err := second.SharedWith(t.Context()); err != nil || len(shared) != 1 || shared[0] != "mine" {
+		t.Errorf("shared with %v, want mine: %v", shared, err)
+	}
+}
+
 // pgbouncer runs the real one before a database and returns its URL. Where it is not installed, the test is skipped.
 func pgbouncer(t *testing.T, at, mode string) string {
 	t.Helper()
