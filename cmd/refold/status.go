@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -42,6 +43,13 @@ func statusTable(w *tabwriter.Writer, s *plane.Status) {
 	row(w, "journal", fmt.Sprintf("%s, durability %s", s.JournalID, s.Durability))
 	row(w, "journal budget", s.Budget.Text())
 	row(w, "shape", s.Shape)
+	if m := s.Memory; m.Resident > 0 {
+		limit := "not known"
+		if m.Limit > 0 && m.Limit < math.MaxInt64 {
+			limit = fmt.Sprintf("%d MiB", m.Limit>>20)
+		}
+		row(w, "memory", fmt.Sprintf("process %d: %d MiB, %d MiB at most so far; limit %s", m.PID, m.Resident>>20, m.Peak>>20, limit))
+	}
 	if a := s.Accesses; a != nil {
 		row(w, "access log", fmt.Sprintf("%d batches waiting, %d of %d KiB on their way; not proven, not in backups", a.Waiting, a.Bytes>>10, a.BytesMax>>10))
 	}

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/refold-dev/refold/internal/activity"
 	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/journal"
+	"github.com/refold-dev/refold/internal/memlimit"
 	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/postgres/db"
 	"github.com/refold-dev/refold/internal/report"
@@ -36,6 +39,8 @@ type Status struct {
 	Copies []CopyStatus `json:"copies,omitempty"`
 	// Audit is what an audit of the database found; nil when it could not be made.
 	Audit *postgres.Audit `json:"audit,omitempty"`
+	// Memory is what the process takes that runs the stores of this data folder, or connects to them.
+	Memory MemoryStatus `json:"memory"`
 	// Accesses is the standing of the access log, which is not proven; nil when it cannot be asked.
 	Accesses *activity.Standing `json:"access_log,omitempty"`
 	Notes    []string           `json:"notes"`
@@ -128,6 +133,7 @@ func (p *Plane) Status(ctx context.Context) (*Status, error) {
 	if !backedUp {
 		s.Notes = append(s.Notes, "there is no backup of this plane: see `refold backup create`")
 	}
+	s.Memory = p.memoryStatus()
 	p.accessStatus(ctx, s)
 	p.controlStatus(ctx, s)
 	s.Ready = len(s.Faults) == 0
@@ -195,6 +201,23 @@ func (s *Status) compression() {
 			s.Notes = append(s.Notes, fmt.Sprintf("shard %d: %s", one.Shard, one.Compressed))
 		}
 	}
+}
+
+// MemoryStatus is what a process takes, in bytes; 0 = not known.
+type MemoryStatus struct {
+	PID      int   `json:"pid"`
+	Resident int64 `json:"resident_bytes"`
+	Peak     int64 `json:"peak_bytes"`
+	Limit    int64 `json:"limit_bytes"`
+}
+
+func (p *Plane) memoryStatus() MemoryStatus {
+	m := MemoryStatus{PID: p.Stack.OwnerPID(), Limit: p.Stack.MemoryLimit()}
+	if p.Stack.Owner() {
+		m.Limit = debug.SetMemoryLimit(-1)
+	}
+	m.Resident, m.Peak = memlimit.Resident(os.DirFS("/"), m.PID)
+	return m
 }
 
 // accessStatus adds how the access log stands. Nothing rests on it, so that what is wrong with it is no fault.
