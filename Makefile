@@ -9,7 +9,7 @@ LOAD_FLAGS ?=
 CHAOS_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-upgrade test race chaos chaos-cluster fuzz generate verify bench load up down stores build
+.PHONY: help demo demo-upgrade test race memory chaos chaos-cluster fuzz generate verify bench load up down stores build
 
 help: ## print this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ chaos: stores ## the long fault campaign: a million events, hundreds of kills, t
 
 chaos-cluster: stores ## kill, stop and damage a cluster of 3 NATS, 2 Postgres and 2 refold under load (CHAOS_FLAGS="-for 30m -seed N", or -help)
 	$(GO) run ./internal/chaos $(CHAOS_FLAGS)
+
+memory: stores ## peak memory of serve, verify and build at a million events; fails beyond --memory and 200 MiB (PEAKS_EVENTS=1000000)
+	REFOLD_PEAKS=$(or $(PEAKS_EVENTS),1000000) $(GO) test -count=1 -timeout 120m -v -run 'TestPeakMemory$$' ./cmd/refold
 
 fuzz: stores ## fuzz every target for FUZZ_TIME (20s), or those of FUZZ="PACKAGE:FUNCTION ..."
 	FUZZ_TIME=$(or $(FUZZ_TIME),20s) GO="$(GO)" scripts/fuzz.sh $(FUZZ)

@@ -25,6 +25,7 @@ type cli struct {
 	noProgress     bool
 	makes          bool // this command may make a plane
 	verbose        bool
+	limit          memoryLimit
 
 	log   *logWriter
 	shown bool // a result is on stdout
@@ -58,13 +59,14 @@ func (c *cli) root() *cobra.Command {
 	f.IntVar(&c.config.Replicas, "replicas", 0, "replicas of each stream, for a new journal: 1, 3 or 5; 0 = 1")
 	f.Var((*byteSize)(&c.config.JournalBytes), "journal-bytes",
 		"disk budget of the journal with its access log, on each server with a replica, such as 200GB; none = as it is, or for a new journal a third of the free disk")
-	f.Var((*byteSize)(&c.config.MemoryBytes), "memory", "memory for the rows of a build or a verification, such as 512MB; default 1GB")
+	f.Var((*byteSize)(&c.config.MemoryBytes), "memory", "memory for the rows of a build or a verification, such as 512MB; the command takes up to 200MB more; default 1GB, or half of the memory limit")
+	f.Var(&c.limit.given, "memory-limit", "memory that this process may take; default what it needs, at most half of what the machine or the cgroup has, and 90 % of it where Postgres runs elsewhere")
 	f.VarP(oneOf(&c.format, formatTable, formatTable, formatJSON), "output", "o", "table or json")
 	f.BoolVar(&c.noProgress, "no-progress", false, "no progress on stderr")
 	f.BoolVarP(&c.verbose, "verbose", "v", false, "log more")
 	for flag, name := range map[string]string{
 		"data": "REFOLD_DATA", "postgres": "DATABASE_URL", "nats": "REFOLD_NATS", "durability": "REFOLD_DURABILITY", "shards": "REFOLD_SHARDS",
-		"replicas": "REFOLD_REPLICAS", "journal-bytes": "REFOLD_JOURNAL_BYTES", "memory": "REFOLD_MEMORY", "output": "REFOLD_OUTPUT", "no-progress": "REFOLD_NO_PROGRESS", "verbose": "REFOLD_VERBOSE",
+		"replicas": "REFOLD_REPLICAS", "journal-bytes": "REFOLD_JOURNAL_BYTES", "memory": "REFOLD_MEMORY", "memory-limit": "REFOLD_MEMORY_LIMIT", "output": "REFOLD_OUTPUT", "no-progress": "REFOLD_NO_PROGRESS", "verbose": "REFOLD_VERBOSE",
 	} {
 		variable(f, flag, name)
 	}
@@ -88,6 +90,9 @@ func (c *cli) settle() error {
 			faults = append(faults, fmt.Errorf("VERIFY_MIGRATIONS is %q: use true or false", v))
 		}
 		c.config.SkipVerifyMigrations = !verify
+	}
+	if err := c.limitMemory(os.DirFS("/")); err != nil {
+		faults = append(faults, err)
 	}
 	level := slog.LevelWarn
 	if c.verbose {

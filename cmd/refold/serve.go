@@ -132,6 +132,9 @@ func (c *cli) runServe(ctx context.Context, deployment plane.Deployment, gate ga
 	if err != nil {
 		return err
 	}
+	if err := c.serving(p); err != nil {
+		return errors.Join(err, p.Close())
+	}
 	if !p.SkipVerifyMigrations {
 		if err := p.Editions.Check(ctx); err != nil { // now, and not at the millionth event
 			return errors.Join(err, p.Close())

@@ -19,6 +19,7 @@ import (
 	"github.com/refold-dev/refold/events/commands"
 	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/auth"
+	"github.com/refold-dev/refold/internal/bench/dataset"
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/localstack"
 	"github.com/refold-dev/refold/internal/natsapi"
@@ -149,7 +150,7 @@ func (b *bench) event(tenant directory.Tenant, command string) *envelope.Event {
 	return &envelope.Event{
 		Key: key, EventID: envelope.MessageID(tenant.Key, key, command), Kind: "bench.done.v1", Version: 1,
 		Time: time.Now().UTC().Truncate(time.Microsecond), Actor: "bench", CommandID: command,
-		Data: envelope.Compose([]byte(`{"user_id":"01935cae-bf00-8000-9000-00000000de10"}`), []byte(`{"content":"`+strings.Repeat("x", 100)+`"}`), hashStandIn),
+		Data: envelope.Compose([]byte(`{"user_id":"01935cae-bf00-8000-9000-00000000de10"}`), []byte(`{"content":"`+strings.Repeat("x", 100)+`"}`), dataset.HashStandIn),
 	}
 }
 

@@ -402,7 +402,7 @@ func (b *build) shardState(ctx context.Context, shard journal.Shard) (db.Control
 		return db.ControlEditionShard{}, err
 	}
 	q := db.New(pool)
-	passes := int64(facts.Messages)*eventBytesEstimate/int64(b.memoryBytes()) + 1
+	passes := int64(facts.Messages)*eventBytesEstimate/int64(b.rowsBytes()) + 1
 	err = q.EditionShardInsert(ctx, db.EditionShardInsertParams{
 		Edition: b.number, Shard: int32(shard.Number()), Head: int64(facts.LastSeq), Passes: int32(passes),
 	})
@@ -427,6 +427,10 @@ func (m *Editions) memoryBytes() int {
 	}
 	return memoryBytesDefault
 }
+
+// rowsBytes is the part of the budget that is meant for rows. The rest is for what is read and written meanwhile, and
+// for the collector: with next to nothing to spare it would do nothing but collect.
+func (m *Editions) rowsBytes() int { return max(m.memoryBytes()-m.memoryBytes()/4, 1) }
 
 // errBudget: the rows of a pass do not fit into memory.
 var errBudget = errors.New("memory budget exceeded")
@@ -561,6 +565,10 @@ func (p *pass) fold(ctx context.Context, loader *rows.Loader) error {
 	var digest envelope.Digest
 	var scratch []byte
 	passes, done, every := int(p.state.Passes), int(p.state.PassesDone), p.pacer.every()
+	most := p.rowsBytes()
+	if done > 0 {
+		most = p.memoryBytes() // parts differ a little, and the number of passes is settled now
+	}
 	err := journal.ReadWith(ctx, p.shard, journal.FollowOptions{Pull: p.pull()}, uint64(p.state.Head), func(e *envelope.Event) error {
 		p.history.Add(e)
 		if p.history.Chained {
@@ -570,7 +578,7 @@ func (p *pass) fold(ctx context.Context, loader *rows.Loader) error {
 			if err := p.pacer.pause(ctx, int(every)); err != nil {
 				return err
 			}
-			if set.Bytes() > p.memoryBytes()+p.memoryBytes()/2 {
+			if set.Bytes() > most {
 				return errBudget
 			}
 			p.track.read(e.Seq, loader.Rows())

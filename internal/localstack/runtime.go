@@ -28,6 +28,8 @@ type note struct {
 	PostgresURL    string          `json:"postgres_url"`
 	PostgresSource string          `json:"postgres_source"`
 	Durability     string          `json:"durability"`
+	// MemoryLimit of the owner, in bytes; 0 = not known.
+	MemoryLimit int64 `json:"memory_limit,omitempty"`
 }
 
 func lockPath(dataDir string) string { return filepath.Join(dataDir, "lock") }

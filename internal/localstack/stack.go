@@ -210,6 +210,21 @@ func (s *Stack) Durability() string { return s.note.Durability }
 // Owner is false when another process runs this stack.
 func (s *Stack) Owner() bool { return s.lock != nil }
 
+// OwnerPID is the process that runs this stack.
+func (s *Stack) OwnerPID() int { return s.note.PID }
+
+// MemoryLimit of the process that runs this stack, in bytes, as NoteMemoryLimit has it; 0 = not known.
+func (s *Stack) MemoryLimit() int64 { return s.note.MemoryLimit }
+
+// NoteMemoryLimit lets those that join know the memory limit of the process that runs this stack; others note nothing.
+func (s *Stack) NoteMemoryLimit(bytes int64) error {
+	if !s.Owner() {
+		return nil
+	}
+	s.note.MemoryLimit = bytes
+	return s.note.write(s.dataDir)
+}
+
 // Producers is how a service reaches those who send commands over this server, or nil when they are not let in.
 func (s *Stack) Producers() *ProducersLogin { return s.producers }
 

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 
 	"github.com/refold-dev/refold/events/envelope"
 )
@@ -122,6 +123,7 @@ func (w *Set) Apply(e *envelope.Event, fold Fold) error {
 }
 
 func (w *Set) add(key envelope.Key) *entity {
+	key.ID = strings.Clone(key.ID) // it may be a part of all that was read with it
 	ent := &entity{key: key, tables: make([]entityRows, len(w.schema.tablesOf(key.Entity)))}
 	w.entities[key] = ent
 	w.bytes += entityOverhead

@@ -163,7 +163,7 @@ func (p *planning) fold(ctx context.Context, part *rows.PlanPart, at piece, afte
 				return nil
 			}
 			err := part.Apply(e, p.Fold)
-			if err == nil && part.Bytes() > p.MemoryBytes+p.MemoryBytes/2 {
+			if err == nil && part.Bytes() > p.MemoryBytes {
 				err = errBudget
 			}
 			return err

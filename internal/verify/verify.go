@@ -219,8 +219,9 @@ func (v *verification) begin(ctx context.Context) error {
 	return nil
 }
 
-// budget is what the working set may take.
-func (v *verification) budget() int { return max(v.MemoryBytes-v.MemoryBytes/digestsShare, 1) }
+// budget is what the working set may take. As much as the digests is left for the collector: with next to nothing to
+// spare it would do nothing but collect.
+func (v *verification) budget() int { return max(v.MemoryBytes-2*(v.MemoryBytes/digestsShare), 1) }
 
 // next verifies the first pending part, or splits it where it does not fit into memory.
 func (v *verification) next(ctx context.Context) error {
