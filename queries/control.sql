@@ -41,7 +41,7 @@ UPDATE control.edition_shard SET state = @state WHERE edition = @edition AND sha
 UPDATE control.edition_shard SET state = 'caught_up' WHERE edition = @edition AND shard = @shard AND state = 'building';
 
 -- name: EditionShardVerified :execrows
-UPDATE control.edition_shard SET state = 'verified', verified_seq = @seq::bigint, verified_at = clock_timestamp()
+UPDATE control.edition_shard SET state = 'verified', verified_seq = @seq::bigint, verified_at = clock_timestamp(), mac = @mac::bytea
 WHERE edition = @edition AND shard = @shard AND state <> 'retired';
 
 -- name: CheckpointInsert :exec
@@ -159,5 +159,5 @@ SELECT coalesce(max(flipped_at), to_timestamp(0))::timestamptz FROM control.flip
 
 -- name: EditionShardUnverified :execrows
 -- A verification found differences: the edition falls back to having caught up.
-UPDATE control.edition_shard SET state = 'caught_up', verified_seq = NULL, verified_at = NULL
+UPDATE control.edition_shard SET state = 'caught_up', verified_seq = NULL, verified_at = NULL, mac = NULL
 WHERE edition = @edition AND shard = @shard AND state = 'verified';

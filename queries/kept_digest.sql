@@ -75,10 +75,10 @@ SELECT * FROM control.scrub WHERE edition = @edition ORDER BY checked_at;
 
 -- name: ScrubProven :exec
 -- The rows of a tenant are those the projector wrote.
-INSERT INTO control.scrub (edition, tenant_id, checked_at, proven_at, proven_events, damaged)
-VALUES (@edition, @tenant_id, clock_timestamp(), clock_timestamp(), @events::bigint, '{}')
+INSERT INTO control.scrub (edition, tenant_id, checked_at, proven_at, proven_events, damaged, mac)
+VALUES (@edition, @tenant_id, clock_timestamp(), @proven_at::timestamptz, @events::bigint, '{}', @mac::bytea)
 ON CONFLICT (edition, tenant_id) DO UPDATE SET checked_at = excluded.checked_at, proven_at = excluded.proven_at,
-    proven_events = excluded.proven_events, damaged_since = NULL, damaged = '{}';
+    proven_events = excluded.proven_events, damaged_since = NULL, damaged = '{}', mac = excluded.mac;
 
 -- name: ScrubDamaged :exec
 -- The rows of a tenant are not those the projector wrote; since when it is known stays.
@@ -91,17 +91,12 @@ ON CONFLICT (edition, tenant_id) DO UPDATE SET checked_at = excluded.checked_at,
 -- A tenant has neither rows nor digests any more.
 DELETE FROM control.scrub WHERE edition = @edition AND tenant_id = @tenant_id;
 
--- name: ScrubOldest :many
--- The tenants whose last proof is the oldest, those without one first.
-SELECT k.tenant_id, s.proven_at, s.proven_events
+-- name: ScrubProofs :many
+-- The tenants of an edition, with what is said of the last proof of each.
+SELECT k.tenant_id, s.proven_at, s.proven_events, s.mac
 FROM (SELECT DISTINCT d.tenant_id FROM control.kept_digest d WHERE d.edition = @edition) AS k
 LEFT JOIN control.scrub s ON s.edition = @edition AND s.tenant_id = k.tenant_id
-ORDER BY s.proven_at NULLS FIRST, k.tenant_id LIMIT @most;
-
--- name: ScrubCounts :one
-SELECT count(*)::bigint AS tenants, count(*) FILTER (WHERE s.proven_at IS NULL)::bigint AS never
-FROM (SELECT DISTINCT d.tenant_id FROM control.kept_digest d WHERE d.edition = @edition) AS k
-LEFT JOIN control.scrub s ON s.edition = @edition AND s.tenant_id = k.tenant_id;
+ORDER BY s.proven_at NULLS FIRST, k.tenant_id;
 
 -- name: ScrubDamage :many
 SELECT tenant_id, damaged_since::timestamptz AS damaged_since, checked_at, damaged FROM control.scrub

@@ -16,7 +16,7 @@ SELECT * FROM control.replica WHERE seen_at > clock_timestamp() - make_interval(
 
 -- name: AnswerList :many
 -- The shards of the editions of one shape that are kept level, with what a reader's choice among them rests on.
-SELECT s.edition, s.shard, s.state,
+SELECT s.edition, s.shard, s.state, s.verified_seq, s.mac,
     EXISTS (SELECT FROM control.flip f WHERE f.edition = s.edition AND f.shard = s.shard AND f.tenant_id = '') AS was_live
 FROM control.edition_shard s
 JOIN control.edition e ON e.number = s.edition

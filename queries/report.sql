@@ -2,6 +2,18 @@
 -- The newest report: one row or none.
 SELECT * FROM control.report ORDER BY number DESC LIMIT 1;
 
+-- name: ReportSeries :one
+SELECT count(*) AS reports, coalesce(max(number), 0)::bigint AS newest FROM control.report;
+
+-- name: ReportDigest :one
+SELECT digest FROM control.report WHERE number = @number;
+
+-- name: ReportGaps :many
+-- Numbers that are missing between 1 and the newest report.
+SELECT (g.before + 1)::bigint AS first, (g.number - 1)::bigint AS last
+FROM (SELECT r.number, lag(r.number, 1, 0) OVER (ORDER BY r.number) AS before FROM control.report r) AS g
+WHERE g.number > g.before + 1 ORDER BY g.number LIMIT 100;
+
 -- name: ReportInsert :exec
 INSERT INTO control.report (number, kind, digest, document, made_at) VALUES (@number, @kind, @digest, @document, @made_at);
 

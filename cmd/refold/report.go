@@ -145,16 +145,23 @@ type checkedView struct {
 func (c *cli) reportCheck() *cobra.Command {
 	var keyFile string
 	cmd := &cobra.Command{
-		Use: "check FILE...", Short: "Check reports with the public key alone; exit code 3 if one is not as it was signed",
+		Use: "check [FILE...]", Short: "Check reports with the public key alone; exit code 3 if one is not as it was signed",
 		Long: "Checks the signature of every report in the files (one or many in each; - is standard input), and that numbered\n" +
-			"reports that stand behind each other follow each other without a gap. It needs no plane, no database and no network.",
+			"reports that stand behind each other follow each other without a gap. It needs no plane, no database and no network.\n\n" +
+			"Without a file it checks the series of this plane where it is kept, with the plane's own key, and finds the newest\n" +
+			"reports missing, too.",
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 || keyFile == "" {
-				return usageError{errors.New("report check takes at least one file, and --key with the public key that you trust")}
+			if (len(args) == 0) != (keyFile == "") {
+				return usageError{errors.New("report check takes files and --key with the public key that you trust; or neither, for the reports of this plane")}
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, args []string) error { return c.checkReports(args, keyFile) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return c.with(cmd.Context(), func(p *plane.Plane) error { return c.checkSeries(cmd.Context(), p) })
+			}
+			return c.checkReports(args, keyFile)
+		},
 	}
 	cmd.Flags().StringVar(&keyFile, "key", "", "file with the public keys to trust, as `refold report key` prints them")
 	variable(cmd.Flags(), "key", "REFOLD_REPORT_KEY")
@@ -181,6 +188,24 @@ func (c *cli) checkReports(files []string, keyFile string) error {
 		}
 		row(w, fmt.Sprintf("%d reports are as they were signed", len(checked)))
 	})
+}
+
+// checkSeries checks the reports of a plane where they are kept.
+func (c *cli) checkSeries(ctx context.Context, p *plane.Plane) error {
+	found, err := p.Reports.Check(ctx)
+	if err != nil {
+		return err
+	}
+	err = c.show(found, func(w *tabwriter.Writer) {
+		row(w, fmt.Sprintf("%d reports, the newest is %d, %d of them signed with a key of another data folder", found.Reports, found.Newest, found.Foreign))
+		for _, fault := range found.Faults {
+			row(w, "  "+fault)
+		}
+	})
+	if err == nil && len(found.Faults) > 0 {
+		err = errMismatch
+	}
+	return err
 }
 
 func readKeys(name string) ([]ed25519.PublicKey, error) {

@@ -48,7 +48,7 @@ func (b *bench) repair(ctx context.Context, p *plane.Plane, number int64) error 
 	if err != nil {
 		return err
 	}
-	report, err := verify.Run(ctx, verify.Config{DB: p.DB, Shard: p.Journal.Shard(0), Edition: number, Schema: fold.Tables, Fold: fold.Apply, Shape: p.Shape})
+	report, err := verify.Run(ctx, verify.Config{DB: p.DB, Shard: p.Journal.Shard(0), Edition: number, Schema: fold.Tables, Fold: fold.Apply, Shape: p.Shape, Signer: p.Reports.Signer})
 	if err != nil {
 		return err
 	}

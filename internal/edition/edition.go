@@ -17,6 +17,7 @@ import (
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/postgres/db"
+	"github.com/refold-dev/refold/internal/report"
 	"github.com/refold-dev/refold/internal/rows"
 )
 
@@ -69,6 +70,8 @@ type Editions struct {
 	Fold   rows.Fold
 	Shape  string
 	Logger *slog.Logger
+	// Signer signs what verifications find; nil = what the control tables say counts as it is.
+	Signer *report.Signer
 	// MemoryBytes bounds the working set of a build; 0 = 1 GiB.
 	MemoryBytes int
 	// LedgerEvents is how many of the newest events the ledger of a build names, as far as an eighth of its memory allows; 0 =
@@ -110,6 +113,7 @@ type Shard struct {
 	PassesDone  int        `json:"passes_done"`
 	VerifiedSeq *int64     `json:"verified_seq,omitempty"`
 	VerifiedAt  *time.Time `json:"verified_at,omitempty"`
+	Unsigned    bool       `json:"verified_unsigned,omitempty"` // see ErrUnsigned
 	Stopped     *string    `json:"stopped,omitempty"`
 	Detail      *string    `json:"stopped_detail,omitempty"`
 	Held        int64      `json:"held_entities"`
@@ -169,7 +173,10 @@ func (m *Editions) List(ctx context.Context) ([]Info, error) {
 			return nil, fmt.Errorf("shards of edition %d: %w", e.Number, err)
 		}
 		for _, s := range shards {
-			info.Shards = append(info.Shards, describe(s, lives, checkpoints))
+			one := describe(s, lives, checkpoints)
+			_, err := signed(m.Signer, s.Edition, s.Shard, e.Shape, s.VerifiedSeq, s.Mac)
+			one.Unsigned = err != nil && s.State == "verified"
+			info.Shards = append(info.Shards, one)
 		}
 		for _, b := range builds {
 			if b.Edition == e.Number {

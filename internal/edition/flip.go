@@ -349,6 +349,9 @@ func (c *change) admits(ctx context.Context, to, live int64) error {
 	}
 	if (c.reason != reasonRollback || by.past) && c.VerifyMigrations {
 		verified, err := c.verifiedAt(ctx, db.New(pool), to, c.shard)
+		if errors.Is(err, ErrUnsigned) {
+			return fmt.Errorf("%w (%w)", ErrNotVerified, err)
+		}
 		if err != nil {
 			return err
 		}
@@ -433,7 +436,7 @@ func (c *change) try(ctx context.Context, tx pgx.Tx) (*Flip, error) {
 		}
 	}
 	verified, err := c.verifiedAt(ctx, q, to, c.shard)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrUnsigned) { // which is not verified
 		return nil, err
 	}
 	if err := c.proven(verified, level.Seq, by.past); err != nil {
@@ -508,6 +511,8 @@ func (m *Editions) tailMax() int64 {
 	return tailMaxDefault
 }
 
+// verifiedAt is up to where an edition of our shape was verified; nil = it was not. It fails with ErrUnsigned where only the
+// control tables say so.
 func (m *Editions) verifiedAt(ctx context.Context, q *db.Queries, edition int64, shard int32) (*int64, error) {
 	all, err := q.EditionShardList(ctx, edition)
 	if err != nil {
@@ -515,7 +520,7 @@ func (m *Editions) verifiedAt(ctx context.Context, q *db.Queries, edition int64,
 	}
 	for _, s := range all {
 		if s.Shard == shard && s.State == "verified" {
-			return s.VerifiedSeq, nil
+			return signed(m.Signer, edition, shard, m.Shape, s.VerifiedSeq, s.Mac)
 		}
 	}
 	return nil, nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/postgres/db"
+	"github.com/refold-dev/refold/internal/report"
 )
 
 // refreshEvery is how old a reader's view of the live pointer may be. A reader that is behind still reads an edition
@@ -24,6 +25,8 @@ type Live struct {
 	Shape string
 	// Unverified lets it answer from a new edition that was not verified (VERIFY_MIGRATIONS=false).
 	Unverified bool
+	// Signer tells which editions were verified; nil = what the control tables say counts as it is.
+	Signer *report.Signer
 
 	mu       sync.RWMutex
 	pointers map[liveKey]Pointer
@@ -138,7 +141,9 @@ func (l *Live) Refresh(ctx context.Context, d *postgres.DB) error {
 	l.ours, l.newest, l.pointers = map[place]struct{}{}, map[int]int64{}, map[liveKey]Pointer{}
 	for _, s := range ours {
 		l.ours[place{int(s.Shard), s.Edition}] = struct{}{}
-		if s.State == "verified" || s.WasLive || l.Unverified && s.State == "caught_up" {
+		seq, err := signed(l.Signer, s.Edition, s.Shard, l.Shape, s.VerifiedSeq, s.Mac)
+		verified := s.State == "verified" && seq != nil && err == nil
+		if verified || s.WasLive || l.Unverified && (s.State == "caught_up" || s.State == "verified") {
 			l.newest[int(s.Shard)] = s.Edition // they come in the order of their numbers
 		}
 	}

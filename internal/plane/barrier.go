@@ -28,6 +28,7 @@ func (p *Plane) Barrier(ctx context.Context, shard int, actor string, c verify.C
 		return nil, err
 	}
 	c.DB, c.Shard, c.Schema, c.Fold, c.Shape = p.DB, p.Journal.Shard(shard), fold.Tables, p.Fold, p.Shape
+	c.Signer = p.Reports.Signer
 	b := verify.BarrierConfig{Config: c}
 	for _, e := range all {
 		if e.State == "serving" && e.Shape == p.Shape {

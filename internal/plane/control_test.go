@@ -7,9 +7,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/refold-dev/refold/events"
 	"github.com/refold-dev/refold/internal/directory"
+	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/rows"
 	"github.com/refold-dev/refold/internal/verify"
@@ -171,5 +174,96 @@ func TestAForgedTenantIsNotUsed(t *testing.T) {
 			}
 			tamper(t, p, "DELETE FROM control.tenant WHERE tenant_id = 'ghost'")
 		})
+	}
+}
+
+// TestAForgedVerificationIsNotCutOverTo: an edition counts as verified where a verification of this plane has signed it.
+func TestAForgedVerificationIsNotCutOverTo(t *testing.T) {
+	p := open(t)
+	acme := tenantFor(t, p, "acme")
+	publish(t, p, acme, "memory", uuid.New(), 1, 0, &events.MemoryAdded{UserID: uuid.New(), Private: events.MemoryPrivate{Content: "c"}})
+	settle(t, p, 1)
+	mustBeClean(t, verifyEdition(t, p, 1))
+	number, err := p.Editions.Build(t.Context(), nil)
+	check(t, err)
+	settle(t, p, number)
+	refused := func(what string) {
+		t.Helper()
+		_, err := p.Editions.Cutover(t.Context(), number)
+		if !errors.Is(err, edition.ErrNotVerified) || !errors.Is(err, edition.ErrUnsigned) {
+			t.Errorf("%s: %v", what, err)
+		}
+		status, err := p.Status(t.Context())
+		check(t, err)
+		if notes := strings.Join(status.Notes, "\n"); !strings.Contains(notes, edition.ErrUnsigned.Error()) {
+			t.Errorf("%s: status says %s", what, notes)
+		}
+	}
+	forge := `UPDATE control.edition_shard s SET state = 'verified', verified_at = now(), verified_seq = c.seq, mac = %s
+		FROM control.checkpoint c, control.edition_shard o WHERE s.edition = $1 AND c.edition = $1 AND o.edition = 1`
+	for what, mac := range map[string]string{"no signature": "NULL", "random bytes": "sha256('x')", "the signature of another edition": "o.mac"} {
+		tamper(t, p, fmt.Sprintf(forge, mac), number)
+		refused(what)
+	}
+	mustBeClean(t, verifyEdition(t, p, number))
+	tamper(t, p, "UPDATE control.edition_shard SET verified_seq = verified_seq + 1 WHERE edition = $1", number)
+	refused("a later position")
+	mustBeClean(t, verifyEdition(t, p, number))
+	if flips, err := p.Editions.Cutover(t.Context(), number); err != nil || len(flips) != 1 {
+		t.Fatal(flips, err)
+	}
+}
+
+// TestAForgedProofIsNotShown: what status says of the scrubber's proofs was signed by a scrubber.
+func TestAForgedProofIsNotShown(t *testing.T) {
+	p := open(t)
+	for _, id := range []string{"acme", "blue"} {
+		publish(t, p, tenantFor(t, p, id), "memory", uuid.New(), 1, 0, &events.MemoryAdded{UserID: uuid.New(), Private: events.MemoryPrivate{Content: "c"}})
+	}
+	settle(t, p, 1)
+	scrubber := &verify.Scrubber{DB: p.DB, Shape: p.Shape, Signer: p.Reports.Signer, Logger: logger()}
+	check(t, scrubber.Round(t.Context(), 1))
+	never := func() int64 {
+		t.Helper()
+		s, err := verify.ReadScrub(t.Context(), p.DB, 1, p.Reports.Signer)
+		check(t, err)
+		return s.Never
+	}
+	if n := never(); n != 0 {
+		t.Fatalf("%d tenants were never proven after a round", n)
+	}
+	for _, set := range []string{"proven_at = proven_at + interval '1 day'", "proven_events = proven_events + 1", "mac = NULL"} {
+		tamper(t, p, "UPDATE control.scrub SET "+set+" WHERE tenant_id = 'acme'")
+		if n := never(); n != 1 {
+			t.Errorf("%s: %d tenants were never proven, want 1", set, n)
+		}
+		check(t, scrubber.Round(t.Context(), 1))
+	}
+	if n := never(); n != 0 {
+		t.Errorf("%d tenants were never proven after another round", n)
+	}
+}
+
+// TestStatusNamesReportsThatAreGone: the newest report cannot be removed unseen, not even with the mark beside it.
+func TestStatusNamesReportsThatAreGone(t *testing.T) {
+	p := open(t)
+	if clean, found := verifyPlane(t, p); !clean {
+		t.Fatal(found)
+	}
+	faults := func() string {
+		t.Helper()
+		status, err := p.Status(t.Context())
+		check(t, err)
+		return strings.Join(status.Faults, "\n")
+	}
+	if got := faults(); got != "" {
+		t.Fatal(got)
+	}
+	newest, err := p.Reports.Newest(t.Context(), "", 1)
+	check(t, err)
+	tamper(t, p, "DELETE FROM control.report WHERE number = $1", newest[0].Number)
+	tamper(t, p, "DELETE FROM control.setting WHERE name = 'mark_reports'")
+	if got, want := faults(), fmt.Sprintf("report %d is missing", newest[0].Number); !strings.Contains(got, want) {
+		t.Errorf("status says %q, want %q", got, want)
 	}
 }

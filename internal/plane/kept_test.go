@@ -368,7 +368,7 @@ func TestTheScrubberFindsDamageAndTakesItBack(t *testing.T) {
 		}
 		return &status.Scrubbed[0]
 	}
-	before, err := verify.ReadScrub(t.Context(), p.DB, 1)
+	before, err := verify.ReadScrub(t.Context(), p.DB, 1, nil)
 	if err != nil || before.Never != 5 || before.Digests != "kept" || before.Oldest[0].At != nil {
 		t.Fatalf("%+v %v", before, err)
 	}
@@ -434,7 +434,7 @@ func TestAPageThatCannotBeReadIsDamage(t *testing.T) {
 	if err := scrub.Round(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
-	s, err := verify.ReadScrub(t.Context(), p.DB, 1)
+	s, err := verify.ReadScrub(t.Context(), p.DB, 1, nil)
 	if err != nil || len(s.Damaged) != 1 || s.Damaged[0].Tenant != "tenant-1" || fmt.Sprint(s.Damaged[0].Tables) != "[memory]" || s.Never != 1 {
 		t.Fatalf("%+v %v", s, err)
 	}
@@ -463,7 +463,7 @@ func TestAPlaneScrubsByItself(t *testing.T) {
 			t.Fatal(err)
 		}
 		eventually(t, "all tenants are proven once more", func() bool {
-			s, err := verify.ReadScrub(t.Context(), p.DB, 1)
+			s, err := verify.ReadScrub(t.Context(), p.DB, 1, nil)
 			if err != nil || len(s.Damaged) > 0 {
 				t.Fatalf("a false alarm: %+v %v", s, err)
 			}

@@ -203,10 +203,14 @@ func (p *Plane) connect(ctx context.Context) (err error) {
 
 // equip makes the parts that work on shards.
 func (p *Plane) equip(shards []journal.Shard) {
+	if p.Journal != nil {
+		p.Reports.JournalID = p.Journal.ID
+	}
 	p.Directory = &directory.Directory{DB: p.DB, Shards: shards, Fold: foldTenant, Logger: p.Logger}
 	p.Editions = &edition.Editions{
 		DB: p.DB, Shards: shards, Schema: fold.Tables, Fold: p.Fold, Shape: p.Shape, Logger: p.Logger,
 		MemoryBytes: p.MemoryBytes, LedgerEvents: p.LedgerEvents, FreeBytes: freeBytes, VerifyMigrations: !p.SkipVerifyMigrations,
+		Signer: p.Reports.Signer,
 	}
 	p.Auditor = &edition.Auditor{Editions: p.Editions, Every: p.AuditEvery, Logger: p.Logger}
 	p.Witness = &witness.Witness{
@@ -219,6 +223,9 @@ const headsFolder = "heads"
 
 // reportKeyFile holds the secret that reports are signed with; processes of one plane share it.
 const reportKeyFile = "report.key"
+
+// reportMarkFile names the newest report, outside the database.
+const reportMarkFile = "newest-report.json"
 
 // SignerOf returns what signs the reports of the plane of a data folder, or nil when that has none.
 func SignerOf(dataDir string) (*report.Signer, error) {
@@ -242,7 +249,8 @@ func (p *Plane) sign() error {
 	if err != nil {
 		return err
 	}
-	p.Reports = &report.Log{DB: p.DB, Signer: signer}
+	p.Live.Signer = signer
+	p.Reports = &report.Log{DB: p.DB, Signer: signer, MarkFile: filepath.Join(p.DataDir, reportMarkFile)}
 	return nil
 }
 
@@ -317,7 +325,7 @@ func (p *Plane) Run(ctx context.Context) error {
 	group.Go(func() error { return supervisor.Run(ctx) })
 	group.Go(func() error { return p.Directory.Run(ctx) })
 	if p.ScrubRate >= 0 {
-		scrubber := &verify.Scrubber{DB: p.DB, Shape: p.Shape, Rate: p.ScrubRate, MakeWay: p.Editions.MakeWay, Logger: p.Logger}
+		scrubber := &verify.Scrubber{DB: p.DB, Shape: p.Shape, Rate: p.ScrubRate, MakeWay: p.Editions.MakeWay, Signer: p.Reports.Signer, Logger: p.Logger}
 		group.Go(func() error { return scrubber.Run(ctx) })
 	}
 	if p.AuditEvery >= 0 {

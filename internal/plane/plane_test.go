@@ -132,6 +132,7 @@ func verifyEdition(t testing.TB, p *plane.Plane, number int64) *verify.Report {
 	t.Helper()
 	report, err := verify.Run(t.Context(), verify.Config{
 		DB: p.DB, Shard: p.Journal.Shard(0), Edition: number, Schema: fold.Tables, Fold: fold.Apply, Shape: p.Shape,
+		Signer: p.Reports.Signer,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -26,7 +26,11 @@ func (p *Plane) Heads(ctx context.Context, documents [][]byte, keys []ed25519.Pu
 		}
 		heads.Known = append(heads.Known, head)
 	}
-	err := p.Reports.From(ctx, 1, witness.HeadKind, func(r report.Recorded) error {
+	var err error
+	if heads.Kept, heads.Damaged, err = p.Witness.Kept(ctx); err != nil {
+		return heads, err
+	}
+	err = p.Reports.From(ctx, 1, witness.HeadKind, func(r report.Recorded) error {
 		head, err := signedHead(r.Document, keys)
 		switch {
 		case errors.Is(err, report.ErrUntrusted):
@@ -52,6 +56,9 @@ func signedHead(document []byte, keys []ed25519.PublicKey) (head witness.Head, e
 	}
 	return head, r.Read(&head)
 }
+
+// ErrNothingKept: a check of the journal found nothing to compare it with, as on a plane that was made a moment ago.
+var ErrNothingKept = errors.New("no digest of this journal was ever kept, so there is nothing to compare it with: keep `refold serve` running for a minute, then check again")
 
 // CheckOptions say how CheckJournal works. The zero value checks what one read of the journal gives.
 type CheckOptions struct {
@@ -94,6 +101,9 @@ func (p *Plane) CheckJournal(ctx context.Context, o CheckOptions) ([]*witness.Re
 		if err != nil {
 			unread = append(unread, fmt.Errorf("check the journal, shard %d: %w", shard.Number(), err))
 			continue
+		}
+		if result.Events > 0 && result.Witnessed == 0 && result.Heads == 0 && len(known.Kept) == 0 {
+			return nil, fmt.Errorf("check the journal, shard %d: %w", shard.Number(), ErrNothingKept)
 		}
 		results = append(results, result)
 	}

@@ -111,6 +111,7 @@ func verifyShard(t testing.TB, p *plane.Plane, number int64, shard int) *verify.
 	t.Helper()
 	report, err := verify.Run(t.Context(), verify.Config{
 		DB: p.DB, Shard: p.Journal.Shard(shard), Edition: number, Schema: fold.Tables, Fold: fold.Apply, Shape: p.Shape,
+		Signer: p.Reports.Signer,
 	})
 	if err != nil {
 		t.Fatal(err)

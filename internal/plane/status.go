@@ -227,8 +227,8 @@ func (p *Plane) settingStatus(ctx context.Context, s *Status) error {
 	}
 	backedUp := false
 	for _, n := range settings {
-		if n.Name == "control_floor" || strings.HasPrefix(n.Name, witness.CopyPrefix) {
-			continue // of no interest until a start is refused for it; in Copies
+		if n.Name == "control_floor" || strings.HasPrefix(n.Name, witness.CopyPrefix) || strings.HasPrefix(n.Name, report.MarkPrefix) {
+			continue // of no interest until a start is refused for it; in Copies; marks
 		}
 		backedUp = backedUp || n.Name == settingLastBackup
 		text := factText(n.Value)
@@ -265,7 +265,7 @@ func (p *Plane) scrubStatus(ctx context.Context, s *Status) error {
 		if e.State != "serving" || !e.Ours {
 			continue
 		}
-		state, err := verify.ReadScrub(ctx, p.DB, e.Number)
+		state, err := verify.ReadScrub(ctx, p.DB, e.Number, p.Reports.Signer)
 		if errors.Is(err, verify.ErrNotBuilt) {
 			continue // it was retired since the list was read
 		}

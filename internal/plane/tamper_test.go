@@ -360,7 +360,7 @@ func (x *tamperer) checkpoint() {
 }
 
 func verifyConfig(p *plane.Plane, number int64) verify.Config {
-	return verify.Config{DB: p.DB, Shard: p.Journal.Shard(0), Edition: number, Schema: fold.Tables, Fold: fold.Apply, Shape: p.Shape}
+	return verify.Config{DB: p.DB, Shard: p.Journal.Shard(0), Edition: number, Schema: fold.Tables, Fold: fold.Apply, Shape: p.Shape, Signer: p.Reports.Signer}
 }
 
 // TestASecondRowOfAKeyIsExtra: a table that has lost its key can hold a row twice.

@@ -64,6 +64,7 @@ func (p *Plane) Verify(ctx context.Context, number int64, c verify.Config, progr
 		one := c
 		one.DB, one.Shard, one.Edition, one.Schema, one.Fold, one.Shape = p.DB, p.Journal.Shard(shard), editions[shard], fold.Tables, p.Fold, p.Shape
 		one.Scope, one.Control, one.Homes = scope, control[shard], p.Directory.Homes
+		one.Signer = p.Reports.Signer
 		facts, err := one.Shard.Facts(ctx)
 		if err != nil {
 			return nil, err

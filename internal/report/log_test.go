@@ -3,6 +3,8 @@ package report_test
 import (
 	"crypto/ed25519"
 	"errors"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sync/errgroup"
@@ -73,6 +75,67 @@ func TestManyWritersMakeOneSeries(t *testing.T) {
 	newest, err := log.Newest(t.Context(), "note", 3)
 	if err != nil || len(newest) != 3 || newest[0].Number != writers*each || newest[0].Digest != checked[len(checked)-1].Digest() {
 		t.Fatalf("newest are %+v, %v", newest, err)
+	}
+}
+
+// Damage finds what can be told without reading the documents, Check finds everything, and neither finds anything in a
+// series that was left alone. The newest report is named beside the series, and in a file.
+func TestASeriesIsCheckedInPlace(t *testing.T) {
+	const broken = "UPDATE control.report SET document = set_byte(document, 20, get_byte(document, 20) # 1) WHERE number = 2"
+	for what, c := range map[string]struct {
+		change, damage, fault string
+		after                 string // of Damage, once one more is recorded
+	}{
+		"nothing":                {"", "", "", ""},
+		"the newest removed":     {"DELETE FROM control.report WHERE number = 4", "report 4 is missing: the newest ones were removed", "", "report 4 is missing"},
+		"the newest two removed": {"DELETE FROM control.report WHERE number > 2", "reports 3 to 4 are missing: the newest ones were removed", "", "reports 3 to 4 are missing"},
+		"all removed":            {"DELETE FROM control.report", "reports 1 to 4 are missing: the newest ones were removed", "", "reports 1 to 4 are missing"},
+		"one removed":            {"DELETE FROM control.report WHERE number = 2", "report 2 is missing", "", "report 2 is missing"},
+		"the first removed":      {"DELETE FROM control.report WHERE number = 1", "report 1 is missing", "", "report 1 is missing"},
+		"one changed":            {broken, "", "report 2: ", ""},
+		"the mark changed":       {`UPDATE control.setting SET value = replace(value, '"number":4', '"number":3') WHERE name = 'mark_reports'`, "setting mark_reports: ", "", ""},
+		"the mark removed with the newest": {"DELETE FROM control.setting WHERE name = 'mark_reports'; DELETE FROM control.report WHERE number = 4",
+			"report 4 is missing: the newest ones were removed", "", "report 4 is missing"},
+		"the newest replaced": {"UPDATE control.report SET document = o.document, digest = o.digest FROM control.report o WHERE o.number = 3 AND control.report.number = 4",
+			"report 4 is not the one that was recorded", "report 4: its row does not say", ""},
+	} {
+		t.Run(what, func(t *testing.T) {
+			log := newLog(t)
+			log.JournalID, log.MarkFile = "journal", filepath.Join(t.TempDir(), "newest")
+			for n := range 4 {
+				_, err := log.Append(t.Context(), "note", note{n})
+				check(t, err)
+			}
+			pool, err := log.DB.Owner(t.Context())
+			check(t, err)
+			_, err = pool.Exec(t.Context(), c.change)
+			check(t, err)
+			damage, err := log.Damage(t.Context())
+			check(t, err)
+			if got := strings.Join(damage, "; "); c.damage == "" && got != "" || !strings.HasPrefix(got, c.damage) {
+				t.Errorf("damage %q, want %q", got, c.damage)
+			}
+			found, err := log.Check(t.Context())
+			check(t, err)
+			got := strings.Join(found.Faults, "; ")
+			if clean := c.damage == "" && c.fault == ""; clean != (got == "") || !strings.Contains(got, c.damage) || !strings.Contains(got, c.fault) {
+				t.Errorf("faults %q, want %q and %q", got, c.damage, c.fault)
+			}
+			_, err = log.Append(t.Context(), "note", note{5})
+			check(t, err)
+			damage, err = log.Damage(t.Context())
+			check(t, err)
+			if got := strings.Join(damage, "; "); what != "the newest replaced" && got != c.after {
+				t.Errorf("once one more is recorded: damage %q, want %q", got, c.after)
+			}
+		})
+	}
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

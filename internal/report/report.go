@@ -139,15 +139,10 @@ func Check(document []byte, keys ...ed25519.PublicKey) (*Report, error) {
 	if len(document) > DocumentBytesMax {
 		return nil, fmt.Errorf("%w: it has %d bytes, at most %d are possible", ErrMalformed, len(document), DocumentBytesMax)
 	}
-	canonical, err := canonicalize(document)
+	r, err := read(document)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+		return nil, err
 	}
-	r, err := parse(canonical)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	r.digest = sha256.Sum256(canonical)
 	signature, err := base64.StdEncoding.Strict().DecodeString(r.Signature)
 	// The decoder skips line breaks, even strictly: with them this would be another document under the same signature.
 	if err != nil || len(signature) != ed25519.SignatureSize || strings.ContainsAny(r.Signature, "\r\n") {
@@ -169,6 +164,20 @@ func Check(document []byte, keys ...ed25519.PublicKey) (*Report, error) {
 		return r, nil
 	}
 	return nil, fmt.Errorf("report %d of kind %s, key %s: %w", r.Number, r.Kind, r.Key, ErrUntrusted)
+}
+
+// read returns what a document says, whoever signed it.
+func read(document []byte) (*Report, error) {
+	canonical, err := canonicalize(document)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	r, err := parse(canonical)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	r.digest = sha256.Sum256(canonical)
+	return r, nil
 }
 
 // parse reads a canonical document. That it is written again as it was shows that nothing in it was passed over.

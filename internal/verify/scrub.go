@@ -3,6 +3,7 @@ package verify
 import (
 	"cmp"
 	"context"
+	"crypto/hmac"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/postgres/db"
+	"github.com/refold-dev/refold/internal/report"
 	"github.com/refold-dev/refold/internal/rows"
 )
 
@@ -31,7 +33,9 @@ type Scrubber struct {
 	RoundMin time.Duration
 	// MakeWay lets live traffic pass, as edition.Editions.MakeWay does; nil = it is not looked at.
 	MakeWay func(context.Context) (pause func(context.Context) error, end func())
-	Logger  *slog.Logger
+	// Signer signs each proof; nil = proofs are recorded unsigned.
+	Signer *report.Signer
+	Logger *slog.Logger
 }
 
 const (
@@ -252,7 +256,16 @@ func (s *Scrubber) check(ctx context.Context, number int64, tables []*rows.Descr
 	if !known {
 		return q.ScrubForget(ctx, db.ScrubForgetParams{Edition: number, TenantID: tenant})
 	}
-	return q.ScrubProven(ctx, db.ScrubProvenParams{Edition: number, TenantID: tenant, Events: events})
+	proof := db.ScrubProvenParams{Edition: number, TenantID: tenant, Events: events, ProvenAt: time.Now().UTC().Truncate(time.Microsecond)}
+	if s.Signer != nil {
+		proof.Mac = proofMAC(s.Signer, number, tenant, proof.ProvenAt, events)
+	}
+	return q.ScrubProven(ctx, proof)
+}
+
+// proofMAC is the signature of a proof, as control.scrub keeps it.
+func proofMAC(s *report.Signer, number int64, tenant string, at time.Time, events int64) []byte {
+	return s.MAC("control.scrub", number, tenant, at.UnixMicro(), events)
 }
 
 // corrupted: the database says that its own files are not what they must be.
@@ -360,8 +373,9 @@ type ScrubDamage struct {
 
 const scrubOldestMost = 5
 
-// ReadScrub reads what the scrubber knows of an edition.
-func ReadScrub(ctx context.Context, d *postgres.DB, number int64) (*ScrubState, error) {
+// ReadScrub reads what the scrubber knows of an edition. A proof that the signer has not signed is none; without a signer
+// all count.
+func ReadScrub(ctx context.Context, d *postgres.DB, number int64, signer *report.Signer) (*ScrubState, error) {
 	pool, err := d.Operator(ctx)
 	if err != nil {
 		return nil, err
@@ -372,18 +386,22 @@ func ReadScrub(ctx context.Context, d *postgres.DB, number int64) (*ScrubState, 
 		return nil, err
 	}
 	s := &ScrubState{Edition: number, Digests: digestsState(positions), Oldest: []ScrubProof{}, Damaged: []ScrubDamage{}}
-	counts, err := q.ScrubCounts(ctx, number)
+	proofs, err := q.ScrubProofs(ctx, number)
 	if err != nil {
 		return nil, fmt.Errorf("scrubbed tenants of edition %d: %w", number, err)
 	}
-	s.Tenants, s.Never = counts.Tenants, counts.Never
-	oldest, err := q.ScrubOldest(ctx, db.ScrubOldestParams{Edition: number, Most: scrubOldestMost})
-	if err != nil {
-		return nil, fmt.Errorf("oldest proofs of edition %d: %w", number, err)
+	var never, proven []ScrubProof
+	for _, p := range proofs {
+		said := p.ProvenAt != nil && p.ProvenEvents != nil
+		if said && (signer == nil || hmac.Equal(p.Mac, proofMAC(signer, number, p.TenantID, *p.ProvenAt, *p.ProvenEvents))) {
+			proven = append(proven, ScrubProof{p.TenantID, p.ProvenAt, p.ProvenEvents})
+		} else {
+			never = append(never, ScrubProof{Tenant: p.TenantID})
+		}
 	}
-	for _, o := range oldest {
-		s.Oldest = append(s.Oldest, ScrubProof{o.TenantID, o.ProvenAt, o.ProvenEvents})
-	}
+	s.Tenants, s.Never = int64(len(proofs)), int64(len(never))
+	oldest := append(never, proven...)
+	s.Oldest = append(s.Oldest, oldest[:min(len(oldest), scrubOldestMost)]...)
 	damaged, err := q.ScrubDamage(ctx, number)
 	if err != nil {
 		return nil, fmt.Errorf("damaged tenants of edition %d: %w", number, err)

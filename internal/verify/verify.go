@@ -27,10 +27,12 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/refold-dev/refold/events/envelope"
+	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/failpoint"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/postgres/db"
+	"github.com/refold-dev/refold/internal/report"
 	"github.com/refold-dev/refold/internal/rows"
 	"github.com/refold-dev/refold/internal/witness"
 )
@@ -70,6 +72,9 @@ type Config struct {
 	// Homes says in which shard each tenant lives; nil = control.tenant says so. It is asked after the snapshot is taken:
 	// a tenant is known before its first event is, so every row of the snapshot finds its home.
 	Homes func(context.Context) (map[string]int, error)
+
+	// Signer signs that the edition is verified; nil = it is recorded unsigned, and no cutover of a plane goes to it.
+	Signer *report.Signer
 
 	barrier *sharedSnapshot // taken by Barrier: all parts share it, however old it becomes
 }
@@ -378,7 +383,11 @@ func (v *verification) record(ctx context.Context, r *Report) error {
 			return fmt.Errorf("record the verification: %w", err)
 		}
 		if r.Clean {
-			_, err = q.EditionShardVerified(ctx, db.EditionShardVerifiedParams{Seq: int64(r.Seq), Edition: r.Edition, Shard: int32(r.Shard)})
+			verified := db.EditionShardVerifiedParams{Seq: int64(r.Seq), Edition: r.Edition, Shard: int32(r.Shard)}
+			if v.Signer != nil {
+				verified.Mac = edition.VerifiedMAC(v.Signer, verified.Edition, verified.Shard, v.Shape, verified.Seq)
+			}
+			_, err = q.EditionShardVerified(ctx, verified)
 			return err
 		}
 		// An edition that was proven once and is not any more must not be cut over to.

@@ -84,6 +84,7 @@ type Heads struct {
 	Known   []Head
 	Damaged []string // what is wrong with those that are not as they were signed; a fault of the first shard
 	Foreign int      // those signed with keys that nobody vouched for
+	Kept    []Kept   // how far digests must be there, see Witness.Kept
 }
 
 // Checker compares events, handed over in order, with what was kept about them.
@@ -101,8 +102,8 @@ type Checker struct {
 	broken   bool // the chain cannot be followed any more
 	seq      uint64
 	anchored uint64 // the newest head that fits
-	compared uint64 // the newest head that was compared
 	signed   uint64 // the newest head of all
+	must     uint64 // up to here digests must be there
 	suspects []suspect
 	missing  map[[digestBytes]byte]uint64 // kept digests of lost events
 	scratch  []byte
@@ -130,6 +131,12 @@ func NewChecker(d *postgres.DB, facts journal.Facts, heads Heads) *Checker {
 	slices.SortFunc(c.heads, func(a, b ShardHead) int { return cmp.Compare(a.Seq, b.Seq) })
 	for _, head := range c.heads {
 		c.signed = max(c.signed, head.Seq)
+	}
+	c.must = c.signed
+	for _, k := range heads.Kept {
+		if k.JournalID == facts.JournalID && k.Incarnation == facts.Incarnation && k.Shard == facts.Shard {
+			c.must = max(c.must, k.Seq)
+		}
 	}
 	c.result = Result{
 		Shard: facts.Shard, Stream: facts.Stream, JournalID: facts.JournalID, Incarnation: facts.Incarnation, Faults: []Fault{},
@@ -285,7 +292,6 @@ func (c *Checker) compareHead() {
 	for len(c.heads) > 0 && c.heads[0].Seq <= c.seq {
 		head := c.heads[0]
 		c.heads = c.heads[1:]
-		c.compared = head.Seq
 		c.result.Heads++
 		switch {
 		case c.broken:
@@ -301,7 +307,7 @@ func (c *Checker) compareHead() {
 // the last event that anything was kept about before the end was looked for; the journal goes on meanwhile.
 func (c *Checker) End(ctx context.Context, kept uint64) (*Result, error) {
 	c.stopped()
-	if err := c.lose(ctx, max(kept, c.signed)+1, Lost, "the journal ends before it"); err != nil {
+	if err := c.lose(ctx, max(kept, c.must)+1, Lost, "the journal ends before it"); err != nil {
 		return nil, err
 	}
 	for !c.ended { // pages that no event has asked for
@@ -310,8 +316,8 @@ func (c *Checker) End(ctx context.Context, kept uint64) (*Result, error) {
 			return nil, err
 		}
 	}
-	if c.result.Witnessed < c.signed {
-		c.missingPage(c.signed)
+	if c.result.Witnessed < c.must {
+		c.missingPage(c.must)
 	}
 	return c.judged(), nil
 }
@@ -319,9 +325,8 @@ func (c *Checker) End(ctx context.Context, kept uint64) (*Result, error) {
 // Stop finishes the check of a journal that goes on behind the last event.
 func (c *Checker) Stop() *Result {
 	c.stopped()
-	// Heads up to here were signed on pages that must be there.
-	if signed := c.compared; c.ended && c.result.Witnessed < signed {
-		c.missingPage(signed)
+	if must := min(c.must, c.seq); c.ended && c.result.Witnessed < must {
+		c.missingPage(must)
 	}
 	c.result.Witnessed = min(c.result.Witnessed, c.seq)
 	return c.judged()
@@ -334,8 +339,13 @@ func (c *Checker) stopped() {
 	}
 }
 
-func (c *Checker) missingPage(signed uint64) {
-	c.fault(Fault{What: BadPage, From: c.result.Witnessed + 1, Seq: signed, Detail: "it is missing, a head was signed on it"})
+// missingPage: digests are gone that a signed head, or the mark of the witness, says were kept. The journal may be right.
+func (c *Checker) missingPage(upto uint64) {
+	detail := "it is missing, a head was signed on it"
+	if c.signed < upto {
+		detail = "it is missing, digests were kept up to there"
+	}
+	c.fault(Fault{What: BadPage, From: c.result.Witnessed + 1, Seq: upto, Detail: detail})
 }
 
 func (c *Checker) judged() *Result {

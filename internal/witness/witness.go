@@ -150,6 +150,7 @@ type page struct {
 	chain envelope.Digest
 	more  []byte // digests behind last
 	read  time.Time
+	mark  *report.Mark // how far digests were kept once; nil = not known
 }
 
 func (w *Witness) advance(ctx context.Context, shard journal.Shard) error {
@@ -161,12 +162,18 @@ func (w *Witness) advance(ctx context.Context, shard journal.Shard) error {
 	if err != nil {
 		return err
 	}
+	if p.mark, err = w.mark(ctx, facts); err != nil {
+		return err
+	}
 	size := uint64(or(w.PageEvents, pageEventsDefault))
 	var scratch []byte
 	err = journal.Read(ctx, shard, p.last, facts.LastSeq, func(e *envelope.Event) error {
 		var digest envelope.Digest
 		digest, scratch = e.Digest(scratch)
 		p.chain = p.chain.Chain(digest)
+		if p.mark != nil && int64(e.Seq) == p.mark.Number && hex.EncodeToString(p.chain[:]) != p.mark.Digest {
+			return fmt.Errorf("%w: the events up to %d are not those of which digests were kept once", ErrChanged, e.Seq)
+		}
 		p.more = append(p.more, digest[:digestBytes]...)
 		if e.Seq+1-p.first < size && e.Seq < facts.LastSeq {
 			return nil
@@ -261,7 +268,56 @@ func (w *Witness) keep(ctx context.Context, p *page, seq uint64) error {
 	if err != nil {
 		return fmt.Errorf("keep digests up to event %d: %w", seq, err)
 	}
-	return nil
+	if p.mark != nil && p.mark.Number >= int64(seq) {
+		return nil // digests that were lost are kept again
+	}
+	mark := report.Mark{JournalID: id.JournalID, Incarnation: id.Incarnation, Number: int64(seq), Digest: hex.EncodeToString(p.chain[:])}
+	return w.Reports.Signer.PutMark(ctx, q, markName(id.Shard), mark)
+}
+
+// markName names the mark of how far digests of a shard are kept. It is written after them, so that it never says more.
+func markName(shard int) string { return fmt.Sprintf("kept_digests_%d", shard) }
+
+// mark is how far digests of a shard of this journal were kept once; nil where that is not known.
+func (w *Witness) mark(ctx context.Context, facts journal.Facts) (*report.Mark, error) {
+	pool, err := w.DB.Operator(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m, err := w.Reports.Signer.GetMark(ctx, db.New(pool), markName(facts.Shard))
+	if errors.Is(err, report.ErrMark) || err == nil && (m == nil || m.JournalID != facts.JournalID || m.Incarnation != facts.Incarnation) {
+		return nil, nil
+	}
+	return m, err
+}
+
+// Kept says that digests of the events of a shard up to Seq were kept.
+type Kept struct {
+	Shard       int
+	JournalID   string
+	Incarnation uint64
+	Seq         uint64
+}
+
+// Kept returns how far digests were kept, shard by shard, and what is wrong with marks that cannot be used. Digests that
+// are not there up to these positions are lost.
+func (w *Witness) Kept(ctx context.Context) (kept []Kept, damage []string, err error) {
+	pool, err := w.DB.Operator(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, shard := range w.Shards {
+		m, err := w.Reports.Signer.GetMark(ctx, db.New(pool), markName(shard.Number()))
+		switch {
+		case errors.Is(err, report.ErrMark):
+			damage = append(damage, err.Error())
+		case err != nil:
+			return nil, nil, err
+		case m != nil:
+			kept = append(kept, Kept{shard.Number(), m.JournalID, m.Incarnation, uint64(m.Number)})
+		}
+	}
+	return kept, damage, nil
 }
 
 func (w *Witness) headDue(ctx context.Context) (bool, error) {

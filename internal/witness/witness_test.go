@@ -109,7 +109,11 @@ func (s *stand) heads(t *testing.T) (heads []witness.Head) {
 
 func (s *stand) check(t *testing.T, shard journal.Shard) *witness.Result {
 	t.Helper()
-	result, err := witness.Check(t.Context(), s.DB, shard, witness.Heads{Known: s.heads(t)}, nil)
+	kept, damage, err := s.Kept(t.Context())
+	if err != nil || len(damage) > 0 {
+		t.Fatal(damage, err)
+	}
+	result, err := witness.Check(t.Context(), s.DB, shard, witness.Heads{Known: s.heads(t), Kept: kept}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,8 +195,11 @@ func TestACheckMayStopBeforeTheEnd(t *testing.T) {
 		}
 	}
 	s.exec(t, "DELETE FROM control.journal_page WHERE first_seq >= 31")
-	if r := upto(36); !r.Clean || r.Witnessed != 30 {
+	if r := upto(36); r.Clean || r.Witnessed != 30 || r.Faults[0].What != witness.BadPage || r.Faults[0].From != 31 || r.Faults[0].Seq != 36 {
 		t.Errorf("before the head that was signed on what is gone: %+v", r)
+	}
+	if r := upto(30); !r.Clean {
+		t.Errorf("before what is gone: %+v", r)
 	}
 	if r := upto(40); r.Clean || r.Faults[0].What != witness.BadPage || r.Faults[0].From != 31 || r.Faults[0].Seq != 37 {
 		t.Errorf("behind it: %+v", r)
@@ -423,8 +430,14 @@ func TestARewrittenPastDoesNotFitTheSignedHeads(t *testing.T) {
 	config, messages := s.messages(t)
 	messages[29].data = append(messages[29].data, ' ')
 	forged := forge(t, config, messages).Shards[0]
+	other := &witness.Witness{DB: s.DB, Shards: []journal.Shard{forged}, Reports: s.Reports, PageEvents: 10}
 	s.exec(t, "DELETE FROM control.journal_page")
-	if err := (&witness.Witness{DB: s.DB, Shards: []journal.Shard{forged}, Reports: s.Reports, PageEvents: 10}).Advance(t.Context()); err != nil {
+	if err := other.Advance(t.Context()); !errors.Is(err, witness.ErrChanged) {
+		t.Fatalf("the mark of what was kept does not hold the journal: %v", err)
+	}
+	s.exec(t, "DELETE FROM control.journal_page")
+	s.exec(t, "DELETE FROM control.setting WHERE name LIKE 'mark_kept%'")
+	if err := other.Advance(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	r := s.check(t, forged)
@@ -465,6 +478,52 @@ func TestDamagedPagesAreNotBlamedOnTheJournal(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Digests that were kept and are gone are missed, whether a head was signed on them or not; those of events that nobody has
+// witnessed yet are not. Read again from the same journal they are what they were.
+func TestDigestsThatAreGoneAreMissed(t *testing.T) {
+	for what, c := range map[string]struct {
+		sql      string
+		from, to uint64
+	}{
+		"the first": {"DELETE FROM control.journal_page WHERE first_seq = 1", 1, 10},
+		"a middle":  {"DELETE FROM control.journal_page WHERE first_seq = 11", 11, 20},
+		"the last":  {"DELETE FROM control.journal_page WHERE first_seq = 31", 31, 37},
+		"some":      {"DELETE FROM control.journal_page WHERE first_seq > 11", 21, 37},
+		"all":       {"DELETE FROM control.journal_page", 1, 37},
+	} {
+		t.Run(what, func(t *testing.T) {
+			s := newStand(t)
+			s.append(t, 36)
+			s.advance(t)
+			s.append(t, 5)
+			if r := s.check(t, s.Shards[0]); !r.Clean {
+				t.Fatalf("nothing is gone: %+v", r)
+			}
+			s.exec(t, c.sql)
+			r := s.check(t, s.Shards[0])
+			if r.Clean || len(r.Faults) != 1 || r.Faults[0].What != witness.BadPage || r.Faults[0].From != c.from || r.Faults[0].Seq != c.to {
+				t.Fatalf("got %+v", r)
+			}
+			if what == "the first" || what == "a middle" {
+				return // only the end of what is kept is gone on with
+			}
+			s.advance(t)
+			if r := s.check(t, s.Shards[0]); !r.Clean || r.Witnessed != 42 {
+				t.Fatalf("once they are kept again: %+v", r)
+			}
+		})
+	}
+	t.Run("a changed mark", func(t *testing.T) {
+		s := newStand(t)
+		s.append(t, 6)
+		s.advance(t)
+		s.exec(t, `UPDATE control.setting SET value = replace(value, '"number":7', '"number":2') WHERE name = 'mark_kept_digests_0'`)
+		if _, damage, err := s.Kept(t.Context()); err != nil || len(damage) != 1 {
+			t.Fatal(damage, err)
+		}
+	})
 }
 
 // The witness itself notices at its next turn that the end of the journal is not what it was.

@@ -422,7 +422,7 @@ func (q *Queries) EditionShardInsert(ctx context.Context, arg EditionShardInsert
 }
 
 const editionShardList = `-- name: EditionShardList :many
-SELECT edition, shard, state, head, passes, passes_done, event_digest, chain, verified_seq, verified_at FROM control.edition_shard WHERE edition = $1 ORDER BY shard
+SELECT edition, shard, state, head, passes, passes_done, event_digest, chain, verified_seq, verified_at, mac FROM control.edition_shard WHERE edition = $1 ORDER BY shard
 `
 
 func (q *Queries) EditionShardList(ctx context.Context, edition int64) ([]ControlEditionShard, error) {
@@ -445,6 +445,7 @@ func (q *Queries) EditionShardList(ctx context.Context, edition int64) ([]Contro
 			&i.Chain,
 			&i.VerifiedSeq,
 			&i.VerifiedAt,
+			&i.Mac,
 		); err != nil {
 			return nil, err
 		}
@@ -534,7 +535,7 @@ func (q *Queries) EditionShardSetState(ctx context.Context, arg EditionShardSetS
 }
 
 const editionShardUnverified = `-- name: EditionShardUnverified :execrows
-UPDATE control.edition_shard SET state = 'caught_up', verified_seq = NULL, verified_at = NULL
+UPDATE control.edition_shard SET state = 'caught_up', verified_seq = NULL, verified_at = NULL, mac = NULL
 WHERE edition = $1 AND shard = $2 AND state = 'verified'
 `
 
@@ -553,18 +554,24 @@ func (q *Queries) EditionShardUnverified(ctx context.Context, arg EditionShardUn
 }
 
 const editionShardVerified = `-- name: EditionShardVerified :execrows
-UPDATE control.edition_shard SET state = 'verified', verified_seq = $1::bigint, verified_at = clock_timestamp()
-WHERE edition = $2 AND shard = $3 AND state <> 'retired'
+UPDATE control.edition_shard SET state = 'verified', verified_seq = $1::bigint, verified_at = clock_timestamp(), mac = $2::bytea
+WHERE edition = $3 AND shard = $4 AND state <> 'retired'
 `
 
 type EditionShardVerifiedParams struct {
 	Seq     int64
+	Mac     []byte
 	Edition int64
 	Shard   int32
 }
 
 func (q *Queries) EditionShardVerified(ctx context.Context, arg EditionShardVerifiedParams) (int64, error) {
-	result, err := q.db.Exec(ctx, editionShardVerified, arg.Seq, arg.Edition, arg.Shard)
+	result, err := q.db.Exec(ctx, editionShardVerified,
+		arg.Seq,
+		arg.Mac,
+		arg.Edition,
+		arg.Shard,
+	)
 	if err != nil {
 		return 0, err
 	}

@@ -407,24 +407,6 @@ func (q *Queries) KeptTenants(ctx context.Context, edition int64) ([]string, err
 	return items, nil
 }
 
-const scrubCounts = `-- name: ScrubCounts :one
-SELECT count(*)::bigint AS tenants, count(*) FILTER (WHERE s.proven_at IS NULL)::bigint AS never
-FROM (SELECT DISTINCT d.tenant_id FROM control.kept_digest d WHERE d.edition = $1) AS k
-LEFT JOIN control.scrub s ON s.edition = $1 AND s.tenant_id = k.tenant_id
-`
-
-type ScrubCountsRow struct {
-	Tenants int64
-	Never   int64
-}
-
-func (q *Queries) ScrubCounts(ctx context.Context, edition int64) (ScrubCountsRow, error) {
-	row := q.db.QueryRow(ctx, scrubCounts, edition)
-	var i ScrubCountsRow
-	err := row.Scan(&i.Tenants, &i.Never)
-	return i, err
-}
-
 const scrubDamage = `-- name: ScrubDamage :many
 SELECT tenant_id, damaged_since::timestamptz AS damaged_since, checked_at, damaged FROM control.scrub
 WHERE edition = $1 AND damaged_since IS NOT NULL ORDER BY tenant_id
@@ -506,7 +488,7 @@ func (q *Queries) ScrubForget(ctx context.Context, arg ScrubForgetParams) error 
 }
 
 const scrubList = `-- name: ScrubList :many
-SELECT edition, tenant_id, checked_at, proven_at, proven_events, damaged_since, damaged FROM control.scrub WHERE edition = $1 ORDER BY checked_at
+SELECT edition, tenant_id, checked_at, proven_at, proven_events, damaged_since, damaged, mac FROM control.scrub WHERE edition = $1 ORDER BY checked_at
 `
 
 func (q *Queries) ScrubList(ctx context.Context, edition int64) ([]ControlScrub, error) {
@@ -526,6 +508,7 @@ func (q *Queries) ScrubList(ctx context.Context, edition int64) ([]ControlScrub,
 			&i.ProvenEvents,
 			&i.DamagedSince,
 			&i.Damaged,
+			&i.Mac,
 		); err != nil {
 			return nil, err
 		}
@@ -537,35 +520,36 @@ func (q *Queries) ScrubList(ctx context.Context, edition int64) ([]ControlScrub,
 	return items, nil
 }
 
-const scrubOldest = `-- name: ScrubOldest :many
-SELECT k.tenant_id, s.proven_at, s.proven_events
+const scrubProofs = `-- name: ScrubProofs :many
+SELECT k.tenant_id, s.proven_at, s.proven_events, s.mac
 FROM (SELECT DISTINCT d.tenant_id FROM control.kept_digest d WHERE d.edition = $1) AS k
 LEFT JOIN control.scrub s ON s.edition = $1 AND s.tenant_id = k.tenant_id
-ORDER BY s.proven_at NULLS FIRST, k.tenant_id LIMIT $2
+ORDER BY s.proven_at NULLS FIRST, k.tenant_id
 `
 
-type ScrubOldestParams struct {
-	Edition int64
-	Most    int32
-}
-
-type ScrubOldestRow struct {
+type ScrubProofsRow struct {
 	TenantID     string
 	ProvenAt     *time.Time
 	ProvenEvents *int64
+	Mac          []byte
 }
 
-// The tenants whose last proof is the oldest, those without one first.
-func (q *Queries) ScrubOldest(ctx context.Context, arg ScrubOldestParams) ([]ScrubOldestRow, error) {
-	rows, err := q.db.Query(ctx, scrubOldest, arg.Edition, arg.Most)
+// The tenants of an edition, with what is said of the last proof of each.
+func (q *Queries) ScrubProofs(ctx context.Context, edition int64) ([]ScrubProofsRow, error) {
+	rows, err := q.db.Query(ctx, scrubProofs, edition)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	items := []ScrubOldestRow{}
+	items := []ScrubProofsRow{}
 	for rows.Next() {
-		var i ScrubOldestRow
-		if err := rows.Scan(&i.TenantID, &i.ProvenAt, &i.ProvenEvents); err != nil {
+		var i ScrubProofsRow
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.ProvenAt,
+			&i.ProvenEvents,
+			&i.Mac,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -577,20 +561,28 @@ func (q *Queries) ScrubOldest(ctx context.Context, arg ScrubOldestParams) ([]Scr
 }
 
 const scrubProven = `-- name: ScrubProven :exec
-INSERT INTO control.scrub (edition, tenant_id, checked_at, proven_at, proven_events, damaged)
-VALUES ($1, $2, clock_timestamp(), clock_timestamp(), $3::bigint, '{}')
+INSERT INTO control.scrub (edition, tenant_id, checked_at, proven_at, proven_events, damaged, mac)
+VALUES ($1, $2, clock_timestamp(), $3::timestamptz, $4::bigint, '{}', $5::bytea)
 ON CONFLICT (edition, tenant_id) DO UPDATE SET checked_at = excluded.checked_at, proven_at = excluded.proven_at,
-    proven_events = excluded.proven_events, damaged_since = NULL, damaged = '{}'
+    proven_events = excluded.proven_events, damaged_since = NULL, damaged = '{}', mac = excluded.mac
 `
 
 type ScrubProvenParams struct {
 	Edition  int64
 	TenantID string
+	ProvenAt time.Time
 	Events   int64
+	Mac      []byte
 }
 
 // The rows of a tenant are those the projector wrote.
 func (q *Queries) ScrubProven(ctx context.Context, arg ScrubProvenParams) error {
-	_, err := q.db.Exec(ctx, scrubProven, arg.Edition, arg.TenantID, arg.Events)
+	_, err := q.db.Exec(ctx, scrubProven,
+		arg.Edition,
+		arg.TenantID,
+		arg.ProvenAt,
+		arg.Events,
+		arg.Mac,
+	)
 	return err
 }

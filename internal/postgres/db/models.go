@@ -160,6 +160,8 @@ type ControlEditionShard struct {
 	Chain       []byte
 	VerifiedSeq *int64
 	VerifiedAt  *time.Time
+	// Of edition, shard, shape and verified_seq, by the verification that set it.
+	Mac []byte
 }
 
 // Every cutover and rollback, for the record.
@@ -293,6 +295,8 @@ type ControlScrub struct {
 	DamagedSince *time.Time
 	// Tables that differed at the last check.
 	Damaged []string
+	// Of edition, tenant, proven_at and proven_events, by the scrubber that set them.
+	Mac []byte
 }
 
 // Facts about this plane that outlive a process, such as migrations that ran unverified.

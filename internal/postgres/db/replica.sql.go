@@ -10,7 +10,7 @@ import (
 )
 
 const answerList = `-- name: AnswerList :many
-SELECT s.edition, s.shard, s.state,
+SELECT s.edition, s.shard, s.state, s.verified_seq, s.mac,
     EXISTS (SELECT FROM control.flip f WHERE f.edition = s.edition AND f.shard = s.shard AND f.tenant_id = '') AS was_live
 FROM control.edition_shard s
 JOIN control.edition e ON e.number = s.edition
@@ -19,10 +19,12 @@ ORDER BY s.edition, s.shard
 `
 
 type AnswerListRow struct {
-	Edition int64
-	Shard   int32
-	State   string
-	WasLive bool
+	Edition     int64
+	Shard       int32
+	State       string
+	VerifiedSeq *int64
+	Mac         []byte
+	WasLive     bool
 }
 
 // The shards of the editions of one shape that are kept level, with what a reader's choice among them rests on.
@@ -39,6 +41,8 @@ func (q *Queries) AnswerList(ctx context.Context, shape string) ([]AnswerListRow
 			&i.Edition,
 			&i.Shard,
 			&i.State,
+			&i.VerifiedSeq,
+			&i.Mac,
 			&i.WasLive,
 		); err != nil {
 			return nil, err

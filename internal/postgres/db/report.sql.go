@@ -166,6 +166,49 @@ func (q *Queries) JournalPagesFrom(ctx context.Context, arg JournalPagesFromPara
 	return items, nil
 }
 
+const reportDigest = `-- name: ReportDigest :one
+SELECT digest FROM control.report WHERE number = $1
+`
+
+func (q *Queries) ReportDigest(ctx context.Context, number int64) (string, error) {
+	row := q.db.QueryRow(ctx, reportDigest, number)
+	var digest string
+	err := row.Scan(&digest)
+	return digest, err
+}
+
+const reportGaps = `-- name: ReportGaps :many
+SELECT (g.before + 1)::bigint AS first, (g.number - 1)::bigint AS last
+FROM (SELECT r.number, lag(r.number, 1, 0) OVER (ORDER BY r.number) AS before FROM control.report r) AS g
+WHERE g.number > g.before + 1 ORDER BY g.number LIMIT 100
+`
+
+type ReportGapsRow struct {
+	First int64
+	Last  int64
+}
+
+// Numbers that are missing between 1 and the newest report.
+func (q *Queries) ReportGaps(ctx context.Context) ([]ReportGapsRow, error) {
+	rows, err := q.db.Query(ctx, reportGaps)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ReportGapsRow{}
+	for rows.Next() {
+		var i ReportGapsRow
+		if err := rows.Scan(&i.First, &i.Last); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const reportInsert = `-- name: ReportInsert :exec
 INSERT INTO control.report (number, kind, digest, document, made_at) VALUES ($1, $2, $3, $4, $5)
 `
@@ -263,6 +306,22 @@ func (q *Queries) ReportNewest(ctx context.Context, arg ReportNewestParams) ([]R
 		return nil, err
 	}
 	return items, nil
+}
+
+const reportSeries = `-- name: ReportSeries :one
+SELECT count(*) AS reports, coalesce(max(number), 0)::bigint AS newest FROM control.report
+`
+
+type ReportSeriesRow struct {
+	Reports int64
+	Newest  int64
+}
+
+func (q *Queries) ReportSeries(ctx context.Context) (ReportSeriesRow, error) {
+	row := q.db.QueryRow(ctx, reportSeries)
+	var i ReportSeriesRow
+	err := row.Scan(&i.Reports, &i.Newest)
+	return i, err
 }
 
 const reportsFrom = `-- name: ReportsFrom :many
