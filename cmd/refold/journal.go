@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/witness"
 	"github.com/spf13/cobra"
@@ -21,7 +22,7 @@ func (c *cli) journal() *cobra.Command {
 			"each shard of the journal ends, and the chain of all events up to there. Copies of the heads are written to the\n" +
 			"folder heads of the data directory; keep them elsewhere, too.",
 	}
-	cmd.AddCommand(c.journalCheck(), c.journalHead(), c.journalBudget(), c.journalRebuild())
+	cmd.AddCommand(c.journalCheck(), c.journalHead(), c.journalBudget(), c.journalRebuild(), c.journalDecompress())
 	return group(cmd)
 }
 
@@ -195,5 +196,40 @@ func (c *cli) journalHead() *cobra.Command {
 				return c.writeReports(cmd.Context(), p, c.stdout, head.Number, head.Number)
 			})
 		},
+	}
+}
+
+func (c *cli) journalDecompress() *cobra.Command {
+	return &cobra.Command{
+		Use: "decompress", Short: "Move a journal that an older refold made compressed to an uncompressed one", Args: exactly(0),
+		Long: "nats-server can lose acknowledged events of compressed streams with replicas when a server crashes or is restarted.\n" +
+			"This command reads every replica, has the servers write each of them again, uncompressed, and reads them all once\n" +
+			"more: sequences, positions and the chain of all events stay what they were. Every server must be up; do not restart\n" +
+			"one meanwhile. For the time of a copy a shard has one replica. Events take 2 to 3 times the room on disk.\n" +
+			"It may be repeated, also after it was ended half way.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.with(cmd.Context(), func(p *plane.Plane) error {
+				moved, err := p.Journal.Decompress(cmd.Context(), func(step string) { p.Logger.Info(step) })
+				if err != nil {
+					return err
+				}
+				return c.show(moved, func(w *tabwriter.Writer) { decompressTable(w, moved) })
+			})
+		},
+	}
+}
+
+func decompressTable(w *tabwriter.Writer, moved []journal.Decompressed) {
+	if len(moved) == 0 {
+		row(w, "no shard is compressed")
+	}
+	for _, d := range moved {
+		row(w, fmt.Sprintf("shard %d: stream %s is no longer compressed; %d events read before and after, chain %s", d.Shard, d.Stream, d.Events, d.Chain))
+		if len(d.Rewritten) > 0 {
+			row(w, "  replicas written again: "+strings.Join(d.Rewritten, ", "))
+		}
+		if d.Note != "" {
+			row(w, "  note: "+d.Note)
+		}
 	}
 }

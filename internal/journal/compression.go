@@ -25,10 +25,15 @@ func (f Facts) CompressionRisk() string {
 }
 
 func (s identity) compressionRisk() string {
-	if s.config.Compression == jetstream.NoCompression {
+	if !compressed(s.config) {
 		return ""
 	}
 	return compressionRisk(s.stream, s.config.Replicas)
+}
+
+// compressed holds also while replicas are being written again that may still be compressed.
+func compressed(c jetstream.StreamConfig) bool {
+	return c.Compression != jetstream.NoCompression || c.Metadata[metaRewriting] != ""
 }
 
 func compressionRisk(stream string, replicas int) string {

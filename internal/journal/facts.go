@@ -48,7 +48,7 @@ func factsOf(info *jetstream.StreamInfo) (Facts, error) {
 		Replicas:     info.Config.Replicas,
 		DedupeWindow: info.Config.Duplicates,
 		Consumers:    info.State.Consumers,
-		Compressed:   info.Config.Compression != jetstream.NoCompression,
+		Compressed:   compressed(info.Config),
 	}
 	if info.Cluster != nil {
 		facts.Leader = info.Cluster.Leader
