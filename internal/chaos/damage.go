@@ -7,13 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 )
 
 // damage ruins what one node has of one shard's stream while the node is down, and starts it. The service goes on while
-// the node has the damage; what an operator does about it is done then. Some damage NATS sees and mends by itself; what
-// stays must be named by refold.
-func damage(ruin func(stream string) error, stays bool) func(context.Context, *campaign, fault) (func(context.Context) error, error) {
+// the node has the damage; what an operator does about it is done then.
+func damage(ruin func(stream string) error) func(context.Context, *campaign, fault) (func(context.Context) error, error) {
 	return func(ctx context.Context, c *campaign, f fault) (func(context.Context) error, error) {
 		n, err := c.followerOf(ctx, f.shard, f.node)
 		if err != nil {
@@ -29,20 +27,7 @@ func damage(ruin func(stream string) error, stays bool) func(context.Context, *c
 				return nil, err
 			}
 		}
-		return func(ctx context.Context) error {
-			if stays {
-				c.mustName(ctx, n)
-			}
-			return n.rebuild(dir)
-		}, nil
-	}
-}
-
-// mustName fails unless refold finds the damage, and says which server has it.
-func (c *campaign) mustName(ctx context.Context, n *node) {
-	_, text, err := c.refold.run(ctx, c.servers[0].data, "journal", "check", "--replicas")
-	if err == nil || !strings.Contains(text, n.name) {
-		c.ledger.violate("damage not named", "refold journal check --replicas says nothing of %s: %v\n%s", n.name, err, text)
+		return func(context.Context) error { return n.rebuild(dir) }, nil
 	}
 }
 

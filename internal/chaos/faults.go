@@ -80,9 +80,9 @@ var faultKinds = []faultKind{
 		n := c.nats.nodes[f.node]
 		return n.restarter(), n.halt()
 	}},
-	{"nats-damage-flip", 1, damage(flipBytes, true)},
-	{"nats-damage-cut", 1, damage(cutTail, false)},
-	{"nats-damage-delete", 1, damage(deleteAll, false)},
+	{"nats-damage-flip", 1, damage(flipBytes)},
+	{"nats-damage-cut", 1, damage(cutTail)},
+	{"nats-damage-delete", 1, damage(deleteAll)},
 	{"refold-kill", 3, func(_ context.Context, c *campaign, f fault) (func(context.Context) error, error) {
 		return nil, c.servers[f.server].kill()
 	}},

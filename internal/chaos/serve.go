@@ -37,7 +37,7 @@ type refold struct {
 }
 
 func (r refold) command(ctx context.Context, data string, args ...string) *exec.Cmd {
-	args = append(args, "--data", data, "--no-progress", "--postgres", r.postgres, "--nats", r.nats, "--shards", fmt.Sprint(shards), "--replicas", fmt.Sprint(replicas))
+	args = append(args, "--data", data, "--no-progress", "--postgres", r.postgres, "--nats", r.nats)
 	return exec.CommandContext(ctx, r.program, args...)
 }
 
@@ -91,7 +91,7 @@ func (s *server) spawn() error {
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	args := append([]string{"serve", "--listen", fmt.Sprintf("127.0.0.1:%d", s.port)}, s.refold.serve...)
+	args := append([]string{"serve", "--listen", fmt.Sprintf("127.0.0.1:%d", s.port), "--shards", fmt.Sprint(shards), "--replicas", fmt.Sprint(replicas)}, s.refold.serve...)
 	cmd := s.refold.command(context.Background(), s.data, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(os.Environ(), journalBytes) // no flag: binaries of earlier versions may be run
