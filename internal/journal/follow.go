@@ -56,8 +56,10 @@ func (s *jetShard) Follow(ctx context.Context, options FollowOptions) (Follower,
 
 // follower decodes ahead of its reader.
 type follower struct {
-	reading *reading // of the pump
-	decoder *Decoder // of the pump
+	reading *reading         // of the pump
+	decoder *Decoder         // of the pump
+	batch   []envelope.Event // of the pump: decoded and not handed over yet
+	size    int              // of the pump: bytes of them
 	stop    context.CancelFunc
 	done    chan struct{} // closed when the pump has ended and its consumer is removed
 	added   chan struct{} // holds a place when there is something new in batches, or the pump has ended
@@ -87,23 +89,29 @@ func (f *follower) pump() {
 }
 
 func (f *follower) read() error {
-	batch, size := make([]envelope.Event, 0, batchMax), 0
+	// A word of the server may have arrived with the last message, so that more seems to be on its way than there is.
+	f.reading.quiet = f.flush
 	for {
 		a, err := f.reading.next()
-		if err == nil {
-			batch = append(batch, f.decode(&a))
-			size += len(a.Data)
-		}
-		if len(batch) > 0 && (err != nil || len(batch) == batchMax || size >= batchBytes || !f.reading.waiting()) {
-			if !f.add(batch, size) {
-				return errFollowerClosed
-			}
-			batch, size = make([]envelope.Event, 0, batchMax), 0
-		}
 		if err != nil {
+			f.flush()
 			return err
 		}
+		f.batch = append(f.batch, f.decode(&a))
+		f.size += len(a.Data)
+		if len(f.batch) == batchMax || f.size >= batchBytes || !f.reading.waiting() {
+			f.flush()
+		}
 	}
+}
+
+// flush hands over what was decoded. Once the follower is closed it does nothing, and the reading ends by itself.
+func (f *follower) flush() {
+	if len(f.batch) == 0 {
+		return
+	}
+	f.add(f.batch, f.size)
+	f.batch, f.size = make([]envelope.Event, 0, batchMax), 0
 }
 
 func (f *follower) decode(a *arrival) envelope.Event {
@@ -113,8 +121,8 @@ func (f *follower) decode(a *arrival) envelope.Event {
 	return f.decoder.Event(&a.Raw)
 }
 
-// add waits for room. It returns false when the follower was closed.
-func (f *follower) add(batch []envelope.Event, size int) bool {
+// add waits for room, or until the follower is closed.
+func (f *follower) add(batch []envelope.Event, size int) {
 	for {
 		f.mu.Lock()
 		if f.count == 0 || f.count+len(batch) <= aheadMax && f.bytes+size <= aheadBytes {
@@ -123,13 +131,13 @@ func (f *follower) add(batch []envelope.Event, size int) bool {
 			f.bytes += size
 			f.mu.Unlock()
 			signal(f.added)
-			return true
+			return
 		}
 		f.mu.Unlock()
 		select {
 		case <-f.taken:
 		case <-f.reading.ctx.Done():
-			return false
+			return
 		}
 	}
 }

@@ -67,6 +67,9 @@ type reading struct {
 	pinned string // read this replica alone; empty = any
 	expect uint64 // so many messages are known to be there
 
+	// quiet is called before the reading waits for the server, whatever it has said meanwhile; nil = nobody cares.
+	quiet func()
+
 	source *source
 	last   uint64 // sequence delivered last
 	got    uint64 // messages delivered
@@ -110,8 +113,13 @@ func (r *reading) next() (arrival, error) {
 			if err = r.accept(&a); err == nil {
 				return a, nil
 			}
-		} else if err == nil {
-			err = r.idle()
+		} else {
+			if r.quiet != nil {
+				r.quiet()
+			}
+			if err == nil {
+				err = r.idle()
+			}
 		}
 		if err != nil {
 			if err := r.recover(err, r.shard.bounds.stall); err != nil {

@@ -333,3 +333,43 @@ func TestAGapIsBelievedOfAllReplicasOnly(t *testing.T) {
 		t.Error("a read of one replica turns to others")
 	}
 }
+
+// scripted is a wire that delivers what it was given and then nothing more.
+type scripted struct {
+	ctx context.Context
+	all []func() (arrival, bool, string, error)
+}
+
+func (w *scripted) ask(string, string) error { return nil }
+func (w *scripted) close()                   {}
+func (w *scripted) waiting() bool            { return len(w.all) > 0 }
+
+func (w *scripted) receive() (arrival, bool, string, error) {
+	if len(w.all) == 0 {
+		<-w.ctx.Done()
+		return arrival{}, false, "", w.ctx.Err()
+	}
+	next := w.all[0]
+	w.all = w.all[1:]
+	return next()
+}
+
+// TestTheLastEventIsHandedOverAtOnce: also when a heartbeat comes with it, so that the connection seems to hold more.
+func TestTheLastEventIsHandedOverAtOnce(t *testing.T) {
+	s, _ := filled(t, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	c, err := s.makeConsumer(ctx, 0, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	message := func() (arrival, bool, string, error) {
+		return arrival{Raw: Raw{Seq: 1, Subject: "ev.0.acme.note.n"}}, true, "", nil
+	}
+	status := func() (arrival, bool, string, error) { return arrival{}, false, "100 Idle Heartbeat\r\n", nil }
+	r := s.newReading(ctx, 0)
+	r.source = &source{consumer: c, wire: &scripted{ctx, []func() (arrival, bool, string, error){message, status}}, pull: 10}
+	f := &follower{reading: r, stop: cancel, done: make(chan struct{}), added: make(chan struct{}, 1), taken: make(chan struct{}, 1), decoder: NewDecoder(0)}
+	go f.pump()
+	defer f.Close()
+	read(t, f, 1)
+}
