@@ -56,7 +56,7 @@ func OpenDatabase(ctx context.Context, c Config) (*Plane, error) {
 }
 
 func (p *Plane) openDatabase(ctx context.Context) (err error) {
-	if p.Shape, err = fold.Shape(); err != nil {
+	if err := p.begin(); err != nil {
 		return err
 	}
 	if p.Stack, err = p.stack(ctx); err != nil {

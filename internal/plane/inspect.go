@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/refold-dev/refold/internal/edition"
 	"github.com/refold-dev/refold/internal/fold"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/localstack"
@@ -31,12 +30,11 @@ func Inspect(ctx context.Context, c Config) (*Plane, error) {
 }
 
 func (p *Plane) inspect(ctx context.Context) (err error) {
-	if p.Shape, err = fold.Shape(); err != nil {
-		return err
-	}
-	p.Live = &edition.Live{Shape: p.Shape, Unverified: p.SkipVerifyMigrations}
 	if p.DataDir == "" {
 		p.DataDir = localstack.DefaultDataDir()
+	}
+	if err := p.begin(); err != nil {
+		return err
 	}
 	p.Existing = true
 	if err := p.mayOpen(); err != nil {

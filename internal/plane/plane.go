@@ -176,12 +176,19 @@ func unmade(err error) bool {
 	return errors.Is(err, journal.ErrNoJournal) || errors.Is(err, journal.ErrIncomplete)
 }
 
+// begin makes the parts that need no store.
+func (p *Plane) begin() (err error) {
+	p.Shape, err = fold.Shape()
+	p.Live = &edition.Live{Shape: p.Shape, Unverified: p.SkipVerifyMigrations}
+	p.Reports = &report.Log{}
+	return err
+}
+
 // connect makes everything that needs no journal.
 func (p *Plane) connect(ctx context.Context) (err error) {
-	if p.Shape, err = fold.Shape(); err != nil {
+	if err := p.begin(); err != nil {
 		return err
 	}
-	p.Live = &edition.Live{Shape: p.Shape, Unverified: p.SkipVerifyMigrations}
 	if p.Stack, err = p.stack(ctx); err != nil {
 		return err
 	}
@@ -250,7 +257,7 @@ func (p *Plane) sign() error {
 		return err
 	}
 	p.Live.Signer = signer
-	p.Reports = &report.Log{DB: p.DB, Signer: signer, MarkFile: filepath.Join(p.DataDir, reportMarkFile)}
+	p.Reports.DB, p.Reports.Signer, p.Reports.MarkFile = p.DB, signer, filepath.Join(p.DataDir, reportMarkFile)
 	return nil
 }
 
