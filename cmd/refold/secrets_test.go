@@ -31,6 +31,7 @@ func TestHelpShowsNoSecrets(t *testing.T) {
 	if commands < 50 {
 		t.Errorf("%d commands were asked, want all", commands)
 	}
+	t.Setenv("REFOLD_BACKUP", t.TempDir()) // nothing outside is asked
 	for _, args := range [][]string{{"status"}, {"serve"}, {"restore"}, {"status", "-o", "json"}, {"serve", "-v"}, {"serve", "--nats", "nats://u:hidden-password@x:bad"}} {
 		var out bytes.Buffer
 		if code := run(t.Context(), append(args, "--data", t.TempDir()), &out, &out); code == exitOK || strings.Contains(out.String(), "hidden-password") {
