@@ -183,7 +183,9 @@ func (p *Plane) oneShard(ctx context.Context, shard journal.Shard) (one ShardSta
 func (p *Plane) databaseStatus(ctx context.Context, s *Status) {
 	s.take(ctx, p.editionStatus, p.settingStatus)
 	p.accessStatus(ctx, s)
-	p.controlStatus(ctx, s)
+	if len(p.unopened) == 0 { // tenants of a shard that is not there would seem to be damaged
+		p.controlStatus(ctx, s)
+	}
 	s.Ready = len(s.Faults) == 0
 	s.compression()
 	p.auditStatus(ctx, s)

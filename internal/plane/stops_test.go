@@ -309,6 +309,9 @@ func TestStatusOfWhatDoesNotOpen(t *testing.T) {
 		if err := p.EnsureLive(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
+		if err := p.Witness.Advance(t.Context()); err != nil { // so that there is something to check the journal by
+			t.Fatal(err)
+		}
 		facts, err := p.Journal.Shard(0).Facts(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -382,8 +385,8 @@ func TestStatusOfWhatDoesNotOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { mustClose(t, inspected) }()
 	results, err := inspected.CheckJournal(t.Context(), plane.CheckOptions{})
+	mustClose(t, inspected) // it has the data directory to itself
 	if !slices.ContainsFunc(results, func(r *witness.Result) bool { return r.Shard == 1 }) {
 		t.Errorf("the check of the journal says nothing of shard 1: %+v, %v", results, err)
 	}
