@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// A variable with a bad text must stop the start as the flag does: taken for zero it is one shard for ever.
+// A variable with a bad text must stop the start as the flag does: read as zero, it would fix the number of shards at one.
 func TestBadVariablesStopTheStart(t *testing.T) {
 	t.Setenv("REFOLD_DATA", t.TempDir())
 	for _, c := range []struct{ name, text, says string }{

@@ -183,7 +183,7 @@ func names(kinds []faultKind) (out []string) {
 	return out
 }
 
-// schedule draws faults for ever: in each round every kind as often as its weight says, in an order that the random
+// schedule draws faults without end: in each round every kind as often as its weight says, in an order that the random
 // numbers decide.
 func schedule(kinds []faultKind, random *rand.Rand) func() fault {
 	var round []faultKind

@@ -281,7 +281,7 @@ func (d *Directory) load(ctx context.Context, shard journal.Shard) (after uint64
 		t := states[len(states)-1]
 		d.remember(t)
 		if seq, there := have[id]; err == nil && (!there || seq < t.Seq) {
-			d.Logger.Warn("control.tenant lags behind the tenant's events: brought up to them", "tenant", id, "row", there)
+			d.Logger.Warn("control.tenant lagged and was brought up to the tenant's events", "tenant", id, "row", there)
 			err = d.store(ctx, t)
 		}
 	}

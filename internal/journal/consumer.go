@@ -29,7 +29,7 @@ const (
 // names.
 var ErrConsumers = errors.New("too many readers of the stream")
 
-// consumer is an ephemeral consumer on the server: memory, one replica, no acknowledgements. Whoever made it removes it.
+// consumer is an ephemeral consumer on the server: memory, one replica, no acknowledgements. Its maker removes it.
 type consumer struct {
 	shard *jetShard
 	name  string

@@ -49,7 +49,7 @@ type Decompressed struct {
 //
 // The setting of a stream alone does not suffice: a server goes on compressing until it is restarted, blocks that were
 // compressed stay so, and a restart is what damages them. So each replica is written again by the servers themselves: the
-// stream is cut back to the replica of its leader and gets the others anew, then leads from a new one and does so once more.
+// stream is cut back to the replica of its leader and its other replicas are made again; then a new replica leads, and the cut is repeated.
 // Before and after, every replica is read to its end, and all must have the same chain. While a stream has one replica,
 // what is acknowledged rests on one server. A stream that has one replica anyway is only told not to compress any more.
 //

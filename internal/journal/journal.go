@@ -73,7 +73,7 @@ type FollowOptions struct {
 	After  uint64 // the first event delivered is After+1 (or the first behind it, for a filtered read)
 	Tenant string // only this tenant's events; empty = all, checked for density
 	Pull   int    // events asked for at once; 0 = 500
-	// Expect is how many events are known to be there. While fewer have come Next does not wait for ever for the next
+	// Expect is how many events are known to be there. While fewer have come, Next does not wait without end for the next
 	// one: it fails with a *ReadError that is ErrStalled after about a minute.
 	Expect uint64
 }

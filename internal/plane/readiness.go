@@ -39,7 +39,7 @@ const (
 	conditionsOld = 15 * time.Second
 )
 
-// conditions is what was found last. Whoever finds it too old has it looked for; one look is under way at a time.
+// conditions is what was found last. A caller that finds it too old starts a new look; one look runs at a time.
 type conditions struct {
 	mu      sync.Mutex
 	found   []readiness.Condition

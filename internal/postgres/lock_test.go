@@ -134,8 +134,8 @@ func holdLock() int {
 	return 0
 }
 
-// TestAFrozenProcessLosesItsLocks: its sessions stay open and idle, so nothing else would ever free them. Whoever is
-// well keeps what he has for longer than that takes.
+// TestAFrozenProcessLosesItsLocks: its sessions stay open and idle, so nothing else would free them. A process that is
+// healthy keeps its locks for longer than that takes.
 func TestAFrozenProcessLosesItsLocks(t *testing.T) {
 	t.Parallel()
 	url := testenv.Postgres(t)

@@ -59,7 +59,7 @@ func (l *Log) Append(ctx context.Context, kind string, body any) (*Recorded, err
 }
 
 // AppendIn is Append inside a transaction of the operator's role. The series waits until it ends. Numbers of reports that
-// are gone are not used again: the gap shows for ever that they were there.
+// are gone are not used again: the gap shows permanently that they existed.
 func (l *Log) AppendIn(ctx context.Context, tx pgx.Tx, kind string, body any) (*Recorded, error) {
 	if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(lockSeries)); err != nil {
 		return nil, fmt.Errorf("record a report: %w", err)

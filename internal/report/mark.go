@@ -27,7 +27,7 @@ type storedMark struct {
 	MAC []byte `json:"mac"`
 }
 
-// ErrMark: a mark is not as it was written. Whoever changed it may have cut off the series beside it.
+// ErrMark: a mark is not as it was written. The one who changed it may have cut off the series as well.
 var ErrMark = errors.New("the mark is not as it was written: it was changed by hand")
 
 // MarkPrefix begins the names of settings that hold marks.
