@@ -59,7 +59,7 @@ func (c *cli) root() *cobra.Command {
 	f.IntVar(&c.config.Replicas, "replicas", 0, "replicas of each stream, for a new journal: 1, 3 or 5; 0 = 1")
 	f.Var((*byteSize)(&c.config.JournalBytes), "journal-bytes",
 		"disk budget of the journal with its access log, on each server with a replica, such as 200GB; none = as it is, or for a new journal a third of the free disk")
-	f.Var((*byteSize)(&c.config.MemoryBytes), "memory", "memory for the rows of a build or a verification, such as 512MB; the command takes up to 200MB more; default 1GB, or half of the memory limit")
+	f.Var((*byteSize)(&c.config.MemoryBytes), "memory", "memory for the rows of a build or a verification, such as 512MB; the memory limit of the command is 150MB more; default 1GB, or half of the memory limit")
 	f.Var(&c.limit.given, "memory-limit", "memory that this process may take; default what it needs, at most half of what the machine or the cgroup has, and 90 % of it where Postgres runs elsewhere")
 	f.VarP(oneOf(&c.format, formatTable, formatTable, formatJSON), "output", "o", "table or json")
 	f.BoolVar(&c.noProgress, "no-progress", false, "no progress on stderr")
