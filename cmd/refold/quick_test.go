@@ -88,7 +88,7 @@ func tamperAndScrub(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	scrub := &verify.Scrubber{DB: p.DB, Shape: p.Shape, RoundMin: time.Millisecond}
+	scrub := &verify.Scrubber{DB: p.DB, Shape: p.Shape, RoundMin: time.Millisecond, Signer: p.Reports.Signer}
 	if err := scrub.Round(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}

@@ -353,7 +353,7 @@ func TestTheScrubberFindsDamageAndTakesItBack(t *testing.T) {
 	all[0].poison = 20
 	write(t, p, 60, all...)
 	settle(t, p, 1)
-	scrub := &verify.Scrubber{DB: p.DB, Shape: p.Shape, Rate: 1_000_000, MakeWay: p.Editions.MakeWay, Logger: p.Logger}
+	scrub := &verify.Scrubber{DB: p.DB, Shape: p.Shape, Rate: 1_000_000, MakeWay: p.Editions.MakeWay, Signer: p.Reports.Signer, Logger: p.Logger}
 	round := func() *verify.ScrubState {
 		t.Helper()
 		if err := scrub.Round(t.Context(), 1); err != nil {
@@ -430,7 +430,7 @@ func TestAPageThatCannotBeReadIsDamage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	scrub := &verify.Scrubber{DB: p.DB, Shape: p.Shape, Logger: p.Logger}
+	scrub := &verify.Scrubber{DB: p.DB, Shape: p.Shape, Signer: p.Reports.Signer, Logger: p.Logger}
 	if err := scrub.Round(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
@@ -453,7 +453,7 @@ func TestAPlaneScrubsByItself(t *testing.T) {
 	writers := appendAll(ctx, t, p, all, 0)
 	defer writers.Wait()
 	defer cancel()
-	second := &verify.Scrubber{DB: p.DB, Shape: p.Shape, RoundMin: time.Millisecond, Logger: p.Logger}
+	second := &verify.Scrubber{DB: p.DB, Shape: p.Shape, RoundMin: time.Millisecond, Signer: p.Reports.Signer, Logger: p.Logger}
 	done := make(chan error, 1)
 	scrubbing, stop := context.WithCancel(t.Context())
 	go func() { done <- second.Run(scrubbing) }()
