@@ -48,7 +48,7 @@ func (f *producerFlags) edge(p *plane.Plane, parts httpapi.Config) (*natsapi.Con
 		if err := localstack.CheckServers(f.url); err != nil {
 			return nil, usageError{fmt.Errorf("--nats-producers or REFOLD_NATS_PRODUCERS: %w", err)}
 		}
-		c.Connect = natsapi.Dial(f.url)
+		c.Connect = localstack.Dial(f.url)
 		if f.seedFile != "" {
 			text, err := os.ReadFile(f.seedFile)
 			if err != nil {

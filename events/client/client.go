@@ -29,6 +29,8 @@ const (
 	retryMaxDefault   = time.Minute
 	pauseFirst        = 50 * time.Millisecond
 	pauseMax          = 2 * time.Second
+	// pingInterval: a server that hangs is left after three times as long.
+	pingInterval = 3 * time.Second
 )
 
 // ErrUnknown: the time was up and the outcome is not known. The command may or may not be stored; send it again with the
@@ -95,7 +97,7 @@ func Connect(ctx context.Context, config Config) (*Client, error) {
 		return nil, fmt.Errorf("client: %w", err)
 	}
 	options := append([]nats.Option{
-		nats.Name("refold client"), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), nats.CustomInboxPrefix(commands.InboxPrefix(tenant, subject)),
+		nats.Name("refold client"), nats.MaxReconnects(-1), nats.PingInterval(pingInterval), nats.IgnoreAuthErrorAbort(), nats.CustomInboxPrefix(commands.InboxPrefix(tenant, subject)),
 		nats.TokenHandler(func() string {
 			token, _ := config.Token(context.Background()) // without one the server says no, and it is tried again
 			return token

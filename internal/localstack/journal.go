@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
@@ -64,16 +65,35 @@ func readLogin(dataDir string) (login, error) {
 	return l, err
 }
 
-// shortQueues bounds what a subscription sets aside: each reading of an entity's history makes one, and the library's 65,536
-// places are half a megabyte. The longest answer, a page of a history, has 500 messages.
-var shortQueues = nats.SyncQueueLen(2048)
+const (
+	// natsQueueLen bounds what a subscription sets aside: each reading of an entity's history makes one, and the library's
+	// 65,536 places are half a megabyte. The longest answer, a page of a history, has 500 messages.
+	natsQueueLen = 2048
+	// natsPingInterval and natsPingsMax: a server that hangs, or whose network is gone, is left after three times the
+	// interval. The library's own two minutes leave every command of a process unanswered for as long.
+	natsPingInterval = 3 * time.Second
+	natsPingsMax     = 2
+)
+
+// Dial opens connections to servers that run elsewhere, a list with users and passwords as nats.Connect takes it. A
+// connection goes on for ever, from one server to the next when one is gone or hangs. The caller closes it.
+func Dial(servers string) func(...nats.Option) (*nats.Conn, error) {
+	return func(options ...nats.Option) (*nats.Conn, error) { return connectNATS(servers, options...) }
+}
+
+func connectNATS(servers string, options ...nats.Option) (*nats.Conn, error) {
+	return nats.Connect(servers, append([]nats.Option{
+		nats.Name("refold"), nats.MaxReconnects(-1), nats.SyncQueueLen(natsQueueLen),
+		nats.PingInterval(natsPingInterval), nats.MaxPingsOutstanding(natsPingsMax),
+	}, options...)...)
+}
 
 func (s *Stack) startJournal(ctx context.Context, config Config) error {
 	if config.NATSURL != "" {
 		if err := CheckServers(config.NATSURL); err != nil {
 			return err
 		}
-		conn, err := nats.Connect(config.NATSURL, nats.Name("refold"), nats.MaxReconnects(-1), shortQueues)
+		conn, err := connectNATS(config.NATSURL)
 		if err != nil {
 			return fmt.Errorf("connect to NATS at %s: %w", WithoutCredentials(config.NATSURL), err)
 		}
@@ -83,7 +103,7 @@ func (s *Stack) startJournal(ctx context.Context, config Config) error {
 	if err := s.startServer(ctx, config); err != nil {
 		return err
 	}
-	conn, err := s.server.Connect(nats.Name("refold"), nats.MaxReconnects(-1))
+	conn, err := s.server.Connect()
 	s.conn = conn
 	return err
 }

@@ -252,8 +252,8 @@ func (n *NATS) Durability() string {
 
 // Connect opens a connection within the process, without a socket. The caller closes it.
 func (n *NATS) Connect(options ...nats.Option) (*nats.Conn, error) {
-	options = append([]nats.Option{nats.InProcessServer(n.server), nats.UserInfo(n.options.User, n.options.Password), shortQueues}, options...)
-	return nats.Connect("", options...)
+	options = append([]nats.Option{nats.InProcessServer(n.server), nats.UserInfo(n.options.User, n.options.Password)}, options...)
+	return connectNATS("", options...)
 }
 
 // Stop ends the server and returns when its store is closed and unlocked. Stopping twice is harmless.

@@ -75,12 +75,11 @@ func connectNoted(dataDir string) (*Stack, error) {
 	if err := readJSON(notePath(dataDir), &n); err != nil {
 		return nil, err
 	}
-	options := []nats.Option{nats.Name("refold"), nats.MaxReconnects(-1), shortQueues}
-	servers := n.NATSServers
+	servers, login := n.NATSServers, []nats.Option(nil)
 	if servers == "" {
-		servers, options = n.NATSURL, append(options, nats.UserInfo(n.NATSUser, n.NATSPassword))
+		servers, login = n.NATSURL, []nats.Option{nats.UserInfo(n.NATSUser, n.NATSPassword)}
 	}
-	conn, err := nats.Connect(servers, options...)
+	conn, err := connectNATS(servers, login...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the journal of process %d: %w", n.PID, err)
 	}

@@ -233,11 +233,11 @@ func (s *Stack) ConnectProducers(options ...nats.Option) (*nats.Conn, error) {
 	if s.producers == nil {
 		return nil, errors.New("producers are not let in here")
 	}
-	options = append([]nats.Option{nats.UserInfo(s.producers.User, s.producers.Password), nats.MaxReconnects(-1)}, options...)
+	options = append([]nats.Option{nats.UserInfo(s.producers.User, s.producers.Password)}, options...)
 	if s.server != nil {
 		return s.server.Connect(options...)
 	}
-	return nats.Connect(s.note.NATSURL, options...)
+	return connectNATS(s.note.NATSURL, options...)
 }
 
 // Describe is one line for the log or the terminal, without secrets.

@@ -76,13 +76,6 @@ type Config struct {
 	Logger   *slog.Logger
 }
 
-// Dial connects to a server that runs elsewhere, by a URL with the user and password of a service.
-func Dial(url string) func(...nats.Option) (*nats.Conn, error) {
-	return func(options ...nats.Option) (*nats.Conn, error) {
-		return nats.Connect(url, append([]nats.Option{nats.MaxReconnects(-1)}, options...)...)
-	}
-}
-
 func (c Config) withDefaults() Config {
 	if c.Limits == nil {
 		c.Limits = quota.New(quota.Limits{})
