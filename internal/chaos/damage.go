@@ -1,48 +1,123 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
-// damage ruins what one node has of one shard's stream while the node is down, and starts it. The service goes on while
-// the node has the damage; what an operator does about it is done then.
-func damage(ruin func(stream string) error) func(context.Context, *campaign, fault) (func(context.Context) error, error) {
-	return func(ctx context.Context, c *campaign, f fault) (func(context.Context) error, error) {
-		n, err := c.followerOf(ctx, f.shard, f.node)
-		if err != nil {
-			return nil, err
-		}
-		streams, err := c.nats.streams(ctx)
-		if err != nil {
-			return nil, err
-		}
-		dir := n.streamDir(streams[f.shard].CachedInfo().Config.Name)
-		for _, step := range []func() error{n.kill, func() error { return ruin(dir) }, n.start, func() error { return eventually(ctx, startMax, n.up) }} {
-			if err := step(); err != nil {
-				return nil, err
-			}
-		}
-		return func(context.Context) error { return n.rebuild(dir) }, nil
+// A damaged replica is mended as docs/nats-cluster.md says.
+
+// flip changes an event in a follower's copy of a shard while the node is down in good order, so that it does not look at
+// the event when it starts: refold must name the copy. The service goes on while the node has the damage.
+func flip(ctx context.Context, c *campaign, f fault) (func(context.Context) error, error) {
+	n, err := c.ruin(ctx, f, (*node).halt, flipBit)
+	return func(ctx context.Context) error { return errors.Join(c.mustName(ctx, n), c.rebuild(ctx, n)) }, err
+}
+
+// cut takes the end off a follower's copy while the node is down from a crash: it has to get that from the others.
+func cut(ctx context.Context, c *campaign, f fault) (func(context.Context) error, error) {
+	n, err := c.ruin(ctx, f, (*node).kill, cutTail)
+	return func(ctx context.Context) error { return c.rebuild(ctx, n) }, err
+}
+
+// empty is a disk that came back with nothing on it: the node gets everything from the others.
+func empty(ctx context.Context, c *campaign, f fault) (func(context.Context) error, error) {
+	n, err := c.followerOf(ctx, f.shard, f.node)
+	if err == nil {
+		err = n.kill()
 	}
+	if err == nil {
+		err = os.RemoveAll(n.store())
+	}
+	if err == nil {
+		err = n.start()
+	}
+	return nil, err
 }
 
-// streamDir holds what a node has of a stream.
-func (n *node) streamDir(stream string) string {
-	return filepath.Join(n.store(), "jetstream", natsAccount, "streams", stream)
+// ruin ends a follower of a shard, does something to what it has of the stream, and starts it.
+func (r *campaign) ruin(ctx context.Context, f fault, end func(*node) error, how func(stream string) error) (*node, error) {
+	n, err := r.followerOf(ctx, f.shard, f.node)
+	if err != nil {
+		return nil, err
+	}
+	streams, err := r.nats.streams(ctx)
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(n.store(), "jetstream", natsAccount, "streams", streams[f.shard].CachedInfo().Config.Name)
+	for _, step := range []func() error{func() error { return end(n) }, func() error { return how(dir) }, n.start, func() error { return eventually(ctx, startMax, n.up) }} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return n, nil
 }
 
-// rebuild is what an operator does about a damaged replica: end the node, remove what it has of the stream, start it.
-// The other nodes give it the stream again.
-func (n *node) rebuild(streamDir string) error {
-	if err := n.halt(); err != nil {
+// exitDamaged is refold's exit code when something is not as it was written.
+const exitDamaged = 3
+
+// mustName asks refold for a damaged copy on a node, and for nobody else's.
+func (r *campaign) mustName(ctx context.Context, n *node) error {
+	if err := r.nats.awaitHealthy(ctx); err != nil {
 		return err
 	}
-	return errors.Join(os.RemoveAll(streamDir), n.start())
+	text, _, err := r.refold.run(ctx, r.servers[0].data, "--output", "json", "journal", "check", "--replicas")
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	var shards []struct {
+		Replicas []struct{ Server, State string } `json:"replicas"`
+	}
+	if !ok || exit.ExitCode() != exitDamaged || json.Unmarshal([]byte(text), &shards) != nil {
+		return fmt.Errorf("the copy of %s is damaged, and refold says: %v: %s", n.name, err, text)
+	}
+	var damaged []string
+	for _, shard := range shards {
+		for _, one := range shard.Replicas {
+			if one.State != "whole" {
+				damaged = append(damaged, one.Server)
+			}
+		}
+	}
+	if !slices.Equal(damaged, []string{n.name}) {
+		return fmt.Errorf("the copy of %s is damaged, and refold names %v: %s", n.name, damaged, text)
+	}
+	return nil
+}
+
+// rebuild has refold make the damaged copies of a node again, and does with the node what the command says.
+func (r *campaign) rebuild(ctx context.Context, n *node) error {
+	cmd := r.refold.command(ctx, r.servers[0].data, "journal", "rebuild-replica", n.name)
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	var faults []error
+	var text strings.Builder
+	for lines := bufio.NewScanner(said); lines.Scan(); {
+		fmt.Fprintln(&text, lines.Text())
+		switch {
+		case strings.HasPrefix(lines.Text(), "STOP "):
+			faults = append(faults, n.halt())
+		case strings.HasPrefix(lines.Text(), "START "):
+			faults = append(faults, n.start())
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		faults = append(faults, fmt.Errorf("refold journal rebuild-replica %s: %w: %s", n.name, err, &text))
+	}
+	return errors.Join(faults...)
 }
 
 // blocks of a stream with messages in them, oldest first.
@@ -55,8 +130,8 @@ func blocks(stream string) ([]string, error) {
 	return files, err
 }
 
-// flipBytes changes some bytes in the middle of the first block.
-func flipBytes(stream string) error {
+// flipBit changes one bit of the content of an event, in the middle of the first block.
+func flipBit(stream string) error {
 	files, err := blocks(stream)
 	if err != nil {
 		return err
@@ -65,9 +140,12 @@ func flipBytes(stream string) error {
 	if err != nil {
 		return err
 	}
-	for i := len(body) / 2; i < len(body)/2+64 && i < len(body); i++ {
-		body[i] ^= 0xff
+	middle := len(body) / 2
+	at := bytes.Index(body[middle:], []byte(contentMark))
+	if at < 0 {
+		return fmt.Errorf("%s has no content in its second half", files[0])
 	}
+	body[middle+at] ^= 1
 	return os.WriteFile(files[0], body, 0o600)
 }
 
@@ -84,6 +162,3 @@ func cutTail(stream string) error {
 	}
 	return os.Truncate(last, info.Size()-info.Size()/3)
 }
-
-// deleteAll is a disk that came back empty.
-func deleteAll(stream string) error { return os.RemoveAll(stream) }

@@ -80,9 +80,9 @@ var faultKinds = []faultKind{
 		n := c.nats.nodes[f.node]
 		return n.restarter(), n.halt()
 	}},
-	{"nats-damage-flip", 1, damage(flipBytes)},
-	{"nats-damage-cut", 1, damage(cutTail)},
-	{"nats-damage-delete", 1, damage(deleteAll)},
+	{"nats-damage-flip", 1, flip},
+	{"nats-damage-cut", 1, cut},
+	{"nats-damage-empty", 1, empty},
 	{"refold-kill", 3, func(_ context.Context, c *campaign, f fault) (func(context.Context) error, error) {
 		return nil, c.servers[f.server].kill()
 	}},

@@ -38,8 +38,11 @@ func (c *client) key() string {
 }
 
 func (c *client) content() string {
-	return fmt.Sprintf("%s of %s remembers for the %d. time %s", c.name, c.tenant, c.count, filler[:c.random.IntN(len(filler))])
+	return fmt.Sprintf("%s of %s "+contentMark+" for the %d. time %s", c.name, c.tenant, c.count, filler[:c.random.IntN(len(filler))])
 }
+
+// contentMark is in each content.
+const contentMark = "remembers"
 
 const filler = "that what was said once is still there after every machine has fallen over and got up again, whoever asks and wherever"
 
