@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
@@ -65,4 +66,19 @@ func TestBackupCommands(t *testing.T) {
 	if v := into[backup.Validation](t, refold(t, exitMismatch, "backup", "validate", "--level", "0")); v.Valid || len(v.Findings) != 1 {
 		t.Fatalf("%+v", v)
 	}
+	manifests, err := filepath.Glob(filepath.Join(repository, "backups", "*"))
+	if err != nil || len(manifests) != 1 {
+		t.Fatalf("%v, %v", manifests, err)
+	}
+	document, err := os.ReadFile(manifests[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(manifests[0], bytes.Replace(document, []byte(`"events"`), []byte(`"Events"`), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"validate", "--level", "0"}, {"validate", again.ID}, {"prune", "--keep-last", "1"}} {
+		refold(t, exitMismatch, append([]string{"backup"}, append(args, "--key", key)...)...)
+	}
+	refold(t, exitMismatch, "restore", again.ID, "--key", key)
 }

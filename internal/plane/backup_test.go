@@ -361,6 +361,26 @@ func TestRestoreRefusesWhatIsNotEmpty(t *testing.T) {
 	}
 }
 
+// TestRestoreOnFewerServers: a journal of three replicas comes back on one server when that is what is asked for.
+func TestRestoreOnFewerServers(t *testing.T) {
+	p := open(t)
+	r := repositoryAt(t, p, t.TempDir())
+	tenantFor(t, p, "acme")
+	entry := createBackup(t, p, r, backup.CreateOptions{})
+	for i := range entry.Shards {
+		entry.Shards[i].Replicas = 3
+	}
+	target := fresh(t)
+	_, err := plane.Restore(t.Context(), target, r, entry, plane.RestoreOptions{})
+	if err == nil || !strings.Contains(err.Error(), "give --replicas 1") {
+		t.Errorf("three replicas on one server: got %v, want what to do", err)
+	}
+	target.Replicas = 1
+	for _, report := range restoredPlane(t, target, r, entry).Verified {
+		mustBeClean(t, report)
+	}
+}
+
 // TestRestoreATenantElsewhere takes one tenant into a plane that has others.
 func TestRestoreATenantElsewhere(t *testing.T) {
 	p := open(t, func(c *plane.Config) { c.Shards = 2 })
