@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -13,11 +14,11 @@ import (
 func (s *jetShard) Facts(ctx context.Context) (Facts, error) {
 	var facts Facts
 	err := patiently(ctx, func(ctx context.Context) error {
-		stream, err := s.js.Stream(ctx, s.stream)
+		info, err := ledInfo(ctx, s.js, s.stream)
 		if err != nil {
 			return gone(err)
 		}
-		facts, err = factsOf(stream.CachedInfo())
+		facts, err = factsOf(info)
 		return err
 	})
 	if err != nil {
@@ -25,6 +26,23 @@ func (s *jetShard) Facts(ctx context.Context) (Facts, error) {
 	}
 	s.budget.set(facts.Bytes, facts.BytesMax)
 	return facts, nil
+}
+
+// errNoLeader: most of the servers that hold the stream are down, or it is about to elect a leader.
+var errNoLeader = errors.New("the stream has no leader")
+
+// ledInfo is what the leader of a stream says of it. Without a leader any server answers, by what it holds itself: it may be
+// behind, and takes no event.
+func ledInfo(ctx context.Context, js jetstream.JetStream, name string) (*jetstream.StreamInfo, error) {
+	stream, err := js.Stream(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	info := stream.CachedInfo()
+	if info.Cluster != nil && info.Cluster.Leader == "" {
+		return nil, errNoLeader
+	}
+	return info, nil
 }
 
 func factsOf(info *jetstream.StreamInfo) (Facts, error) {

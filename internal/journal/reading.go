@@ -171,9 +171,9 @@ func (r *reading) idle() error {
 func (r *reading) leaderHasMore() bool {
 	more := false
 	_ = once(r.ctx, func(ctx context.Context) error {
-		stream, err := r.shard.js.Stream(ctx, r.shard.stream)
-		if err != nil || stream.CachedInfo().State.LastSeq <= r.last || r.filter == "" {
-			more = err == nil && stream.CachedInfo().State.LastSeq > r.last
+		info, err := ledInfo(ctx, r.shard.js, r.shard.stream)
+		if err != nil || info.State.LastSeq <= r.last || r.filter == "" {
+			more = err == nil && info.State.LastSeq > r.last
 			return err
 		}
 		e, err := r.shard.ask(ctx, getRequest{LastFor: r.filter})

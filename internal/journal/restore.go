@@ -99,9 +99,9 @@ func (r *Restoration) createStream(ctx context.Context, shard int, c Config) (id
 // Last is the sequence of the last message that a shard holds; 0 = none.
 func (r *Restoration) Last(ctx context.Context, shard int) (last uint64, err error) {
 	err = patiently(ctx, func(ctx context.Context) error {
-		stream, err := r.js.Stream(ctx, r.streams[shard].stream)
+		info, err := ledInfo(ctx, r.js, r.streams[shard].stream)
 		if err == nil {
-			last = stream.CachedInfo().State.LastSeq
+			last = info.State.LastSeq
 		}
 		return err
 	})

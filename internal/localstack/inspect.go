@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-
-	"github.com/nats-io/nats.go"
 )
 
 // Inspect is Start for somebody who wants to know what is wrong: the stack comes with the stores that answer, and with why
@@ -52,7 +50,7 @@ func inspectNoted(dataDir string) (*Stack, []error, error) {
 		return nil, nil, fmt.Errorf("another process holds %s, and has not noted how to join it: %w", dataDir, err)
 	}
 	s := &Stack{dataDir: dataDir, note: n}
-	conn, err := connectNATS(n.NATSURL, nats.UserInfo(n.NATSUser, n.NATSPassword))
+	conn, err := n.connectNATS()
 	if err != nil {
 		return s, []error{fmt.Errorf("NATS: the journal of process %d: %w", n.PID, err)}, nil
 	}

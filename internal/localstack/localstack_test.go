@@ -225,6 +225,13 @@ func TestExternalServers(t *testing.T) {
 		t.Errorf("the address shows the password: %s", stack.NATSURL())
 	}
 	wantMarks(t, start(t, config), 1) // joins
+	inspected, faults, err := localstack.Inspect(t.Context(), config)
+	if err != nil || len(faults) > 0 || !inspected.NATS().IsConnected() {
+		t.Fatalf("inspected beside the owner: %v, %v", faults, err)
+	}
+	if err := inspected.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestRelaxedDurabilityIsNamed(t *testing.T) {

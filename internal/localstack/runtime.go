@@ -75,15 +75,19 @@ func connectNoted(dataDir string) (*Stack, error) {
 	if err := readJSON(notePath(dataDir), &n); err != nil {
 		return nil, err
 	}
-	servers, login := n.NATSServers, []nats.Option(nil)
-	if servers == "" {
-		servers, login = n.NATSURL, []nats.Option{nats.UserInfo(n.NATSUser, n.NATSPassword)}
-	}
-	conn, err := connectNATS(servers, login...)
+	conn, err := n.connectNATS()
 	if err != nil {
 		return nil, fmt.Errorf("connect to the journal of process %d: %w", n.PID, err)
 	}
 	return &Stack{dataDir: dataDir, conn: conn, note: n, producers: n.Producers}, nil
+}
+
+// connectNATS reaches the journal of the process that wrote the note.
+func (n note) connectNATS() (*nats.Conn, error) {
+	if n.NATSServers != "" {
+		return connectNATS(n.NATSServers)
+	}
+	return connectNATS(n.NATSURL, nats.UserInfo(n.NATSUser, n.NATSPassword))
 }
 
 // noted is what others may know of this stack.
