@@ -247,7 +247,7 @@ func (p *peaks) abort() {
 	}
 	newest := int64(0)
 	for _, e := range into[[]struct {
-		Number int64 `json:"number"`
+		Number int64 `json:"edition"`
 	}](p.T, string(body)) {
 		newest = max(newest, e.Number)
 	}
