@@ -360,8 +360,8 @@ func TestLeftCaller(t *testing.T) {
 	c := add{Amount: 1, Open: true}
 	r := request(t, "c1", c)
 	r.Fresh = true
-	if _, err := command.Execute(ctx, s, r, evolve, decide, c); !errors.Is(err, journal.ErrUnknown) {
-		t.Fatalf("got %v, want %v", err, journal.ErrUnknown)
+	if _, err := command.Execute(ctx, s, r, evolve, decide, c); !errors.Is(err, journal.ErrUnavailable) {
+		t.Fatalf("got %v, want %v", err, journal.ErrUnavailable)
 	}
 }
 

@@ -19,7 +19,7 @@ type guarded struct {
 
 func (g guarded) Append(ctx context.Context, e *envelope.Event, last uint64) (journal.Receipt, error) {
 	if _, err := g.directory.Tenant(ctx, e.Tenant); err != nil { // brings it into memory
-		return journal.Receipt{}, err
+		return journal.Receipt{}, journal.Unavailable(err)
 	}
 	entry := g.directory.entry(e.Tenant)
 	entry.gate.RLock()
