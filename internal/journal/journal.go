@@ -35,6 +35,15 @@ var (
 // Unavailable returns ErrUnavailable with the reason for it. The caller has made sure that the attempt stored nothing.
 func Unavailable(reason error) error { return fmt.Errorf("%w: %w", ErrUnavailable, reason) }
 
+// Partly returns the error of one command of several as that of them all, of which something may be stored:
+// ErrUnavailable becomes ErrUnknown.
+func Partly(err error) error {
+	if errors.Is(err, ErrUnavailable) {
+		return fmt.Errorf("%w: %s", ErrUnknown, err.Error())
+	}
+	return err
+}
+
 // GapError: a reader was handed sequence Got where Want had to follow. Nothing may ever be deleted from a
 // journal, so the reader must stop and the shard must be looked at.
 type GapError struct{ Want, Got uint64 }
