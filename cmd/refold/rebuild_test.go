@@ -114,7 +114,7 @@ func (r *replicated) append(ctx context.Context) error {
 			r.last = receipt.Seq
 			return nil
 		}
-		if !errors.Is(err, journal.ErrUnknown) {
+		if !errors.Is(err, journal.ErrUnknown) && !errors.Is(err, journal.ErrUnavailable) {
 			return err
 		}
 	}

@@ -37,13 +37,19 @@ const (
 // same key.
 var ErrUnknown = errors.New("the outcome of the command is not known: send it again with the same key")
 
+// ErrUnavailable: the time was up and the plane did not carry the command out, or could not be reached. Nothing was stored
+// by this call; send the command again with the same key. It is no refusal, and says nothing about an earlier call with
+// the same key that ended with ErrUnknown: that one may be stored. Where the plane has said why, the error wraps the
+// *commands.Problem.
+var ErrUnavailable = errors.New("the command was not carried out and nothing was stored by this call: send it again with the same key")
+
 // ErrToken: the token is not one that says whose it is.
 var ErrToken = errors.New("not a bearer token with org_id and sub")
 
 // ErrClosed is returned for commands that are handed to a client or a batcher which is closed: nothing was sent.
 var ErrClosed = errors.New("the client or the batcher is closed")
 
-// RefusedError is a definite no: the command was not stored.
+// RefusedError is a definite no: the command was not stored, and repeating it changes nothing.
 type RefusedError struct{ commands.Problem }
 
 func (e *RefusedError) Error() string { return "refused: " + e.Problem.Error() }
@@ -130,8 +136,8 @@ func whose(token string) (tenant, subject string, err error) {
 	return claims.Tenant, claims.Subject, nil
 }
 
-// Close closes the connection. Commands under way end with ErrUnknown, later ones with ErrClosed. Closing twice is
-// harmless.
+// Close closes the connection. Commands under way end with ErrUnknown or ErrUnavailable, later ones with ErrClosed.
+// Closing twice is harmless.
 func (c *Client) Close() {
 	c.close()
 	c.conn.Close()
@@ -147,8 +153,8 @@ func (c *Client) Tenant() string { return c.tenant }
 func NewKey() string { return rand.Text() }
 
 // Do sends one command until its outcome is known. An empty key is replaced by a new one first. It fails with
-// *commands.InvalidError or ErrClosed before anything is sent, with *RefusedError, or with ErrUnknown when ctx or RetryMax
-// has ended.
+// *commands.InvalidError or ErrClosed before anything is sent, with *RefusedError, or when ctx or RetryMax has ended: with
+// ErrUnknown if any attempt may have stored the command, and else with ErrUnavailable.
 func (c *Client) Do(ctx context.Context, w commands.Wish) (commands.Result, error) {
 	results, err := c.DoAll(ctx, []commands.Wish{w})
 	if err != nil {
@@ -157,11 +163,14 @@ func (c *Client) Do(ctx context.Context, w commands.Wish) (commands.Result, erro
 	return results[0], Err(results[0])
 }
 
-// Err is nil for a command that was accepted, a *RefusedError, or ErrUnknown.
+// Err is nil for a command that was accepted, ErrUnavailable for one that was refused only for now, a *RefusedError, or
+// ErrUnknown.
 func Err(r commands.Result) error {
 	switch {
 	case r.Outcome == commands.Accepted:
 		return nil
+	case r.Outcome == commands.Refused && r.Problem != nil && r.Problem.Retryable:
+		return fmt.Errorf("%w: %w", ErrUnavailable, r.Problem)
 	case r.Outcome == commands.Refused && r.Problem != nil:
 		return &RefusedError{*r.Problem}
 	}
@@ -170,8 +179,8 @@ func Err(r commands.Result) error {
 
 // DoAll sends commands in as few requests as they fit into and returns a result for each, in their order. Commands about
 // one thing are carried out in their order. Those whose outcome is not known, and those that were refused only for now,
-// are sent again, with the same keys, until ctx or RetryMax has ended; what is left then has the outcome Unknown, or
-// Refused with a retryable problem. Empty keys in wishes are replaced by new ones. It fails only before anything is sent:
+// are sent again, with the same keys, until ctx or RetryMax has ended; what is left then has the outcome Unknown if any
+// attempt may have stored it, and else Refused with a retryable problem, see Err. Empty keys in wishes are replaced by new ones. It fails only before anything is sent:
 // with *commands.InvalidError of the first command that is not valid, or does not fit into a request, and with ErrClosed.
 func (c *Client) DoAll(ctx context.Context, wishes []commands.Wish) ([]commands.Result, error) {
 	parcels := make([]parcel, len(wishes))
@@ -218,7 +227,7 @@ func (c *Client) send(ctx context.Context, body []byte) (answer *commands.BatchR
 		return nil, 0, true
 	}
 	token, err := c.config.Token(ctx)
-	if err != nil {
+	if err != nil || ctx.Err() != nil {
 		return nil, 0, true
 	}
 	subject, err := commands.BatchSubject(c.tenant)
@@ -245,6 +254,14 @@ func (c *Client) send(ctx context.Context, body []byte) (answer *commands.BatchR
 		return nil, after, false
 	}
 	return answer, after, false
+}
+
+// notSent is the problem of what never reached the plane.
+func notSent() *commands.Problem {
+	return &commands.Problem{
+		Type: "/problems/not_stored", Title: http.StatusText(http.StatusServiceUnavailable), Status: http.StatusServiceUnavailable,
+		Code: "not_stored", Detail: "the plane was not reached in time; nothing was sent", Retryable: true,
+	}
 }
 
 // tooLarge is what the plane would say.

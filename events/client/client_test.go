@@ -20,6 +20,7 @@ import (
 	"github.com/refold-dev/refold/events/commands"
 	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/auth"
+	"github.com/refold-dev/refold/internal/command"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/localstack"
 	"github.com/refold-dev/refold/internal/natsapi"
@@ -248,8 +249,72 @@ func TestTimeIsUp(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	end()
-	if _, err := c.Do(ctx, add("k", "c")); !errors.Is(err, client.ErrUnknown) {
-		t.Errorf("without a plane: %v, want ErrUnknown", err)
+	if _, err := c.Do(ctx, add("k", "c")); !errors.Is(err, client.ErrUnavailable) {
+		t.Errorf("without a plane: %v, want ErrUnavailable", err)
+	}
+	left, leave := context.WithCancel(t.Context())
+	leave()
+	if _, err := c.Do(left, add("k", "c")); !errors.Is(err, client.ErrUnavailable) {
+		t.Errorf("with no time at all: %v, want ErrUnavailable", err)
+	}
+}
+
+// TestDoubtIsKept: an attempt that stored nothing says so, alone; after one that may be stored it settles nothing, and
+// only an answer to the command itself does.
+func TestDoubtIsKept(t *testing.T) {
+	s := newStack(t)
+	s.serve(t)
+	away, unknown, silent := journal.Unavailable(errors.New("away")), journal.ErrUnknown, errors.New("no answer in time")
+	for name, c := range map[string]struct {
+		attempts []error // what the journal says; nil = stored
+		want     error
+		code     string // of the problem
+	}{
+		"unavailable":                  {[]error{away}, client.ErrUnavailable, "not_stored"},
+		"busy":                         {[]error{command.ErrBusy}, client.ErrUnavailable, "busy"},
+		"unavailable, unknown":         {[]error{away, unknown}, client.ErrUnknown, ""},
+		"unavailable, no answer":       {[]error{away, silent}, client.ErrUnknown, ""},
+		"unknown, unavailable":         {[]error{unknown, away}, client.ErrUnknown, ""},
+		"no answer, unavailable":       {[]error{silent, away}, client.ErrUnknown, ""},
+		"unknown, full":                {[]error{unknown, journal.ErrFull}, client.ErrUnknown, ""},
+		"unavailable, stored":          {[]error{away, nil}, nil, ""},
+		"unknown, unavailable, stored": {[]error{unknown, away, nil}, nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			over := make(chan struct{})
+			defer close(over)
+			var tried atomic.Int32
+			s.hook(func(ctx context.Context, shard journal.Shard, e *envelope.Event, expected uint64) (journal.Receipt, error) {
+				switch err := c.attempts[tried.Add(1)-1]; err {
+				case nil:
+					return shard.Append(ctx, e, expected)
+				case silent:
+					<-over
+					return journal.Receipt{}, unknown
+				default:
+					return journal.Receipt{}, err
+				}
+			})
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			token := s.token(t)
+			cl := s.client(t, func(config *client.Config) {
+				config.AttemptMax = 500 * time.Millisecond
+				config.Token = func(context.Context) (string, error) {
+					if int(tried.Load()) == len(c.attempts) {
+						cancel() // the time is up right before one attempt more
+					}
+					return token, nil
+				}
+			})
+			_, err := cl.Do(ctx, add("", name))
+			if !errors.Is(err, c.want) || errors.Is(err, client.ErrUnknown) && errors.Is(err, client.ErrUnavailable) || errors.As(err, new(*client.RefusedError)) {
+				t.Fatalf("got %v after %d attempts, want %v", err, tried.Load(), c.want)
+			}
+			if p, ok := errors.AsType[*commands.Problem](err); ok != (c.code != "") || ok && p.Code != c.code {
+				t.Errorf("got the problem %v, want %q", p, c.code)
+			}
+		})
 	}
 }
 

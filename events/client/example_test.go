@@ -31,6 +31,8 @@ func Example() {
 	switch refused, isRefused := errors.AsType[*client.RefusedError](err); {
 	case isRefused:
 		fmt.Println("not stored:", refused.Code)
+	case errors.Is(err, client.ErrUnavailable):
+		fmt.Println("not stored for now: send it again with the same key")
 	case errors.Is(err, client.ErrUnknown):
 		fmt.Println("perhaps stored: send it again with the same key")
 	}

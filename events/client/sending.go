@@ -61,7 +61,7 @@ type sending struct {
 func newSending(c *Client, parcels []parcel) *sending {
 	s := &sending{client: c, parcels: parcels, results: make([]commands.Result, len(parcels)), doubted: make([]bool, len(parcels))}
 	for i := range parcels {
-		s.results[i].Outcome, s.open = commands.Unknown, append(s.open, i)
+		s.results[i], s.open = commands.Result{Outcome: commands.Refused, Problem: notSent()}, append(s.open, i)
 	}
 	return s
 }
@@ -119,13 +119,14 @@ func (s *sending) fit(held map[uuid.UUID]bool) (some []int, body []byte) {
 	return some, []byte(head + strings.Join(texts, ",") + tail)
 }
 
-// learn takes what an answer says of a command, the n-th in its request, and reports whether that settles it.
+// learn takes what an answer says of a command, the n-th in its request, and reports whether that settles it. What an
+// attempt has left in doubt is settled by a later one that was accepted, or refused for good, and by nothing else.
 func (s *sending) learn(i, n int, answer *commands.BatchResult, unsent bool) (settled bool) {
 	result := commands.Result{Outcome: commands.Unknown}
 	switch {
-	case answer == nil:
-		s.doubted[i] = s.doubted[i] || !unsent
+	case answer == nil && unsent:
 		return false
+	case answer == nil:
 	case answer.Problem != nil:
 		result.Problem = answer.Problem
 		if !inDoubt(answer.Problem) {
@@ -134,17 +135,19 @@ func (s *sending) learn(i, n int, answer *commands.BatchResult, unsent bool) (se
 	case n < len(answer.Results):
 		result = answer.Results[n]
 	}
-	s.doubted[i] = s.doubted[i] || result.Outcome == commands.Unknown
-	if s.doubted[i] && result.Outcome == commands.Refused && (answer.Problem != nil || result.Problem == nil || unasked[result.Problem.Code]) {
-		result.Outcome = commands.Unknown // this attempt was refused before anybody looked for what the earlier one did
+	final := result.Outcome == commands.Accepted || result.Outcome == commands.Refused && (result.Problem == nil || !result.Problem.Retryable)
+	s.doubted[i] = s.doubted[i] || result.Outcome != commands.Accepted && result.Outcome != commands.Refused
+	if s.doubted[i] && result.Outcome != commands.Accepted && (!final || answer.Problem != nil || result.Problem == nil || unasked[result.Problem.Code]) {
+		// This attempt was refused before anybody looked for what the earlier one did.
+		result.Outcome, final = commands.Unknown, false
 	}
 	s.results[i] = result
-	return result.Outcome == commands.Accepted || result.Outcome == commands.Refused && (result.Problem == nil || !result.Problem.Retryable)
+	return final
 }
 
-// unasked are the codes of refusals that say nothing about earlier attempts.
+// unasked are the codes of refusals that say nothing about earlier attempts, beside those that are for now.
 var unasked = map[string]bool{
-	"unauthorized": true, "invalid_request": true, "invalid_token": true, "insufficient_scope": true, "tenant_suspended": true, "too_many_requests": true,
+	"unauthorized": true, "invalid_request": true, "invalid_token": true, "insufficient_scope": true, "tenant_suspended": true,
 }
 
 // inDoubt are the codes after which a command may be stored.

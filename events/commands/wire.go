@@ -148,8 +148,8 @@ type Wish struct {
 // Outcome is what became of a command.
 type Outcome string
 
-// The outcomes. Refused is definite: nothing was stored, and if Problem.Retryable says so the command may be repeated
-// later. After Unknown the command may or may not be stored: repeat it with the same key.
+// The outcomes. Refused is definite: nothing was stored by this attempt. If Problem.Retryable says so nothing was decided
+// either: the command may be repeated later, and an earlier attempt that was Unknown still is. After Unknown the command may or may not be stored: repeat it with the same key.
 const (
 	Accepted Outcome = "accepted"
 	Refused  Outcome = "refused"

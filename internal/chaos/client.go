@@ -120,7 +120,7 @@ func (a answer) definite() bool {
 
 // doubtful says whether a command may have been stored that was answered so.
 func (a answer) doubtful() bool {
-	return !a.definite() && a.status != http.StatusTooManyRequests
+	return !a.definite() && a.status != http.StatusTooManyRequests && a.code() != "not_stored"
 }
 
 // request is how a command goes over the wire.

@@ -102,6 +102,8 @@ func (p *producer) settled(cmd *command, r commands.Result, changed *note) {
 	case r.Outcome == commands.Refused && r.Problem != nil && !r.Problem.Retryable:
 		cmd.Outcome, cmd.Status, cmd.Code = refused, r.Problem.Status, r.Problem.Code
 		p.unexpected(cmd, answer{status: cmd.Status, body: fmt.Append(nil, *r.Problem)})
+	case r.Outcome == commands.Refused && r.Problem != nil: // for now, until the time was up
+		cmd.Status, cmd.Code = r.Problem.Status, r.Problem.Code
 	default:
 		cmd.Doubts++
 	}

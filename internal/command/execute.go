@@ -60,15 +60,17 @@ type Evolve[S any] func(S, *envelope.Event) (S, error)
 type Decide[S, C any, E Payload] func(S, C) (E, error)
 
 // Execute runs one command. On return the outcome is definite (accepted, or a *Refusal, ErrBusy,
-// journal.ErrFull, journal.ErrTooLarge: surely not stored) or journal.ErrUnknown (perhaps stored; repeat with
-// the same CommandID). A refusal is given only after the leader confirmed that the state it rests on is the
-// newest.
+// journal.ErrFull, journal.ErrTooLarge, journal.ErrUnavailable: surely not stored by this call) or
+// journal.ErrUnknown (perhaps stored; repeat with the same CommandID). A refusal is given only after the leader
+// confirmed that the state it rests on is the newest.
 func Execute[S, C any, E Payload](ctx context.Context, shard journal.Shard, r Request, evolve Evolve[S], decide Decide[S, C, E], cmd C) (Outcome, error) {
 	fresh := r.Fresh
+	// Whatever was appended in an earlier round lost its race and can never be stored, so what cannot be read in a later
+	// one leaves nothing in doubt.
 	for range AttemptsMax {
 		known, err := load(ctx, shard, r, evolve, fresh)
 		if err != nil {
-			return Outcome{}, err
+			return Outcome{}, journal.Unavailable(err)
 		}
 		fresh = false
 		if known.own != nil {
@@ -79,7 +81,7 @@ func Execute[S, C any, E Payload](ctx context.Context, shard journal.Shard, r Re
 			// A refusal, or nothing to do: only true if the state is the newest.
 			newest, lastErr := isNewest(ctx, shard, r.Key, known.seq)
 			if lastErr != nil {
-				return Outcome{}, lastErr
+				return Outcome{}, journal.Unavailable(lastErr)
 			}
 			if !newest {
 				continue

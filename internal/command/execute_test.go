@@ -339,6 +339,87 @@ func TestDefiniteFailuresArePassedOn(t *testing.T) {
 	}
 }
 
+// deaf is a shard whose journal does not answer what asks it.
+type deaf struct {
+	journal.Shard
+	history, last error
+}
+
+func (d *deaf) History(ctx context.Context, key envelope.Key) ([]envelope.Event, error) {
+	if d.history != nil {
+		return nil, d.history
+	}
+	return d.Shard.History(ctx, key)
+}
+
+func (d *deaf) Last(ctx context.Context, key envelope.Key) (*envelope.Event, error) {
+	if d.last != nil {
+		return nil, d.last
+	}
+	return d.Shard.Last(ctx, key)
+}
+
+// TestUnavailable: a command that failed before anything of it could be stored says so, whatever it failed on, and the
+// same command is carried out later.
+func TestUnavailable(t *testing.T) {
+	silence := errors.New("no answer")
+	create, refused := add{Amount: 1, Open: true}, add{Amount: 1}
+	for name, c := range map[string]struct {
+		deaf    deaf
+		command add
+		fresh   bool
+		there   bool // the entity, so that a fresh create meets a conflict first
+	}{
+		"the history is not read":               {deaf: deaf{history: silence}, command: create},
+		"nor after a conflict":                  {deaf: deaf{history: silence}, command: create, fresh: true, there: true},
+		"a refusal is not confirmed":            {deaf: deaf{last: silence}, command: refused},
+		"the caller has left while it was read": {deaf: deaf{history: context.Canceled}, command: create},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := journaltest.NewFake(0, 1)
+			want := 0
+			if c.there {
+				accepted(t, s, "earlier", create)
+				want = 1
+			}
+			d := c.deaf
+			d.Shard = s
+			r := request(t, "c1", c.command)
+			r.Fresh = c.fresh
+			_, err := execute(t, &d, r, c.command)
+			if !errors.Is(err, journal.ErrUnavailable) || errors.Is(err, journal.ErrUnknown) || errors.As(err, new(*command.Refusal)) {
+				t.Fatalf("got %v, want %v", err, journal.ErrUnavailable)
+			}
+			wantEvents(t, s, want)
+			d.history, d.last = nil, nil
+			if outcome, err := execute(t, &d, r, c.command); c.command == create && (err != nil || outcome.Repeated) {
+				t.Errorf("later: got %+v, %v, want it accepted", outcome, err)
+			}
+		})
+	}
+}
+
+// TestDoubtStays: what is in doubt is not made definite by a repetition that fails before it is decided.
+func TestDoubtStays(t *testing.T) {
+	s := journaltest.NewFake(0, 1)
+	s.AfterAppend = func(*envelope.Event) error { return journal.ErrUnknown }
+	d := deaf{Shard: s}
+	c := add{Amount: 1, Open: true}
+	r := request(t, "c1", c)
+	if _, err := execute(t, &d, r, c); !errors.Is(err, journal.ErrUnknown) || errors.Is(err, journal.ErrUnavailable) {
+		t.Fatalf("got %v, want %v", err, journal.ErrUnknown)
+	}
+	d.history = errors.New("no answer")
+	if _, err := execute(t, &d, r, c); !errors.Is(err, journal.ErrUnavailable) {
+		t.Fatalf("repeated: got %v, want %v", err, journal.ErrUnavailable)
+	}
+	d.history = nil
+	if outcome, err := execute(t, &d, r, c); err != nil || !outcome.Repeated {
+		t.Fatalf("repeated once more: got %+v, %v, want the event of the first attempt", outcome, err)
+	}
+}
+
 // TestBadHistory: an event that Evolve does not understand is no reason to decide without it.
 func TestBadHistory(t *testing.T) {
 	s := journaltest.NewFake(0, 1)
@@ -347,8 +428,8 @@ func TestBadHistory(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := execute(t, s, request(t, "c2", add{Amount: 1, Open: true}), add{Amount: 1, Open: true})
-	if err == nil || errors.As(err, new(*command.Refusal)) {
-		t.Fatalf("got %v, want an error that is no refusal", err)
+	if !errors.Is(err, journal.ErrUnavailable) {
+		t.Fatalf("got %v, want %v", err, journal.ErrUnavailable)
 	}
 	wantEvents(t, s, 1)
 }
@@ -360,8 +441,8 @@ func TestLeftCaller(t *testing.T) {
 	c := add{Amount: 1, Open: true}
 	r := request(t, "c1", c)
 	r.Fresh = true
-	if _, err := command.Execute(ctx, s, r, evolve, decide, c); !errors.Is(err, journal.ErrUnknown) {
-		t.Fatalf("got %v, want %v", err, journal.ErrUnknown)
+	if _, err := command.Execute(ctx, s, r, evolve, decide, c); !errors.Is(err, journal.ErrUnavailable) {
+		t.Fatalf("got %v, want %v", err, journal.ErrUnavailable)
 	}
 }
 

@@ -2,6 +2,7 @@ package directory
 
 import (
 	"context"
+	"errors"
 
 	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/journal"
@@ -18,8 +19,10 @@ type guarded struct {
 }
 
 func (g guarded) Append(ctx context.Context, e *envelope.Event, last uint64) (journal.Receipt, error) {
-	if _, err := g.directory.Tenant(ctx, e.Tenant); err != nil { // brings it into memory
+	if _, err := g.directory.Tenant(ctx, e.Tenant); errors.Is(err, ErrNoTenant) { // brings it into memory
 		return journal.Receipt{}, err
+	} else if err != nil {
+		return journal.Receipt{}, journal.Unavailable(err)
 	}
 	entry := g.directory.entry(e.Tenant)
 	entry.gate.RLock()

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/refold-dev/refold/internal/httpapi/api"
+	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/problem"
 	"github.com/refold-dev/refold/internal/writer"
 )
@@ -33,7 +34,7 @@ func (s *server) changing(ctx context.Context, givenKey, ifMatch *string, run fu
 	}
 	c, err := s.caller(ctx)
 	if err != nil {
-		return none, err
+		return none, journal.Unavailable(err)
 	}
 	done, err := run(c, wish)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/refold-dev/refold/events/commands"
 	"github.com/refold-dev/refold/internal/httpapi/api"
+	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/problem"
 	"github.com/refold-dev/refold/internal/writer"
 )
@@ -20,7 +21,7 @@ func (s *server) CreateMemory(ctx context.Context, r api.CreateMemoryRequestObje
 	}
 	c, err := s.caller(ctx)
 	if err != nil {
-		return nil, err
+		return nil, journal.Unavailable(err)
 	}
 	m := commands.AddMemory{Content: r.Body.Content, App: r.Body.App}
 	if r.Body.Metadata != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/refold-dev/refold/events/jsonb"
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/directory"
+	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/problem"
 	"github.com/refold-dev/refold/internal/reader"
 	"github.com/refold-dev/refold/internal/writer"
@@ -110,6 +111,7 @@ type oldRequest struct {
 	c     writer.Caller
 	fresh reader.Freshness // how new what is read must be
 	stamp reader.Stamp     // of what was read first; zero = nothing was
+	begun bool             // one of its commands is stored, or may be
 }
 
 // reads is the caller as readers see it. Whatever is read for one answer is of one edition.
@@ -314,6 +316,14 @@ func refused(err error, wish writer.Wish, content string) error {
 		return problem.Invalid(content, unfit.Reason)
 	}
 	return problem.Doubtful(err, wish.ID)
+}
+
+// failed makes the failure of one of several commands that of the request.
+func (q *oldRequest) failed(err error, key string) error {
+	if q.begun {
+		err = journal.Partly(err)
+	}
+	return problem.Doubtful(err, key)
 }
 
 // shown waits until the rows have a command, and hands out where that is. What is stored is stored, whatever becomes of

@@ -146,8 +146,9 @@ func (s *server) configuring(q *oldRequest, which string, run func(writer.Wish) 
 	case errors.As(err, &unfit):
 		return problem.Invalid(strings.TrimPrefix(unfit.Pointer, "/settings"), unfit.Reason)
 	case err != nil:
-		return problem.Doubtful(err, wish.ID)
+		return q.failed(err, wish.ID)
 	}
+	q.begun = true
 	_ = s.shown(q, done.Position)
 	return nil
 }

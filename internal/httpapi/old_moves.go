@@ -11,6 +11,7 @@ import (
 
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/command"
+	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/problem"
 	"github.com/refold-dev/refold/internal/reader"
 	"github.com/refold-dev/refold/internal/writer"
@@ -79,7 +80,9 @@ func (s *server) moveThese(q *oldRequest, move writer.Move, given []uuid.UUID, s
 			count++
 		}
 	}
-	_, err = s.moved(q, wish, moved)
+	if _, err = s.moved(q, moved); err != nil {
+		err = q.failed(err, wish.ID)
+	}
 	return count, err
 }
 
@@ -92,11 +95,14 @@ func (s *server) moveAll(q *oldRequest, move writer.Move, filter reader.MemoryFi
 	for more := true; err == nil && more; {
 		var moved []writer.Moved
 		moved, more, err = s.Writer.MoveSelected(q.Context(), q.c, wish, move, fresh, filter)
-		if err != nil {
-			return problem.Doubtful(err, wish.ID)
-		}
 		var waited error
-		if waited, err = s.moved(q, wish, moved); err == nil && more {
+		if err == nil {
+			waited, err = s.moved(q, moved)
+		}
+		if err != nil {
+			return q.failed(err, wish.ID)
+		}
+		if more {
 			err = waited
 		}
 	}
@@ -105,11 +111,12 @@ func (s *server) moveAll(q *oldRequest, move writer.Move, filter reader.MemoryFi
 
 // moved makes one answer of what became of many memories: the first that is neither done nor absent meanwhile is the
 // failure of the whole, which may be repeated. waited is nil once the rows have what was done.
-func (s *server) moved(q *oldRequest, wish writer.Wish, moved []writer.Moved) (waited, failure error) {
+func (s *server) moved(q *oldRequest, moved []writer.Moved) (waited, failure error) {
 	var newest reader.Position
 	for _, m := range moved {
+		q.begun = q.begun || !errors.Is(m.Err, journal.ErrUnavailable)
 		if m.Err != nil && failure == nil && !absent(m.Err) {
-			failure = problem.Doubtful(m.Err, wish.ID)
+			failure = m.Err
 		}
 		if m.Err == nil && m.Position.Seq > newest.Seq {
 			newest = m.Position

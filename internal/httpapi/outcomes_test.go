@@ -1,6 +1,8 @@
 package httpapi_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -10,9 +12,14 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/refold-dev/refold/events/envelope"
+	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/journal"
+	"github.com/refold-dev/refold/internal/localstack"
+	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/quota"
 	"github.com/refold-dev/refold/internal/reader"
+	"github.com/refold-dev/refold/internal/testenv"
+	"github.com/refold-dev/refold/internal/writer"
 )
 
 // An outcome that is not known is said so, with the key to repeat it by; the repetition settles it, once.
@@ -35,6 +42,125 @@ func TestUnknownOutcome(t *testing.T) {
 	m := alice.do("POST", "/v1/memories", `{"content":"in doubt"}`, "Idempotency-Key", key).want(t, http.StatusCreated)
 	if m["version"] != 1.0 || s.lastSeq(t) != before+1 {
 		t.Errorf("version %v, %d events, want one event", m["version"], s.lastSeq(t)-before)
+	}
+}
+
+// unstored fails unless an answer says that the attempt stored nothing and may be repeated.
+func (a answer) unstored(t *testing.T) {
+	t.Helper()
+	body := a.want(t, http.StatusServiceUnavailable)
+	if body["code"] != "not_stored" || body["retryable"] != true || a.header.Get("Retry-After") == "" || a.header.Get("Outcome") != "" || a.header.Get("Idempotency-Key") != "" {
+		t.Errorf("%v %s, want not_stored with Retry-After and without Outcome", a.header, a.body)
+	}
+}
+
+// A journal that is away leaves in doubt only what was sent to it. Either is settled by the same key once it is back.
+func TestJournalAway(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	server := testenv.StartNATSProcess(t, localstack.NATSOptions{})
+	journals, err := journal.OpenOrCreate(t.Context(), server.Connect(t), journal.Config{})
+	check(t, err)
+	t.Cleanup(journals.Close)
+	shard := journals.Shards[0]
+	s.config.Writer = writer.New(known, func(int) journal.Shard { return shard }, s.config.Reader)
+	alice := s.rebuilt(t).client(t, "a", "alice")
+	alice.add(`{"content":"first, so that the user exists"}`)
+	id := alice.add(`{"content":"x"}`)
+
+	server.Kill()
+	command := func(path, body, key string) answer {
+		hurried := *alice
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		hurried.ctx = ctx
+		return hurried.do("POST", path, body, "Idempotency-Key", key)
+	}
+	command("/v1/memories/"+id+"/pause", "", "pause").unstored(t) // its history is read first
+	bulk := command("/v1/memories/bulk/archive", idsBody(id), "bulk")
+	if got := outcomes(t, bulk.want(t, http.StatusOK)); got[0] != "refused not_stored" {
+		t.Errorf("in bulk: %s", got)
+	}
+	sent := command("/v1/memories", `{"content":"sent"}`, "sent") // nothing is read before it is sent
+	if sent.want(t, http.StatusServiceUnavailable)["code"] != "outcome_unknown" || sent.header.Get("Outcome") != "unknown" || sent.header.Get("Idempotency-Key") != "sent" {
+		t.Errorf("%v %s, want it unknown", sent.header, sent.body)
+	}
+
+	server.Restart()
+	facts, err := shard.Facts(t.Context())
+	check(t, err)
+	alice.do("POST", "/v1/memories/"+id+"/pause", "", "Idempotency-Key", "pause").want(t, http.StatusOK)
+	if made := alice.do("POST", "/v1/memories", `{"content":"sent"}`, "Idempotency-Key", "sent").want(t, http.StatusCreated); made["version"] != 1.0 {
+		t.Errorf("repeated: %v", made)
+	}
+	again, err := shard.Facts(t.Context())
+	check(t, err)
+	if got := again.LastSeq - facts.LastSeq; got < 1 || got > 2 {
+		t.Errorf("%d events, want the pause, and the memory unless it was there", got)
+	}
+}
+
+// A database that does not answer keeps commands from the journal, so they are surely not stored.
+func TestNotSentForLackOfRows(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	alice := s.client(t, "a", "alice")
+	id := alice.add(`{"content":"x"}`)
+	before := s.lastSeq(t)
+	empty, err := postgres.Open(t.Context(), testenv.Postgres(t)) // every question to it fails
+	check(t, err)
+	t.Cleanup(empty.Close)
+	s.answerFrom(reader.New(s.live, empty))
+	alice = s.rebuilt(t).client(t, "a", "alice")
+	alice.do("POST", "/v1/memories", `{"content":"y"}`).unstored(t)
+	alice.do("POST", "/v1/memories/"+id+"/pause", "").unstored(t)
+	alice.do("POST", "/v1/memories/bulk/pause", idsBody(id)).unstored(t)
+
+	lost := errors.New("the tenants are not known")
+	s.config.Writer = writer.New(lostTenants{lost}, func(int) journal.Shard { return s.journal }, s.config.Reader)
+	alice = s.rebuilt(t).client(t, "a", "alice")
+	alice.do("POST", "/v1/memories", `{"content":"y"}`).unstored(t)
+	alice.do("DELETE", "/v1/memories/"+id, "").unstored(t)
+	if after := s.lastSeq(t); after != before {
+		t.Errorf("%d events, want none", after-before)
+	}
+}
+
+// lostTenants knows no tenant, nor that there is none.
+type lostTenants struct{ err error }
+
+func (l lostTenants) Tenant(context.Context, string) (directory.Tenant, error) {
+	return directory.Tenant{}, l.err
+}
+
+// What a request does in several commands is in doubt as soon as one of them is, or is done.
+func TestOldRequestsInParts(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	alice := s.client(t, "a", "alice")
+	ids := []string{alice.add(`{"content":"x"}`), alice.add(`{"content":"y"}`)}
+	alice.do("GET", "/v1/memories", "").want(t, http.StatusOK) // waits for the rows
+	away := map[string]bool{}
+	failing := func(e *envelope.Event) error {
+		if away[e.ID] || e.Entity == "config" && e.Version == 2 {
+			return journal.Unavailable(errors.New("away"))
+		}
+		return nil
+	}
+	s.before.Store(&failing)
+	archive := func() answer {
+		return alice.do("POST", "/api/v1/memories/actions/archive", `["`+strings.Join(ids, `","`)+`"]`)
+	}
+	away[ids[0]], away[ids[1]] = true, true
+	if a := archive(); a.status != http.StatusServiceUnavailable || a.header.Get("Outcome") != "" || a.header.Get("Retry-After") == "" {
+		t.Errorf("none was touched: %d %v", a.status, a.header)
+	}
+	away[ids[0]] = false
+	if a := archive(); a.status != http.StatusServiceUnavailable || a.header.Get("Outcome") != "unknown" {
+		t.Errorf("one was done: %d %v", a.status, a.header)
+	}
+	if a := alice.do("PUT", "/api/v1/config", `{"mem0":{"a":1},"openmemory":{"b":2}}`); a.status != http.StatusServiceUnavailable || a.header.Get("Outcome") != "unknown" {
+		t.Errorf("one part of the config was replaced: %d %v %s", a.status, a.header, a.body)
 	}
 }
 

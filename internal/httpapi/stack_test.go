@@ -170,6 +170,7 @@ type client struct {
 	token   string
 	// position is that of the last answer; questions wait for it.
 	position string
+	ctx      context.Context // of its requests; nil = the test's
 }
 
 func (s *stack) client(t *testing.T, tenant, subject string, scopes ...string) *client {
@@ -197,7 +198,11 @@ func (c *client) do(method, path, body string, headers ...string) answer {
 	if body != "" {
 		content = bytes.NewReader([]byte(body))
 	}
-	r := httptest.NewRequestWithContext(c.t.Context(), method, path, content)
+	ctx := c.ctx
+	if ctx == nil {
+		ctx = c.t.Context()
+	}
+	r := httptest.NewRequestWithContext(ctx, method, path, content)
 	if c.token != "" {
 		r.Header.Set("Authorization", "Bearer "+c.token)
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/refold-dev/refold/internal/httpapi/api"
+	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/openmemory"
 	"github.com/refold-dev/refold/internal/problem"
 	"github.com/refold-dev/refold/internal/reader"
@@ -113,7 +114,7 @@ func (s *server) ImportMemories(ctx context.Context, r api.ImportMemoriesRequest
 	}
 	c, err := s.caller(ctx)
 	if err != nil {
-		return nil, err
+		return nil, journal.Unavailable(err)
 	}
 	file, err := receive(r.Body, nil)
 	if err != nil {

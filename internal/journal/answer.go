@@ -36,8 +36,8 @@ const (
 	doubtful
 	// alone: the batch was refused as a whole; the event has to be tried by itself.
 	alone
-	// closed: nothing was published.
-	closed
+	// unsent: nothing was published.
+	unsent
 )
 
 // answer is what came back from one attempt to publish.

@@ -26,7 +26,7 @@ func (s *jetShard) Append(ctx context.Context, e *envelope.Event, last uint64) (
 		return Receipt{}, err
 	}
 	if err := ctx.Err(); err != nil {
-		return Receipt{}, fmt.Errorf("%w: not published: %w", ErrUnknown, err)
+		return Receipt{}, Unavailable(err)
 	}
 	first := s.firstAnswer(ctx, o)
 	receipt, own, err := s.settle(ctx, o, first)

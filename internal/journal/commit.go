@@ -76,9 +76,9 @@ func (c *committer) submit(ctx context.Context, o *outgoing) answer {
 	select {
 	case c.queue <- w:
 	case <-ctx.Done():
-		return answer{meaning: doubtful, err: errors.New("not published")}
+		return answer{meaning: unsent, err: ctx.Err()}
 	case <-c.done:
-		return answer{meaning: closed, err: ErrClosed}
+		return answer{meaning: unsent, err: ErrClosed}
 	}
 	select {
 	case a := <-w.answer:
@@ -88,7 +88,7 @@ func (c *committer) submit(ctx context.Context, o *outgoing) answer {
 	case <-ctx.Done():
 	}
 	if w.take() {
-		return answer{meaning: doubtful, err: errors.New("not published")}
+		return answer{meaning: unsent, err: ctx.Err()}
 	}
 	return <-w.answer // within publishMax, mostly
 }
@@ -96,7 +96,7 @@ func (c *committer) submit(ctx context.Context, o *outgoing) answer {
 // late answers for an event that was queued while the committer ended.
 func (c *committer) late(w *waiting) answer {
 	if w.take() {
-		return answer{meaning: closed, err: ErrClosed}
+		return answer{meaning: unsent, err: ErrClosed}
 	}
 	return <-w.answer
 }

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -73,6 +74,18 @@ func TestCollectLeavesOutWhoHasLeft(t *testing.T) {
 	c.collect(b, 0)
 	if batch := b.cut(); len(batch) != 1 || batch[0] != stays || b.size() != 0 {
 		t.Fatalf("got a batch of %d and %d left, want only who stays", len(batch), b.size())
+	}
+}
+
+// TestLeftBeforePublished: whoever leaves while an event waits, in the queue or for a place in it, knows that it was not sent.
+func TestLeftBeforePublished(t *testing.T) {
+	c := newCollector()
+	left, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range queueMax + 1 {
+		if a := c.submit(left, &outgoing{subject: "s"}); a.meaning != unsent {
+			t.Fatalf("with %d in the queue: got %+v, want unsent", len(c.queue), a)
+		}
 	}
 }
 

@@ -17,6 +17,10 @@ var (
 	ErrConflict = errors.New("the entity has changed meanwhile")
 	// ErrUnknown: the event may or may not be stored. Repeat the command with the same id until the answer is definite.
 	ErrUnknown = errors.New("outcome unknown: repeat with the same command id")
+	// ErrUnavailable: this attempt stored nothing and decided nothing, because something that it needs does not answer.
+	// Repeat the command with the same id. It says nothing about earlier attempts: one that was unknown still is. No
+	// error is both ErrUnknown and ErrUnavailable.
+	ErrUnavailable = errors.New("unavailable: this attempt stored nothing, repeat with the same command id")
 	// ErrFull: the journal's disk budget is used up; nothing was stored. Raise the budget or add shards.
 	ErrFull = errors.New("the journal is full")
 	// ErrTooLarge: the event exceeds the message or header limit; nothing was stored.
@@ -27,6 +31,18 @@ var (
 	// ErrNoEvent: the shard holds no event at this sequence.
 	ErrNoEvent = errors.New("no event at this sequence")
 )
+
+// Unavailable returns ErrUnavailable with the reason for it. The caller has made sure that the attempt stored nothing.
+func Unavailable(reason error) error { return fmt.Errorf("%w: %w", ErrUnavailable, reason) }
+
+// Partly returns the error of one command of several as that of them all, of which something may be stored:
+// ErrUnavailable becomes ErrUnknown.
+func Partly(err error) error {
+	if errors.Is(err, ErrUnavailable) {
+		return fmt.Errorf("%w: %s", ErrUnknown, err.Error())
+	}
+	return err
+}
 
 // GapError: a reader was handed sequence Got where Want had to follow. Nothing may ever be deleted from a
 // journal, so the reader must stop and the shard must be looked at.
@@ -99,7 +115,7 @@ type Shard interface {
 	Number() int
 	// Append stores the event iff last is the sequence of the newest event of its entity (0 = there is none).
 	// On success e.Shard and e.Seq are set and the event is durable as far as the server promises. Every other
-	// outcome is one of ErrConflict, ErrFull, ErrTooLarge (surely not stored), ErrUnknown (perhaps stored).
+	// outcome is one of ErrConflict, ErrFull, ErrTooLarge, ErrUnavailable (surely not stored), ErrUnknown (perhaps stored).
 	// An event stored by an earlier attempt with the same command id and request hash is a success; *e then
 	// becomes the stored event. It is looked for behind last: a caller who has it in the history it read must not
 	// append it again. An event that fails Check gets that error, and nothing is stored.

@@ -48,7 +48,7 @@ func (j *Journal) Shard(number int) Shard {
 }
 
 // Close ends the appending of all shards and waits for what is under way. Appends that still wait, and later
-// ones, get ErrClosed. It is harmless to call it twice.
+// ones, get ErrUnavailable because of ErrClosed. It is harmless to call it twice.
 func (j *Journal) Close() {
 	for _, c := range j.committers {
 		c.stop()

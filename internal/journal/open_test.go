@@ -197,7 +197,7 @@ func TestClose(t *testing.T) {
 	j.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if _, err := j.Shards[0].Append(ctx, testEvent("acme", "n1", "c1", 1), 0); !errors.Is(err, ErrClosed) {
-		t.Fatalf("append after close: got %v, want %v", err, ErrClosed)
+	if _, err := j.Shards[0].Append(ctx, testEvent("acme", "n1", "c1", 1), 0); !errors.Is(err, ErrClosed) || !errors.Is(err, ErrUnavailable) {
+		t.Fatalf("append after close: got %v, want %v and %v", err, ErrClosed, ErrUnavailable)
 	}
 }

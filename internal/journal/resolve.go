@@ -17,7 +17,7 @@ const DoubtMax = 20 * time.Second
 // settle turns the answer to the first publish into a definite outcome, or into ErrUnknown. It reads the subject
 // back from the leader, and as long as our event is absent and its expectation still holds, publishes it again
 // under the same id: the expectation makes that safe, however late an earlier attempt arrives. It returns the
-// stored event when it is that of an earlier attempt.
+// stored event when it is that of an earlier attempt. What was not published is not looked for.
 func (s *jetShard) settle(ctx context.Context, o *outgoing, first answer) (Receipt, *envelope.Event, error) {
 	window, cancel := context.WithTimeout(ctx, DoubtMax)
 	defer cancel()
@@ -29,8 +29,8 @@ func (s *jetShard) settle(ctx context.Context, o *outgoing, first answer) (Recei
 		if r.last.meaning == stored {
 			return Receipt{Seq: r.last.seq}, nil, nil
 		}
-		if r.last.meaning == closed {
-			return Receipt{}, nil, r.last.err
+		if r.last.meaning == unsent {
+			return Receipt{}, nil, Unavailable(r.last.err)
 		}
 		found, err := r.look(window)
 		if done, receipt, outcome := r.judge(found, err); done {
@@ -146,5 +146,10 @@ func (r *resolution) leave(ctx context.Context) (Receipt, *envelope.Event, error
 	if done, receipt, outcome := r.judge(found, err); done {
 		return receipt, found.own, outcome
 	}
-	return Receipt{}, nil, fmt.Errorf("%w: %w", ErrUnknown, errors.Join(ctx.Err(), r.last.err, err))
+	reason := errors.Join(ctx.Err(), r.last.err, err)
+	// A duplicate is mostly this very event, stored by an earlier call.
+	if r.doubt || r.last.meaning == duplicate {
+		return Receipt{}, nil, fmt.Errorf("%w: %w", ErrUnknown, reason)
+	}
+	return Receipt{}, nil, Unavailable(reason)
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// ErrClosed is returned by Append after Journal.Close. Nothing was stored by this call.
+// ErrClosed is why Append is ErrUnavailable after Journal.Close.
 var ErrClosed = errors.New("the journal is closed")
 
 // jetShard is a Shard over one stream of JetStream. It is safe for concurrent use.

@@ -214,6 +214,38 @@ func TestServerGone(t *testing.T) {
 	}
 }
 
+// TestInDoubtOrNot: a server that does not answer any more leaves an append in doubt only if an attempt may be stored.
+func TestInDoubtOrNot(t *testing.T) {
+	nc, _ := embedded(t)
+	s := opened(t, nc, Config{}).Shards[0].(*jetShard)
+	nc.Close()
+	for name, c := range map[string]struct {
+		first meaning
+		want  error
+	}{
+		"not sent":       {unsent, ErrUnavailable},
+		"raced":          {raced, ErrUnavailable},
+		"full":           {full, ErrUnavailable},
+		"doubtful":       {doubtful, ErrUnknown},
+		"seen before":    {duplicate, ErrUnknown},
+		"the batch only": {alone, ErrUnknown}, // it is sent once more
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o, err := newOutgoing(0, testEvent("acme", "n1", "c1", 1), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+			defer cancel()
+			_, own, err := s.settle(ctx, o, answer{meaning: c.first, seq: 1, err: errors.New("said the server")})
+			if !errors.Is(err, c.want) || errors.Is(err, ErrUnknown) && errors.Is(err, ErrUnavailable) || own != nil {
+				t.Errorf("got %+v, %v, want %v alone", own, err, c.want)
+			}
+		})
+	}
+}
+
 // TestCatchUp: what a replica did not have is taken from the leader.
 func TestCatchUp(t *testing.T) {
 	nc, _ := embedded(t)

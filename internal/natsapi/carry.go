@@ -56,7 +56,7 @@ func (e *edge) one(ctx context.Context, q *request, read func()) (commands.Resul
 		return commands.Result{}, err
 	}
 	if q.caller, err = e.Writer.Caller(ctx, q.principal); err != nil {
-		return commands.Result{}, err
+		return commands.Result{}, journal.Unavailable(err)
 	}
 	if commands.EntityOf(name) != q.to.Entity {
 		return commands.Result{}, problem.NotFound()
@@ -161,9 +161,11 @@ func (e *edge) receive(ctx context.Context, q *request, read func()) ([]commands
 	if slices.ContainsFunc(received, func(r commands.Received) bool {
 		return isKnown(r.Name) && auth.Authorize(q.principal, operation(r.Name)) == nil
 	}) {
-		q.caller, err = e.Writer.Caller(ctx, q.principal)
+		if q.caller, err = e.Writer.Caller(ctx, q.principal); err != nil {
+			return nil, journal.Unavailable(err)
+		}
 	}
-	return received, err
+	return received, nil
 }
 
 // all carries out the commands of a batch at once, but those about one thing in their order: when one of them is not

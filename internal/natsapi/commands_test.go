@@ -276,6 +276,49 @@ func TestUnknownOutcome(t *testing.T) {
 	}
 }
 
+// deaf is a shard whose histories cannot be read.
+type deaf struct{ journal.Shard }
+
+func (deaf) History(context.Context, envelope.Key) ([]envelope.Event, error) {
+	return nil, errors.New("a text of a store")
+}
+
+// TestNotStored: what failed before anything was sent to the journal is refused for now, alone and in a batch, and what
+// follows it about the same thing is left.
+func TestNotStored(t *testing.T) {
+	s := serving(t)
+	ann := s.producer(t, "a", "ann")
+	id := *wantAccepted(t, ann.do("first", commands.AddMemory{Content: "c"})).ID
+	before := s.lastSeq(t)
+	var shard journal.Shard = deaf{s.plane.Journal.Shard(0)}
+	s.shard.Store(&shard)
+	subject, err := commands.Subject("a", commands.PauseMemory{ID: id})
+	check(t, err)
+	alone, msg := ann.ask(subject, "", commands.HeaderCommand, commands.PauseMemory{}.Name(), commands.HeaderKey, "k")
+	batch := ann.batch(
+		commands.Wish{Key: "k2", Command: commands.PauseMemory{ID: id}}, commands.Wish{Key: "k3", Command: commands.ArchiveMemory{ID: id}},
+		commands.Wish{Key: "k4", Command: commands.AddMemory{Content: "needs no history"}},
+	)
+	if batch.Problem != nil || msg.Header.Get("Retry-After") == "" {
+		t.Fatalf("batch %+v, headers %v, want results and Retry-After", batch, msg.Header)
+	}
+	for i, r := range []commands.Result{alone, batch.Results[0], batch.Results[1]} {
+		code := "not_stored"
+		if i == 2 {
+			code = "earlier_unsettled"
+		}
+		if wantProblem(t, r, code, 503); !r.Problem.Retryable || strings.Contains(r.Problem.Detail, "a text") {
+			t.Errorf("%+v", r.Problem)
+		}
+	}
+	wantAccepted(t, batch.Results[2])
+	s.shard.Store(nil)
+	wantAccepted(t, ann.do("k", commands.PauseMemory{ID: id}))
+	if after := s.lastSeq(t); after != before+2 {
+		t.Errorf("%d events, want 2", after-before)
+	}
+}
+
 func TestJournalFull(t *testing.T) {
 	s := serving(t)
 	s.before(func(context.Context, *envelope.Event) error { return journal.ErrFull })

@@ -137,6 +137,37 @@ func TestUnknownOutcomes(t *testing.T) {
 	}
 }
 
+// TestJournalAway: an import waits for a journal that is away for a moment. One that it gives up has stored records, so
+// its outcome is unknown, whatever is known of the last command.
+func TestJournalAway(t *testing.T) {
+	t.Parallel()
+	file := sampleFile(t)
+	undisturbed := journaltest.NewFake(0, 1)
+	mustImport(t, configFor(t, undisturbed, file))
+
+	shard := journaltest.NewFake(0, 1)
+	var attempts atomic.Int64
+	var gone atomic.Bool
+	shard.BeforeAppend = func(*envelope.Event) error {
+		if n := attempts.Add(1); n%5 == 0 || gone.Load() && n > 10 {
+			return journal.Unavailable(errors.New("away"))
+		}
+		return nil
+	}
+	mustImport(t, configFor(t, shard, file))
+	if diff := cmp.Diff(contentsOf(t, undisturbed, "acme"), contentsOf(t, shard, "acme")); diff != "" {
+		t.Error(diff)
+	}
+
+	attempts.Store(0)
+	gone.Store(true)
+	config := configFor(t, shard, file)
+	config.Tenant = testTenant("umbra")
+	if _, err := Import(t.Context(), config); !errors.Is(err, journal.ErrUnknown) || errors.Is(err, journal.ErrUnavailable) {
+		t.Errorf("got %v, want %v", err, journal.ErrUnknown)
+	}
+}
+
 func TestFullJournalStopsTheImport(t *testing.T) {
 	t.Parallel()
 	file := sampleFile(t)

@@ -39,6 +39,6 @@ const (
 	// partitionsMax are made, since each is an open file.
 	partitionBytes = 8 << 20
 	partitionsMax  = 128
-	// unknownAttemptsMax is how often a command of unknown outcome is repeated before the import stops.
-	unknownAttemptsMax = 6
+	// attemptsMax is how often a command is tried that was not decided, before the import stops.
+	attemptsMax = 6
 )

@@ -73,8 +73,9 @@ func execute[S, C any, E command.Payload](ctx context.Context, im *importer, key
 	}
 	for attempt := 1; ; attempt++ {
 		out, err := command.Execute(ctx, im.config.Shard, r, evolve, decide, cmd)
-		if !errors.Is(err, journal.ErrUnknown) || attempt == unknownAttemptsMax {
-			return out, err
+		again := errors.Is(err, journal.ErrUnknown) || errors.Is(err, journal.ErrUnavailable)
+		if !again || attempt == attemptsMax {
+			return out, journal.Partly(err) // of the import
 		}
 		// Its event may be there: only its history can tell.
 		r.Fresh = false

@@ -68,7 +68,7 @@ func appendSurely(t testing.TB, shard journal.Shard, s *step) bool {
 		if err == nil {
 			return true
 		}
-		if !errors.Is(err, journal.ErrUnknown) && !errors.Is(err, context.Canceled) {
+		if !errors.Is(err, journal.ErrUnknown) && !errors.Is(err, journal.ErrUnavailable) {
 			t.Errorf("append of %s to %s: %v", s.event.CommandID, s.event.Key, err)
 			return false
 		}

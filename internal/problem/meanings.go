@@ -47,6 +47,7 @@ var Meanings = map[string]Meaning{
 	"no_edition":             {503, true, "No edition is live yet. Nothing was stored.", "Wait for as long as Retry-After says."},
 	"not_ready":              {503, true, "The server cannot answer or follow at the moment.", "Ask another one, or wait."},
 	"not_yet":                {503, true, "The rows have not reached the position in the time given.", "Ask again, or wait longer with Prefer: wait=<seconds>."},
+	"not_stored":             {503, true, "The command could not be carried out at the moment. This attempt stored nothing and decided nothing; an earlier one of unknown outcome stays unknown.", "Repeat it with the same Idempotency-Key."},
 	"outcome_unknown":        {503, true, "The command may or may not be stored.", "Repeat it with the Idempotency-Key of the answer: it is stored once, whatever became of the first attempt."},
 	"shard_stopped":          {503, true, "The journal and the rows disagree about the past and an operator must decide. The command was surely not stored.", "Wait for as long as Retry-After says. Questions are answered all the same."},
 	"unavailable":            {503, true, "The server cannot answer at the moment. A command may or may not be stored.", "Repeat it with the same Idempotency-Key."},

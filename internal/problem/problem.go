@@ -147,6 +147,9 @@ func classify(ctx context.Context, err error, logger *slog.Logger) *Problem {
 	if ctx.Err() == nil {
 		logger.ErrorContext(ctx, "request failed", "error", err)
 	}
+	if errors.Is(err, journal.ErrUnavailable) {
+		return Unavailable("not_stored", "the command cannot be carried out at the moment; this attempt stored nothing", "1")
+	}
 	return Unavailable(CodeUnavailable, "the plane cannot answer at the moment", "1")
 }
 

@@ -246,7 +246,7 @@ func (c *cluster) append(t *testing.T, n int) {
 	for seq := facts.LastSeq + 1; seq <= facts.LastSeq+uint64(n); seq++ {
 		e := journaltest.Event(envelope.Key{Tenant: "acme", Entity: "note", ID: fmt.Sprintf("n%d", seq)}, "c", text(seq), 1)
 		receipt, err := shard.Append(t.Context(), e, 0)
-		for errors.Is(err, journal.ErrUnknown) {
+		for errors.Is(err, journal.ErrUnknown) || errors.Is(err, journal.ErrUnavailable) {
 			receipt, err = shard.Append(t.Context(), e, 0)
 		}
 		if err != nil || receipt.Seq != seq {

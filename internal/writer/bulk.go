@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/reader"
 )
 
@@ -82,7 +83,7 @@ func (w *Writer) MoveSelected(ctx context.Context, c Caller, wish Wish, move Mov
 	filter.States = states
 	ids, err := w.reader.MemoryIDs(ctx, c.Reads(), f, filter, BulkMax+1)
 	if err != nil {
-		return nil, false, err
+		return nil, false, journal.Unavailable(err)
 	}
 	if more = len(ids) > BulkMax; more {
 		ids = ids[:BulkMax]

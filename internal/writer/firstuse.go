@@ -62,7 +62,7 @@ func (k *knownIDs) once(ctx context.Context, key envelope.Key, try func() error)
 		select {
 		case <-tried:
 		case <-ctx.Done():
-			return ctx.Err()
+			return journal.Unavailable(ctx.Err())
 		}
 	}
 	return nil

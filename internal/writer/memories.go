@@ -77,7 +77,10 @@ func (w *Writer) isPaused(ctx context.Context, c Caller, id uuid.UUID) (bool, er
 	if errors.Is(err, reader.ErrNotFound) {
 		return false, nil
 	}
-	return err == nil && !active, err
+	if err != nil {
+		return false, journal.Unavailable(err)
+	}
+	return !active, nil
 }
 
 // ChangeMemory changes content, metadata or categories of a memory. It fails with *commands.InvalidError, too.

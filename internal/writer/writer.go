@@ -106,11 +106,12 @@ func (c Caller) key(entity string, id uuid.UUID) envelope.Key {
 	return envelope.Key{Tenant: c.Tenant.ID, Entity: entity, ID: id.String()}
 }
 
-// open returns the shard of the caller, if it takes commands, and where it stands.
+// open returns the shard of the caller, if it takes commands, and where it stands. Whatever it fails with, nothing was
+// stored: with journal.ErrUnavailable where nothing more is known.
 func (w *Writer) open(ctx context.Context, c Caller) (journal.Shard, reader.Position, error) {
 	position, err := w.reader.Open(ctx, c.Tenant.ID, c.Tenant.Shard)
 	if err != nil {
-		return nil, position, err
+		return nil, position, journal.Unavailable(err)
 	}
 	return w.shard(c.Tenant.Shard), position, nil
 }

@@ -652,14 +652,14 @@ type MovedMemory struct {
 	Code *string            `json:"code,omitempty"`
 	Id   openapi_types.UUID `json:"id"`
 
-	// Outcome `nothing`: it was so already. `unknown`: it may or may not be stored; repeat the call with the same key.
+	// Outcome `nothing`: it was so already. `refused`: nothing was stored; after `not_stored`, repeat the call. `unknown`: it may or may not be stored; repeat the call with the same key.
 	Outcome MovedMemoryOutcome `json:"outcome"`
 
 	// Version Of the memory, after `changed` and `nothing`.
 	Version *int64 `json:"version,omitempty"`
 }
 
-// MovedMemoryOutcome `nothing`: it was so already. `unknown`: it may or may not be stored; repeat the call with the same key.
+// MovedMemoryOutcome `nothing`: it was so already. `refused`: nothing was stored; after `not_stored`, repeat the call. `unknown`: it may or may not be stored; repeat the call with the same key.
 type MovedMemoryOutcome string
 
 // Order defines model for Order.

@@ -27,7 +27,7 @@ func appendNext(ctx context.Context, s journal.Shard, key envelope.Key, commandI
 			return journal.Receipt{Seq: own.Seq, Repeated: true}, nil
 		}
 		receipt, err := s.Append(ctx, Event(key, commandID, commandID, newest.Version+1), newest.Seq)
-		if err == nil || !errors.Is(err, journal.ErrConflict) && !errors.Is(err, journal.ErrUnknown) {
+		if err == nil || !errors.Is(err, journal.ErrConflict) && !errors.Is(err, journal.ErrUnknown) && !errors.Is(err, journal.ErrUnavailable) {
 			return receipt, err
 		}
 		doubt = doubt || errors.Is(err, journal.ErrUnknown)

@@ -86,7 +86,7 @@ func (f *Fake) Number() int {
 // Append implements journal.Shard.
 func (f *Fake) Append(ctx context.Context, e *envelope.Event, last uint64) (journal.Receipt, error) {
 	if err := ctx.Err(); err != nil {
-		return journal.Receipt{}, fmt.Errorf("%w: not published: %w", journal.ErrUnknown, err)
+		return journal.Receipt{}, journal.Unavailable(err)
 	}
 	if f.BeforeAppend != nil {
 		if err := f.BeforeAppend(e); err != nil {
