@@ -108,7 +108,7 @@ func (r *replicated) append(ctx context.Context) error {
 
 func (r *replicated) damage(t *testing.T, server string, seq uint64) {
 	t.Helper()
-	r.Damage(t, server, "REFOLD-0-*", []byte(marked(seq)))
+	r.Server(server).Damage("REFOLD-0-*", marked(seq))
 }
 
 // check runs the command until every server is there again, which takes an election after a restart.

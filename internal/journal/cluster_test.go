@@ -44,6 +44,7 @@ func newReplicated(t *testing.T) *replicated {
 	c.journal = opened(t, c.nc, Config{Replicas: 3})
 	c.jetShard = c.journal.shards[0]
 	c.bounds = hurried
+	c.bounds.silence = time.Second
 	c.bounds.stall = 30 * time.Second // an election may come in between
 	c.last = genesisSeq
 	return c
@@ -76,15 +77,15 @@ func (c *replicated) mustAppend(t *testing.T, n int) {
 	}
 }
 
-// followOn follows from the beginning, on a server that is wanted, and has read what is there.
-func (c *replicated) followOn(t *testing.T, pull int, wanted func(server string) bool) (f Follower, server string) {
+// followOn follows from the beginning and has read what is there. It begins on a server, empty = on any.
+func (c *replicated) followOn(t *testing.T, pull int, server string) (f Follower) {
 	t.Helper()
-	within(t, "a follower on a server that is wanted", func() bool {
+	within(t, "a follower on "+server, func() bool {
 		var err error
 		if f, err = c.Follow(t.Context(), FollowOptions{Pull: pull}); err != nil {
 			t.Fatal(err)
 		}
-		if server = c.servesFollower(t); !wanted(server) {
+		if server != "" && c.servesFollower(t) != server {
 			f.Close()
 			return false
 		}
@@ -92,7 +93,7 @@ func (c *replicated) followOn(t *testing.T, pull int, wanted func(server string)
 	})
 	t.Cleanup(f.Close)
 	c.wantInOrder(t, f, 1)
-	return f, server
+	return f
 }
 
 // servesFollower returns the server that the newest consumer of the stream is on: those of readers that ended while a server
@@ -178,35 +179,43 @@ func (c *replicated) hasty() *jetShard {
 }
 
 func (c *replicated) serverHangs(t *testing.T) {
-	for name, pull := range pulls {
-		t.Run(name, func(t *testing.T) {
-			leader, _ := c.peers(t)
-			before := c.last
-			f, server := c.followOn(t, pull, func(server string) bool { return server != leader && server != c.nc.ConnectedServerName() })
-			alone := c.hasty().newReading(t.Context(), 0)
-			defer alone.close()
-			alone.pull, alone.bulk, alone.expect, alone.pinned = pull, pull >= bulkPullMin, before+1, server
-			for range before {
-				if _, err := alone.next(); err != nil {
-					t.Fatal(err)
-				}
-			}
-			c.Server(server).Pause()
-			c.mustAppend(t, 5)
-			c.wantInOrder(t, f, before+1)
-			// A read of this copy alone has nowhere to go.
-			_, err := alone.next()
-			if failed, ok := errors.AsType[*ReadError](err); !ok || failed.Stream != c.stream || failed.Server != server || failed.After != before {
-				t.Errorf("the copy on %s alone, after %d: got %v", server, before, err)
-			}
-			c.Server(server).Resume()
-		})
+	leader, followers := c.peers(t)
+	server := followers[0]
+	if server == c.nc.ConnectedServerName() {
+		server = followers[1]
 	}
+	before := c.last
+	var all []Follower
+	var alone []*reading // they read the copy of this server and no other, so that they have nowhere to go
+	for _, pull := range pulls {
+		all = append(all, c.followOn(t, pull, server))
+		r := c.hasty().newReading(t.Context(), 0)
+		defer r.close()
+		r.pull, r.bulk, r.expect, r.pinned = pull, pull >= bulkPullMin, before+1, server
+		for range before {
+			if _, err := r.next(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		alone = append(alone, r)
+	}
+	c.Server(server).Pause()
+	c.mustAppend(t, 5)
+	for _, f := range all {
+		c.wantInOrder(t, f, before+1)
+	}
+	for _, r := range alone {
+		_, err := r.next()
+		if failed, ok := errors.AsType[*ReadError](err); !ok || failed.Stream != c.stream || failed.Server != server || failed.After != before {
+			t.Errorf("the copy on %s alone, after %d, while %s leads: got %v", server, before, leader, err)
+		}
+	}
+	c.Server(server).Resume()
 }
 
 func (c *replicated) connectionHangs(t *testing.T) {
 	c.peers(t)
-	f, _ := c.followOn(t, pulls["bulk"], func(string) bool { return true })
+	f := c.followOn(t, pulls["bulk"], "")
 	before, server := c.last, c.nc.ConnectedServerName()
 	c.Server(server).Pause()
 	c.mustAppend(t, 5)
@@ -264,7 +273,7 @@ func (c *replicated) copiesLackAnEvent(t *testing.T) {
 	leader, followers := c.peers(t)
 	damage := func(server string) {
 		t.Helper()
-		c.Damage(t, server, c.stream, []byte(text(seq)))
+		c.Server(server).Damage(c.stream, text(seq))
 		c.peers(t)
 		err := c.journal.ReadReplica(t.Context(), 0, server, 0, c.last, func(*Raw) error { return nil })
 		if gap, ok := errors.AsType[*GapError](err); !ok || gap.Want != seq {
@@ -273,14 +282,14 @@ func (c *replicated) copiesLackAnEvent(t *testing.T) {
 	}
 	wantHeld := func() {
 		t.Helper()
-		f, _ := c.followOn(t, pulls["bulk"], func(string) bool { return true })
+		f := c.followOn(t, pulls["bulk"], "")
 		f.Close()
 		if e, err := c.At(t.Context(), seq); err != nil || !strings.Contains(string(e.Data), text(seq)) {
 			t.Errorf("event %d: %+v, %v", seq, e, err)
 		}
 	}
 	damage(followers[0])
-	f, _ := c.followOn(t, pulls["library"], func(server string) bool { return server == followers[0] })
+	f := c.followOn(t, pulls["library"], followers[0])
 	f.Close()
 	wantHeld()
 	c.leads(t, followers[0])

@@ -1,12 +1,9 @@
 package testenv
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -63,36 +60,6 @@ func (c *NATSCluster) URL() string {
 func (c *NATSCluster) Connect(t testing.TB) *nats.Conn {
 	t.Helper()
 	return connect(t, c.URL())
-}
-
-// Damage flips a bit of a message in one server's copy of a stream and leaves the server running again. The message is one
-// that holds text, which stands nowhere else in the stream; the bit is one of text. stream may be a pattern, see filepath.Match.
-func (c *NATSCluster) Damage(t testing.TB, server, stream string, text []byte) {
-	t.Helper()
-	n := c.Server(server)
-	n.Stop() // it may have the block in memory
-	if err := damage(filepath.Join(n.StoreDir(), "jetstream", "$G", "streams", stream, "msgs", "*.blk"), text); err != nil {
-		t.Fatalf("testenv: %s: %v", server, err)
-	}
-	n.Restart()
-}
-
-func damage(pattern string, text []byte) error {
-	files, err := filepath.Glob(pattern)
-	if err != nil {
-		return err
-	}
-	for _, file := range files {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		if at := bytes.Index(content, text); at >= 0 {
-			content[at+len(text)/2] ^= 1
-			return os.WriteFile(file, content, 0o600)
-		}
-	}
-	return fmt.Errorf("none of %d blocks holds %q", len(files), text)
 }
 
 // awaitJetStream waits for an elected leader and a stream with all replicas placed: before, the cluster takes requests

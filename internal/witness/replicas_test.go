@@ -264,7 +264,7 @@ func TestASickReplicaIsNamed(t *testing.T) {
 	leader, followers := c.peers(t)
 	sick, hung := followers[0], followers[1]
 
-	c.Damage(t, sick, "REFOLD-0-*", []byte(text(300)))
+	c.Server(sick).Damage("REFOLD-0-*", text(300))
 	r := c.await(t, func(r *witness.Result) bool {
 		return r.Replicas[0].State == witness.Whole && named(r, sick).State != witness.Unreachable
 	})
