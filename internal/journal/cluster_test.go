@@ -159,6 +159,37 @@ func (c *replicated) peers(t *testing.T) (leader string, followers []string) {
 	return leader, followers
 }
 
+// TestAServerAloneThatHangs: who waits for events that must be there is told which stream could not be read, and from where
+// on. One who expects nothing is told as well, because the server gives no sign of life.
+func TestAServerAloneThatHangs(t *testing.T) {
+	t.Parallel()
+	server := testenv.StartNATSProcess(t, localstack.NATSOptions{})
+	s := opened(t, server.Connect(t), Config{}).shards[0]
+	s.bounds = hurried
+	var all []Follower
+	for _, pull := range pulls {
+		for _, expect := range []uint64{0, 5} {
+			f, err := s.Follow(t.Context(), FollowOptions{Pull: pull, Expect: expect})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			read(t, f, 1)
+			all = append(all, f)
+		}
+	}
+	server.Pause()
+	defer server.Resume()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for _, f := range all {
+		_, err := f.Next(ctx, 0, 0)
+		if failed, ok := errors.AsType[*ReadError](err); !ok || failed.Stream != s.stream || failed.After != 1 || !strings.Contains(err.Error(), s.stream+" after sequence 1") {
+			t.Errorf("got %v, want a ReadError of %s after 1", err, s.stream)
+		}
+	}
+}
+
 // TestReadingsOfACluster: what happens to single servers and copies while they are read.
 func TestReadingsOfACluster(t *testing.T) {
 	t.Parallel()
