@@ -116,7 +116,7 @@ func (r *replicated) check(t *testing.T) *witness.Result {
 	t.Helper()
 	for begun := time.Now(); ; {
 		var stdout, stderr bytes.Buffer
-		code := run(t.Context(), []string{"journal", "check", "--replicas"}, &stdout, &stderr)
+		code := run(t.Context(), []string{"journal", "check", "--each-replica"}, &stdout, &stderr)
 		if code != exitOK && code != exitMismatch {
 			t.Fatalf("journal check: exit code %d\n%s", code, stderr.String())
 		}
