@@ -52,7 +52,7 @@ func inspectNoted(dataDir string) (*Stack, []error, error) {
 		return nil, nil, fmt.Errorf("another process holds %s, and has not noted how to join it: %w", dataDir, err)
 	}
 	s := &Stack{dataDir: dataDir, note: n}
-	conn, err := nats.Connect(n.NATSURL, nats.UserInfo(n.NATSUser, n.NATSPassword), nats.Name("refold"), nats.MaxReconnects(-1), shortQueues)
+	conn, err := nats.Connect(n.NATSURL, nats.UserInfo(n.NATSUser, n.NATSPassword), nats.Name("refold"), nats.MaxReconnects(-1), shortQueues, patience)
 	if err != nil {
 		return s, []error{fmt.Errorf("NATS: the journal of process %d: %w", n.PID, err)}, nil
 	}

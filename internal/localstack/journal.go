@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
@@ -68,12 +69,16 @@ func readLogin(dataDir string) (login, error) {
 // places are half a megabyte. The longest answer, a page of a history, has 500 messages.
 var shortQueues = nats.SyncQueueLen(2048)
 
+// patience bounds how long a server that hangs keeps a connection to the journal, to three intervals: the connection then turns
+// to another server. The library's would be six minutes, and a read of the journal gives up after one.
+var patience = nats.PingInterval(5 * time.Second)
+
 func (s *Stack) startJournal(ctx context.Context, config Config) error {
 	if config.NATSURL != "" {
 		if err := CheckServers(config.NATSURL); err != nil {
 			return err
 		}
-		conn, err := nats.Connect(config.NATSURL, nats.Name("refold"), nats.MaxReconnects(-1), shortQueues)
+		conn, err := nats.Connect(config.NATSURL, nats.Name("refold"), nats.MaxReconnects(-1), shortQueues, patience)
 		if err != nil {
 			return fmt.Errorf("connect to NATS at %s: %w", WithoutCredentials(config.NATSURL), err)
 		}

@@ -75,7 +75,7 @@ func connectNoted(dataDir string) (*Stack, error) {
 	if err := readJSON(notePath(dataDir), &n); err != nil {
 		return nil, err
 	}
-	options := []nats.Option{nats.Name("refold"), nats.MaxReconnects(-1), shortQueues}
+	options := []nats.Option{nats.Name("refold"), nats.MaxReconnects(-1), shortQueues, patience}
 	servers := n.NATSServers
 	if servers == "" {
 		servers, options = n.NATSURL, append(options, nats.UserInfo(n.NATSUser, n.NATSPassword))

@@ -94,3 +94,14 @@ func TestAShardGoesOnOnceItsEventsCanBeRead(t *testing.T) {
 	settle(t, p, 1)
 	mustBeClean(t, verifyEdition(t, p, 1))
 }
+
+// TestAHungServerIsLeft: a server that is stopped in its tracks keeps its connections open.
+func TestAHungServerIsLeft(t *testing.T) {
+	t.Parallel()
+	server := testenv.StartNATSProcess(t, localstack.NATSOptions{StoreDir: t.TempDir(), Durability: localstack.DurabilityRelaxed})
+	p := openWith(t, fresh(t, func(c *plane.Config) { c.NATSURL = server.URL() }))
+	server.Pause()
+	eventually(t, "the connection is given up", func() bool { return !p.Stack.NATS().IsConnected() })
+	server.Resume()
+	eventually(t, "connected again", func() bool { return p.Stack.NATS().IsConnected() })
+}
