@@ -34,7 +34,7 @@ func (c *cli) journalCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check", Short: "Read the whole journal and name every event that was changed, lost or moved; exit code 3 if one was", Args: exactly(0),
 		Long: "Read the whole journal and name every event that was changed, lost or moved; exit code 3 if one was.\n\n" +
-			"With --replicas every server's copy of every stream is read by itself and compared with the kept digests and with\n" +
+			"With --each-replica every server's copy of every stream is read by itself and compared with the kept digests and with\n" +
 			"the other copies, up to where the stream ends when the check begins. A copy that differs, cannot be read or lags is\n" +
 			"named by its server, with the first sequence and the reason. NATS itself calls such a copy \"current\".",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -51,7 +51,7 @@ func (c *cli) journalCheck() *cobra.Command {
 			return errors.Join(unopened, c.checkJournal(cmd.Context(), p, files, keyFile, replicas), end())
 		},
 	}
-	cmd.Flags().BoolVar(&replicas, "replicas", false, "read every replica of every stream by itself")
+	cmd.Flags().BoolVar(&replicas, "each-replica", false, "read every replica of every stream by itself")
 	cmd.Flags().StringArrayVar(&files, "head", nil, "signed head to compare with, beside those in the database; may be repeated")
 	cmd.Flags().StringVar(&keyFile, "key", "", "file with further public keys that signed heads, when the plane's own was replaced")
 	return cmd

@@ -5,14 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/nats-io/nats.go"
 
 	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/journal"
@@ -58,25 +54,20 @@ func (s *said) await(t *testing.T, what string, ended <-chan int) {
 
 // replicated is a plane on three servers in processes of their own.
 type replicated struct {
-	nodes   map[string]*testenv.NATSProcess
+	*testenv.NATSCluster
 	journal *journal.Journal
 	last    uint64 // of the events that were accepted
 }
 
 func newReplicated(t *testing.T) *replicated {
 	t.Helper()
-	r := &replicated{nodes: map[string]*testenv.NATSProcess{}}
-	var urls []string
-	for i, node := range testenv.StartNATSCluster(t, 3, localstack.NATSOptions{}) {
-		r.nodes[fmt.Sprintf("n%d", i+1)] = node
-		urls = append(urls, node.URL())
-	}
+	r := &replicated{NATSCluster: testenv.StartNATSCluster(t, 3, localstack.NATSOptions{})}
 	t.Setenv("REFOLD_DATA", testenv.Dir(t))
 	t.Setenv("DATABASE_URL", testenv.Postgres(t))
-	t.Setenv("REFOLD_NATS", strings.Join(urls, ","))
+	t.Setenv("REFOLD_NATS", r.URL())
 	t.Setenv("REFOLD_OUTPUT", "json")
 	config := planeConfig()
-	config.NATSURL, config.Replicas, config.JournalBytes = strings.Join(urls, ","), 3, 1<<30
+	config.NATSURL, config.Replicas, config.JournalBytes = r.URL(), 3, 1<<30
 	made, err := plane.Open(t.Context(), config)
 	if err == nil {
 		err = made.Close()
@@ -85,12 +76,7 @@ func newReplicated(t *testing.T) *replicated {
 		t.Fatal(err)
 	}
 	refold(t, exitOK, "tenant", "create", "acme")
-	nc, err := nats.Connect(strings.Join(urls, ","), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	if r.journal, err = journal.Open(t.Context(), nc, journal.Config{}); err != nil {
+	if r.journal, err = journal.Open(t.Context(), r.Connect(t), journal.Config{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.journal.Close)
@@ -120,29 +106,9 @@ func (r *replicated) append(ctx context.Context) error {
 	}
 }
 
-// damage flips a bit of an event in a server's copy while that is down.
 func (r *replicated) damage(t *testing.T, server string, seq uint64) {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(r.nodes[server].StoreDir(), "jetstream", "$G", "streams", "REFOLD-0-*", "msgs", "*.blk"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("blocks of %s: %v, %v", server, files, err)
-	}
-	r.nodes[server].Stop()
-	for _, file := range files {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if at := bytes.Index(content, []byte(marked(seq))); at >= 0 {
-			content[at+40] ^= 1
-			if err := os.WriteFile(file, content, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			r.nodes[server].Restart()
-			return
-		}
-	}
-	t.Fatalf("%s holds no event %d", server, seq)
+	r.Server(server).Damage("REFOLD-0-*", marked(seq))
 }
 
 // check runs the command until every server is there again, which takes an election after a restart.
@@ -150,7 +116,7 @@ func (r *replicated) check(t *testing.T) *witness.Result {
 	t.Helper()
 	for begun := time.Now(); ; {
 		var stdout, stderr bytes.Buffer
-		code := run(t.Context(), []string{"journal", "check", "--replicas"}, &stdout, &stderr)
+		code := run(t.Context(), []string{"journal", "check", "--each-replica"}, &stdout, &stderr)
 		if code != exitOK && code != exitMismatch {
 			t.Fatalf("journal check: exit code %d\n%s", code, stderr.String())
 		}
@@ -192,7 +158,7 @@ func TestRebuildReplica(t *testing.T) {
 	refold(t, exitRefused, "journal", "rebuild-replica", "n9")
 	r.damage(t, before[1].Server, 100)
 	r.check(t)
-	r.nodes[before[2].Server].Stop()
+	r.Server(before[2].Server).Stop()
 	refold(t, exitRefused, "journal", "rebuild-replica", before[1].Server) // which is one of the last two
 }
 
@@ -242,9 +208,9 @@ func (r *replicated) rebuilt(t *testing.T, leads bool) {
 		ended <- run(t.Context(), []string{"journal", "rebuild-replica", sick}, &stdout, stderr)
 	}()
 	stderr.await(t, "STOP the NATS server "+sick, ended)
-	r.nodes[sick].Stop()
+	r.Server(sick).Stop()
 	stderr.await(t, "START the NATS server "+sick, ended)
-	r.nodes[sick].Restart()
+	r.Server(sick).Restart()
 	if code := <-ended; code != exitOK {
 		t.Fatalf("rebuild-replica ended with %d:\n%s\n%s", code, stderr, stdout.String())
 	}

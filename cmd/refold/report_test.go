@@ -40,7 +40,7 @@ func TestJournalAndReportCommands(t *testing.T) {
 	if len(results) != 1 || !results[0].Clean || results[0].Witnessed < 61 || results[0].Heads < 2 {
 		t.Fatalf("got %+v", results)
 	}
-	results = into[[]witness.Result](t, refold(t, exitOK, "journal", "check", "--head", head, "--replicas"))
+	results = into[[]witness.Result](t, refold(t, exitOK, "journal", "check", "--head", head, "--each-replica"))
 	if len(results) != 1 || !results[0].Clean || results[0].Heads < 2 || len(results[0].Replicas) != 1 || !results[0].Replicas[0].FitsKept {
 		t.Fatalf("got %+v", results)
 	}
@@ -108,7 +108,7 @@ func TestJournalCheckNamesDamage(t *testing.T) {
 		t.Fatalf("got %+v", results)
 	}
 	// What was kept is damaged, and the copy is not: the replicas say so.
-	results = into[[]witness.Result](t, refold(t, exitMismatch, "journal", "check", "--replicas"))
+	results = into[[]witness.Result](t, refold(t, exitMismatch, "journal", "check", "--each-replica"))
 	if len(results) != 1 || results[0].Clean || results[0].Total != 1 || results[0].Replicas[0].State != witness.Whole {
 		t.Fatalf("got %+v", results)
 	}

@@ -46,7 +46,7 @@ func (r *campaign) finish(ctx context.Context) error {
 		found.take(auditRows(rows, got))
 		r.report.Rows += len(got)
 	}
-	for _, command := range [][]string{{"verify"}, {"journal", "check", "--replicas"}} {
+	for _, command := range [][]string{{"verify"}, {"journal", "check", "--each-replica"}} {
 		r.say("refold %s", strings.Join(command, " "))
 		_, text, err := r.refold.run(ctx, r.servers[0].data, command...)
 		if err != nil {

@@ -275,7 +275,7 @@ func (m *move) compare(ctx context.Context) error {
 			all = whole
 		}
 		if some != m.want || whole != all {
-			return fmt.Errorf("%w: the replica of stream %s on %s has other events; see `refold journal check --replicas`", ErrNotMoved, m.shard.stream, peer.Server)
+			return fmt.Errorf("%w: the replica of stream %s on %s has other events; see `refold journal check --each-replica`", ErrNotMoved, m.shard.stream, peer.Server)
 		}
 	}
 	return nil

@@ -125,7 +125,8 @@ type Shard interface {
 	History(ctx context.Context, key envelope.Key) ([]envelope.Event, error)
 	// Last returns the newest event of an entity, read from the leader of the stream, or nil when there is none.
 	Last(ctx context.Context, key envelope.Key) (*envelope.Event, error)
-	// At returns the event at a sequence, read from the leader, or ErrNoEvent.
+	// At returns the event at a sequence, read from the leader, or from another replica when the leader has lost it. It fails
+	// with ErrNoEvent when no replica has it.
 	At(ctx context.Context, seq uint64) (*envelope.Event, error)
 	// Facts returns the continuity facts as the leader knows them.
 	Facts(ctx context.Context) (Facts, error)

@@ -99,12 +99,38 @@ func (s *jetShard) At(ctx context.Context, seq uint64) (*envelope.Event, error) 
 	}
 	e, err := s.askPatiently(ctx, getRequest{Seq: seq})
 	if err == nil && e == nil {
-		err = ErrNoEvent
+		e, err = s.elsewhere(ctx, seq)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("event %d of shard %d: %w", seq, s.number, err)
 	}
 	return e, nil
+}
+
+// elsewhere reads an event that the leader does not have from another replica: what one copy lacks, it may have lost for
+// itself. It fails with ErrNoEvent when no replica has the event.
+func (s *jetShard) elsewhere(ctx context.Context, seq uint64) (e *envelope.Event, err error) {
+	if !s.replicated {
+		return nil, ErrNoEvent
+	}
+	facts, err := s.Facts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if seq > facts.LastSeq {
+		return nil, ErrNoEvent
+	}
+	r := s.newReading(ctx, seq-1)
+	r.pull, r.expect = 1, 1
+	err = r.each(seq, func(a *arrival) error {
+		event := NewDecoder(s.number).Event(a.raw())
+		e = &event
+		return nil
+	})
+	if _, lost := errors.AsType[*GapError](err); lost {
+		err = ErrNoEvent
+	}
+	return e, err
 }
 
 func (s *jetShard) askPatiently(ctx context.Context, request getRequest) (e *envelope.Event, err error) {

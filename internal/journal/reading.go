@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,8 +39,8 @@ const (
 	retryMax = 2 * time.Second
 )
 
-// ReadError: a shard could not be read on. Server is the replica that was read last; it is empty outside of a cluster,
-// and when none could be reached. Events up to After were delivered.
+// ReadError: a shard could not be read on. Server is the replica that was read last, or those that have a gap; it is empty
+// outside of a cluster, and when none could be reached. Events up to After were delivered.
 type ReadError struct {
 	Stream string
 	Server string
@@ -71,6 +72,7 @@ type reading struct {
 	quiet func()
 
 	source *source
+	server string // of the source, or of the last one
 	last   uint64 // sequence delivered last
 	got    uint64 // messages delivered
 
@@ -196,7 +198,7 @@ func (r *reading) open() error {
 		w.close()
 		return err
 	}
-	r.source = &source{consumer: c, wire: w, pull: r.pull}
+	r.source, r.server = &source{consumer: c, wire: w, pull: r.pull}, c.server
 	r.idleSince = time.Time{}
 	return nil
 }
@@ -244,7 +246,7 @@ func (r *reading) recover(err error, patience time.Duration) error {
 	r.tries++
 	if gap, ok := errors.AsType[*GapError](err); ok {
 		if r.believe(server, gap) {
-			return r.failed(server, err)
+			return r.failed(err)
 		}
 		clear(r.avoid)
 		for name := range r.gaps {
@@ -259,7 +261,7 @@ func (r *reading) recover(err error, patience time.Duration) error {
 		clear(r.avoid) // then any of them
 	}
 	if !passing(err) || r.tries > 1 && time.Since(r.since) > patience {
-		return r.failed(server, err)
+		return r.failed(err)
 	}
 	if !pause(r.ctx, min(backoffMin<<min(r.tries-1, 10), retryMax)) {
 		return r.ctx.Err()
@@ -267,26 +269,45 @@ func (r *reading) recover(err error, patience time.Duration) error {
 	return nil
 }
 
-// believe tells whether a gap is one of the journal: every replica that can be read has it. What only one of them
-// lacks, it has lost for itself.
+// believe tells whether a gap is one of the journal: every replica has it. What only some of them lack, they have lost for
+// themselves.
 func (r *reading) believe(server string, gap *GapError) bool {
 	r.gaps[server] = gap
-	return !r.replicated() || server == "" || len(r.gaps) >= r.shard.replicas
+	return r.believed()
 }
 
-func (r *reading) failed(server string, err error) error {
-	if len(r.gaps) > 0 {
-		var servers []string
-		for name, gap := range r.gaps {
-			servers, err = append(servers, name), gap
-		}
-		slices.Sort(servers)
-		server = strings.Join(servers, ", ")
-	}
+func (r *reading) believed() bool {
+	_, alone := r.gaps[""] // outside of a cluster
+	return alone || len(r.gaps) > 0 && !r.replicated() || len(r.gaps) >= r.shard.replicas
+}
+
+func (r *reading) failed(err error) error {
+	server := cmp.Or(r.server, r.pinned)
 	if errors.Is(err, errSilent) {
 		err = fmt.Errorf("%w: %w", ErrStalled, err)
 	}
+	if len(r.gaps) > 0 {
+		server, err = r.failedOverGap(err)
+	}
 	return &ReadError{Stream: r.shard.stream, Server: server, After: r.last, Err: err}
+}
+
+// failedOverGap returns the replicas that have a gap, and the gap itself only where it is believed: another replica may hold
+// the events, and be read later.
+func (r *reading) failedOverGap(err error) (string, error) {
+	var servers []string
+	var gap *GapError
+	for name, g := range r.gaps {
+		servers, gap = append(servers, name), g
+	}
+	slices.Sort(servers)
+	if r.believed() {
+		return strings.Join(servers, ", "), gap
+	}
+	if _, ok := errors.AsType[*GapError](err); ok {
+		err = ErrStalled
+	}
+	return strings.Join(servers, ", "), fmt.Errorf("%s; it may be that of these copies only, no other could be read: %w", gap, err)
 }
 
 // passing tells whether another source may do better.

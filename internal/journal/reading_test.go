@@ -323,8 +323,16 @@ func TestAGapIsBelievedOfAllReplicasOnly(t *testing.T) {
 		if got := r.believe(server, gap); got != (i == 3) {
 			t.Errorf("after the gap of %s: got %v", server, got)
 		}
+		// What ends the reading before every replica was asked is something else.
+		for last, want := range map[error]error{gap: ErrStalled, ErrNoReplica: ErrNoReplica} {
+			err := r.failed(last)
+			_, believed := errors.AsType[*GapError](err)
+			if believed != (i == 3) || !believed && !errors.Is(err, want) || !strings.Contains(err.Error(), "n1") || !strings.Contains(err.Error(), gap.Error()) {
+				t.Errorf("after the gap of %s and %v: failed with %v", server, last, err)
+			}
+		}
 	}
-	err := r.failed("n3", gap)
+	err := r.failed(gap)
 	if found, ok := errors.AsType[*GapError](err); !ok || found.Got != 5 || !strings.Contains(err.Error(), "n1, n2, n3") {
 		t.Errorf("got %v, want the gap and all servers that have it", err)
 	}

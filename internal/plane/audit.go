@@ -2,12 +2,9 @@ package plane
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
-	"github.com/refold-dev/refold/internal/fold"
 	"github.com/refold-dev/refold/internal/postgres"
 )
 
@@ -45,20 +42,10 @@ func (p *Plane) auditStatus(ctx context.Context, s *Status) {
 // OpenDatabase opens the database of a plane alone, as it is: nothing is migrated, read from the journal or started beside
 // the stores. DB, Editions and Reports can be used. It is for what must work where Open refuses.
 func OpenDatabase(ctx context.Context, c Config) (*Plane, error) {
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	p := &Plane{Config: c, Fold: fold.Apply}
-	if err := p.openDatabase(ctx); err != nil {
-		return nil, errors.Join(err, p.Close())
-	}
-	return p, nil
+	return begin(ctx, c, (*Plane).openDatabase)
 }
 
 func (p *Plane) openDatabase(ctx context.Context) (err error) {
-	if err := p.begin(); err != nil {
-		return err
-	}
 	if p.Stack, err = p.stack(ctx); err != nil {
 		return err
 	}

@@ -69,8 +69,8 @@ func TestTheBudgetOfAServerElsewhere(t *testing.T) {
 
 func TestTheRoomOfAClusterIsNamed(t *testing.T) {
 	t.Parallel()
-	servers := testenv.StartNATSCluster(t, 3, localstack.NATSOptions{StoreMax: 100 << 20})
-	config := plane.Config{DataDir: testenv.Dir(t), PostgresURL: testenv.Postgres(t), NATSURL: servers[0].URL(), Replicas: 3, JournalBytes: 500 << 20}
+	cluster := testenv.StartNATSCluster(t, 3, localstack.NATSOptions{StoreMax: 100 << 20})
+	config := plane.Config{DataDir: testenv.Dir(t), PostgresURL: testenv.Postgres(t), NATSURL: cluster.URL(), Replicas: 3, JournalBytes: 500 << 20}
 	p, err := plane.Open(t.Context(), config)
 	if err == nil {
 		_ = p.Close()

@@ -21,19 +21,20 @@ import (
 
 // children are the processes that tests of this package kill.
 var children = testenv.Children{
-	"projector": projectorChild,
-	"build":     buildChild,
-	"abort":     abortChild,
-	"frozen":    frozenChild,
-	"deploy":    deployChild,
-	"repair":    repairChild,
-	"verify":    verifyChild,
-	"barrier":   barrierChild,
-	"reconcile": reconcileChild,
-	"backup":    backupChild,
-	"restore":   restoreChild,
-	"tenant":    tenantChild,
-	"archive":   archiveChild,
+	"projector":  projectorChild,
+	"build":      buildChild,
+	"abort":      abortChild,
+	"frozen":     frozenChild,
+	"deploy":     deployChild,
+	"repair":     repairChild,
+	"verify":     verifyChild,
+	"barrier":    barrierChild,
+	"reconcile":  reconcileChild,
+	"backup":     backupChild,
+	"restore":    restoreChild,
+	"tenant":     tenantChild,
+	"archive":    archiveChild,
+	"decompress": decompressChild,
 }
 
 // Variables that tell a child where its plane is.

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
-	"github.com/refold-dev/refold/internal/fold"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/localstack"
 	"github.com/refold-dev/refold/internal/postgres"
@@ -19,22 +17,12 @@ const inspectMax = 15 * time.Second
 // Inspect opens what there is of a plane that Open refuses, so that Status can say what is wrong with the rest. No journal
 // is made, nothing is adjusted, and nothing runs; Status alone may be called, and Close must be.
 func Inspect(ctx context.Context, c Config) (*Plane, error) {
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	p := &Plane{Config: c, Fold: fold.Apply}
-	if err := p.inspect(ctx); err != nil {
-		return nil, errors.Join(err, p.Close())
-	}
-	return p, nil
+	return begin(ctx, c, (*Plane).inspect)
 }
 
 func (p *Plane) inspect(ctx context.Context) (err error) {
 	if p.DataDir == "" {
 		p.DataDir = localstack.DefaultDataDir()
-	}
-	if err := p.begin(); err != nil {
-		return err
 	}
 	p.Existing = true
 	if err := p.mayOpen(); err != nil {

@@ -2,9 +2,7 @@ package plane
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 
 	"github.com/refold-dev/refold/internal/fold"
 	"github.com/refold-dev/refold/internal/journal"
@@ -13,22 +11,12 @@ import (
 )
 
 // Look opens a plane without touching it: no control migration, no new journal, no edition. It fits beside a plane
-// that an older binary runs. Only Stack, DB, Journal, Shape and Fold are there; Close must be called.
+// that an older binary runs. Only Stack, DB, Journal, Shape and Fold can be used; Close must be called.
 func Look(ctx context.Context, c Config) (*Plane, error) {
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	p := &Plane{Config: c, Fold: fold.Apply}
-	if err := p.look(ctx); err != nil {
-		return nil, errors.Join(err, p.Close())
-	}
-	return p, nil
+	return begin(ctx, c, (*Plane).look)
 }
 
 func (p *Plane) look(ctx context.Context) (err error) {
-	if p.Shape, err = fold.Shape(); err != nil {
-		return err
-	}
 	if p.Stack, err = p.stack(ctx); err != nil {
 		return err
 	}

@@ -110,17 +110,31 @@ type Plane struct {
 // Open starts or joins the stores, brings the control tables up to date and opens the journal, which is created
 // when there is none. Close must be called.
 func Open(ctx context.Context, c Config) (*Plane, error) {
+	return begin(ctx, c, (*Plane).open)
+}
+
+// begin makes the parts that need no store, and opens the rest in the way that is asked for. After an error nothing stays
+// open.
+func begin(ctx context.Context, c Config, open func(*Plane, context.Context) error) (*Plane, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	p := &Plane{Config: c, Fold: fold.Apply, Activity: &activity.Recorder{}}
-	if err := p.open(ctx); err != nil {
+	shape, err := fold.Shape()
+	if err != nil {
+		return nil, err
+	}
+	p := &Plane{
+		Config: c, Fold: fold.Apply, Shape: shape, Reports: &report.Log{},
+		Live: &edition.Live{Shape: shape, Unverified: c.SkipVerifyMigrations},
+	}
+	if err := open(p, ctx); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
 }
 
 func (p *Plane) open(ctx context.Context) (err error) {
+	p.Activity = &activity.Recorder{}
 	if err = p.connect(ctx); err != nil {
 		return err
 	}
@@ -176,19 +190,8 @@ func unmade(err error) bool {
 	return errors.Is(err, journal.ErrNoJournal) || errors.Is(err, journal.ErrIncomplete)
 }
 
-// begin makes the parts that need no store.
-func (p *Plane) begin() (err error) {
-	p.Shape, err = fold.Shape()
-	p.Live = &edition.Live{Shape: p.Shape, Unverified: p.SkipVerifyMigrations}
-	p.Reports = &report.Log{}
-	return err
-}
-
 // connect makes everything that needs no journal.
 func (p *Plane) connect(ctx context.Context) (err error) {
-	if err := p.begin(); err != nil {
-		return err
-	}
 	if p.Stack, err = p.stack(ctx); err != nil {
 		return err
 	}

@@ -143,7 +143,7 @@ func (p *Plane) rebuilds(ctx context.Context, o RebuildOptions) ([]*rebuild, err
 		work = append(work, w)
 	}
 	if !known {
-		return nil, fmt.Errorf("%w: no stream of the journal has a copy on a server %q: see `refold journal check --replicas`", ErrNotRebuilt, o.Server)
+		return nil, fmt.Errorf("%w: no stream of the journal has a copy on a server %q: see `refold journal check --each-replica`", ErrNotRebuilt, o.Server)
 	}
 	return work, nil
 }
@@ -198,7 +198,7 @@ func (p *Plane) release(ctx context.Context, o RebuildOptions, work []*rebuild) 
 		}
 		if slices.ContainsFunc(peers, func(peer journal.Peer) bool { return peer.Server == o.Server }) {
 			// Its files are untouched: with all replicas it is a member again.
-			return errors.Join(fmt.Errorf("shard %d: NATS gave up another copy than that on %s; all replicas are asked for again: run `refold journal check --replicas`", w.shard, o.Server),
+			return errors.Join(fmt.Errorf("shard %d: NATS gave up another copy than that on %s; all replicas are asked for again: run `refold journal check --each-replica`", w.shard, o.Server),
 				p.Journal.SetReplicas(ctx, w.shard, w.replicas))
 		}
 		o.Tell(fmt.Sprintf("shard %d: NATS has let go of the copy on %s", w.shard, o.Server))

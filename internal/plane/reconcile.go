@@ -3,16 +3,13 @@ package plane
 import (
 	"context"
 	"crypto/ed25519"
-	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 
 	"github.com/refold-dev/refold/events"
 	"github.com/refold-dev/refold/internal/command"
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/edition"
-	"github.com/refold-dev/refold/internal/fold"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/postgres/db"
 	"github.com/refold-dev/refold/internal/projector"
@@ -25,14 +22,7 @@ import (
 // Examine opens a plane for a reconciliation: whatever became of its journal, and with nothing running. Control tables
 // are brought up to date as by Open, nothing else is written. Without a journal, Journal is nil.
 func Examine(ctx context.Context, c Config) (*Plane, error) {
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	p := &Plane{Config: c, Fold: fold.Apply}
-	if err := p.examine(ctx); err != nil {
-		return nil, errors.Join(err, p.Close())
-	}
-	return p, nil
+	return begin(ctx, c, (*Plane).examine)
 }
 
 func (p *Plane) examine(ctx context.Context) error {

@@ -255,10 +255,12 @@ func (p *Plane) NewestReports(ctx context.Context, kind string, countMax int) ([
 	return p.Reports.Newest(ctx, kind, countMax)
 }
 
-// Damaged reports whether rows were found that are not those that were written, or a copy of the journal that is not what
-// it must be.
+// Damaged reports whether rows were found that are not those that were written, a copy of the journal that is not what it
+// must be, or a database that is not safe.
 func (s *Status) Damaged() bool {
-	return slices.ContainsFunc(s.Copies, func(c CopyStatus) bool { return c.Damaged() }) || slices.ContainsFunc(s.Scrubbed, func(e verify.ScrubState) bool { return len(e.Damaged) > 0 })
+	return s.Audit != nil && !s.Audit.Safe ||
+		slices.ContainsFunc(s.Copies, CopyStatus.Damaged) ||
+		slices.ContainsFunc(s.Scrubbed, func(e verify.ScrubState) bool { return len(e.Damaged) > 0 })
 }
 
 // scrubStatus adds what the scrubber knows.

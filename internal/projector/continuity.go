@@ -5,14 +5,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
+	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/postgres/db"
 )
 
 // Stop is a state in which journal and edition disagree about the past. It is latched in the checkpoint: the
 // projector stops, the shard takes no commands, reads go on with their age, and only an operator's named command
-// goes on. Nothing is repaired by itself.
+// goes on. Nothing is repaired by itself. Truncated alone ends once the events can be read again, because nothing was folded
+// without them.
 type Stop string
 
 // The stop states.
@@ -41,7 +44,8 @@ func (e *StoppedError) Error() string {
 }
 
 // Continuity compares a checkpoint with the journal. It returns a *StoppedError when they disagree about the past,
-// another error when the journal could not be asked, and nil when the journal continues the checkpoint.
+// another error when the journal could not be asked, and nil when the journal continues the checkpoint. Of one that is stopped
+// as Truncated it also reads the event that follows, which is the one that was missing unless the journal's facts showed it.
 func Continuity(ctx context.Context, shard journal.Shard, cp db.ControlCheckpoint) error {
 	stopped := func(state Stop, format string, args ...any) error {
 		return &StoppedError{cp.Edition, cp.Shard, state, fmt.Sprintf(format, args...)}
@@ -66,6 +70,15 @@ func Continuity(ctx context.Context, shard journal.Shard, cp db.ControlCheckpoin
 		return stopped(Truncated, "the journal begins at %d, holds %d of %d events, %d deleted",
 			facts.FirstSeq, facts.Messages, facts.LastSeq, facts.Deleted)
 	}
+	if cp.Stopped != nil && Stop(*cp.Stopped) == Truncated && seq < facts.LastSeq {
+		if err := readNext(ctx, shard, seq); err != nil {
+			var gap *journal.GapError
+			if errors.As(err, &gap) {
+				return stopped(Truncated, "%s", gap)
+			}
+			return err
+		}
+	}
 	if seq == 0 {
 		return nil
 	}
@@ -80,4 +93,13 @@ func Continuity(ctx context.Context, shard journal.Shard, cp db.ControlCheckpoin
 		return stopped(Diverged, "event %d has digest %x, the checkpoint stands on %x", seq, digest[:8], cp.EventDigest[:min(8, len(cp.EventDigest))])
 	}
 	return nil
+}
+
+// nextMax bounds the read of the event after a stopped checkpoint.
+const nextMax = 10 * time.Second
+
+func readNext(ctx context.Context, shard journal.Shard, seq uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, nextMax)
+	defer cancel()
+	return journal.Read(ctx, shard, seq, seq+1, func(*envelope.Event) error { return nil })
 }

@@ -4,33 +4,62 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/refold-dev/refold/internal/localstack"
 )
 
-// StartNATSCluster runs size servers as processes of one cluster and waits until JetStream answers, so that streams
-// with replicas can be made. options hold for each; store, name and ports are made here.
-func StartNATSCluster(t testing.TB, size int, options localstack.NATSOptions) []*NATSProcess {
+// NATSCluster is several servers that replicate, in processes of their own. Each has a name.
+type NATSCluster struct {
+	servers []*NATSProcess
+}
+
+// StartNATSCluster runs size servers, named n1, n2 and so on, and waits until JetStream answers, so that streams with replicas
+// can be made. options hold for each; store, name and ports are made here.
+func StartNATSCluster(t testing.TB, size int, options localstack.NATSOptions) *NATSCluster {
 	t.Helper()
 	peers := freePorts(t, size)
-	servers := make([]*NATSProcess, size)
-	for i := range servers {
+	c := &NATSCluster{servers: make([]*NATSProcess, size)}
+	for i := range c.servers {
 		member := options
 		member.StoreDir, member.Port = "", 0
 		member.Name = fmt.Sprintf("n%d", i+1)
 		member.Cluster = &localstack.NATSCluster{Name: "test", Port: peers[i], Peers: peers}
-		servers[i] = newNATSProcess(t, member)
-		servers[i].spawn()
+		c.servers[i] = newNATSProcess(t, member)
+		c.servers[i].spawn()
 	}
-	for _, server := range servers {
+	for _, server := range c.servers {
 		server.awaitReady()
 	}
-	awaitJetStream(t, servers, size)
-	return servers
+	awaitJetStream(t, c.servers, size)
+	return c
+}
+
+// Server returns the one of that name.
+func (c *NATSCluster) Server(name string) *NATSProcess {
+	i := slices.IndexFunc(c.servers, func(n *NATSProcess) bool { return n.options.Name == name })
+	return c.servers[i]
+}
+
+// URL names every server, so that a client finds another one when its own is down.
+func (c *NATSCluster) URL() string {
+	var urls []string
+	for _, server := range c.servers {
+		urls = append(urls, server.URL())
+	}
+	return strings.Join(urls, ",")
+}
+
+// Connect opens a connection to any of the servers, closed in the cleanup.
+func (c *NATSCluster) Connect(t testing.TB) *nats.Conn {
+	t.Helper()
+	return connect(t, c.URL())
 }
 
 // awaitJetStream waits for an elected leader and a stream with all replicas placed: before, the cluster takes requests

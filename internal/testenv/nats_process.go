@@ -1,12 +1,14 @@
 package testenv
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"syscall"
 	"testing"
@@ -140,3 +142,47 @@ func (n *NATSProcess) StoreDir() string { return n.options.StoreDir }
 
 // Output is what the server has logged since it was last started.
 func (n *NATSProcess) Output() string { return n.process.Output() }
+
+// Damage flips a bit of a message in the server's copy of a stream and leaves the server running again. The message is one
+// that holds text, which stands nowhere else in the stream; the bit is one of text. stream may be a pattern, see filepath.Match.
+// mend flips the bit back, in the same way.
+func (n *NATSProcess) Damage(stream, text string) (mend func()) {
+	n.t.Helper()
+	file, at, err := find(filepath.Join(n.StoreDir(), "jetstream", "$G", "streams", stream, "msgs", "*.blk"), []byte(text))
+	if err != nil {
+		n.t.Fatalf("testenv: %s: %v", n.options.Name, err)
+	}
+	flip := func() {
+		n.t.Helper()
+		n.Stop() // it may have the block in memory
+		content, err := os.ReadFile(file)
+		if err == nil {
+			content[at+len(text)/2] ^= 1
+			err = os.WriteFile(file, content, 0o600)
+		}
+		if err != nil {
+			n.t.Fatalf("testenv: %s: %v", n.options.Name, err)
+		}
+		n.Restart()
+	}
+	flip()
+	return flip
+}
+
+// find returns the file that holds text, and where.
+func find(pattern string, text []byte) (file string, at int, err error) {
+	files, err := filepath.Glob(pattern)
+	if err != nil {
+		return "", 0, err
+	}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return "", 0, err
+		}
+		if at := bytes.Index(content, text); at >= 0 {
+			return file, at, nil
+		}
+	}
+	return "", 0, fmt.Errorf("none of %d files like %s holds %q", len(files), pattern, text)
+}

@@ -100,15 +100,15 @@ func TestKilledNATSProcessKeepsWhatItAcknowledged(t *testing.T) {
 }
 
 func TestNATSClusterGoesOnWithoutOneServer(t *testing.T) {
-	servers := StartNATSCluster(t, 3, localstack.NATSOptions{})
-	js, err := jetstream.New(servers[0].Connect(t))
+	cluster := StartNATSCluster(t, 3, localstack.NATSOptions{})
+	js, err := jetstream.New(cluster.Connect(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "s", Subjects: []string{"s.>"}, Replicas: 3}); err != nil {
 		t.Fatal(err)
 	}
-	servers[2].Kill()
+	cluster.Server("n3").Kill()
 	// The killed one may have been the leader: publishing is repeated until another is elected.
 	for {
 		_, err := js.Publish(t.Context(), "s.a", []byte("x"))
@@ -120,7 +120,7 @@ func TestNATSClusterGoesOnWithoutOneServer(t *testing.T) {
 			t.Fatal("the cluster of two does not take a message")
 		}
 	}
-	servers[2].Restart()
+	cluster.Server("n3").Restart()
 }
 
 func TestPostgresServerSurvivesKill(t *testing.T) {

@@ -3,11 +3,8 @@ package witness_test
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -19,8 +16,6 @@ import (
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/journal/journaltest"
 	"github.com/refold-dev/refold/internal/localstack"
-	"github.com/refold-dev/refold/internal/postgres"
-	"github.com/refold-dev/refold/internal/report"
 	"github.com/refold-dev/refold/internal/testenv"
 	"github.com/refold-dev/refold/internal/witness"
 )
@@ -191,42 +186,21 @@ func (s *stand) pages(t *testing.T) (restore func()) {
 // cluster is three servers in processes of their own, with a journal that each has a replica of, and its witness.
 type cluster struct {
 	*witness.Witness
-	nodes   map[string]*testenv.NATSProcess
+	*testenv.NATSCluster
 	nc      *nats.Conn
 	journal *journal.Journal
 }
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	db, err := postgres.Open(t.Context(), testenv.Postgres(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(db.Close)
-	if err := db.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	c := &cluster{nodes: map[string]*testenv.NATSProcess{}}
-	var urls []string
-	for i, node := range testenv.StartNATSCluster(t, 3, localstack.NATSOptions{}) {
-		c.nodes[fmt.Sprintf("n%d", i+1)] = node
-		urls = append(urls, node.URL())
-	}
-	nc, err := nats.Connect(strings.Join(urls, ","), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	c.nc = nc
-	if c.journal, err = journal.Create(t.Context(), nc, journal.Config{Replicas: 3}); err != nil {
+	servers := testenv.StartNATSCluster(t, 3, localstack.NATSOptions{})
+	c := &cluster{NATSCluster: servers, nc: servers.Connect(t)}
+	var err error
+	if c.journal, err = journal.Create(t.Context(), c.nc, journal.Config{Replicas: 3}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.journal.Close)
-	signer, err := report.NewSigner(make([]byte, ed25519.SeedSize))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Witness = &witness.Witness{DB: db, Shards: c.journal.Shards, Reports: &report.Log{DB: db, Signer: signer}}
+	c.Witness = newWitness(t, c.journal)
 	return c
 }
 
@@ -274,39 +248,6 @@ func (c *cluster) peers(t *testing.T) (leader string, followers []string) {
 	return peers[0].Server, []string{peers[1].Server, peers[2].Server}
 }
 
-// blocks are the files of a server's copy of the stream.
-func (c *cluster) blocks(t *testing.T, server string) []string {
-	t.Helper()
-	facts, err := c.journal.Shards[0].Facts(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := filepath.Glob(filepath.Join(c.nodes[server].StoreDir(), "jetstream", "$G", "streams", facts.Stream, "msgs", "*.blk"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("blocks of %s: %v, %v", server, files, err)
-	}
-	return files
-}
-
-// flip changes one bit of an event in a server's copy. The server must be down: it may have the block in memory.
-func (c *cluster) flip(t *testing.T, server string, seq uint64, files []string) {
-	t.Helper()
-	for _, file := range files {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if at := bytes.Index(content, []byte(text(seq))); at >= 0 {
-			content[at+30] ^= 1
-			if err := os.WriteFile(file, content, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			return
-		}
-	}
-	t.Fatalf("%s holds no event %d", server, seq)
-}
-
 // TestASickReplicaIsNamed on a cluster of processes: a flipped bit on a follower and on the leader, a server that is down
 // and one that hangs. NATS calls the first two current.
 func TestASickReplicaIsNamed(t *testing.T) {
@@ -323,10 +264,7 @@ func TestASickReplicaIsNamed(t *testing.T) {
 	leader, followers := c.peers(t)
 	sick, hung := followers[0], followers[1]
 
-	files := c.blocks(t, sick)
-	c.nodes[sick].Stop()
-	c.flip(t, sick, 300, files)
-	c.nodes[sick].Restart()
+	c.Server(sick).Damage("REFOLD-0-*", text(300))
 	r := c.await(t, func(r *witness.Result) bool {
 		return r.Replicas[0].State == witness.Whole && named(r, sick).State != witness.Unreachable
 	})
@@ -338,7 +276,7 @@ func TestASickReplicaIsNamed(t *testing.T) {
 	}
 
 	c.avoid(t, hung)
-	c.nodes[hung].Pause()
+	c.Server(hung).Pause()
 	begun := time.Now()
 	r = c.check(t)
 	if one := named(r, hung); one.State != witness.Unreachable && one.State != witness.Unreadable {
@@ -347,7 +285,7 @@ func TestASickReplicaIsNamed(t *testing.T) {
 	if took := time.Since(begun); took > 90*time.Second {
 		t.Errorf("the check of a server that hangs took %s", took)
 	}
-	c.nodes[hung].Resume()
+	c.Server(hung).Resume()
 	c.await(t, func(r *witness.Result) bool { return named(r, hung).State == witness.Whole })
 }
 

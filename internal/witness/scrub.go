@@ -78,7 +78,7 @@ func (c *Copy) String() string {
 	if c.Since != nil {
 		text += ", found " + c.Since.Format(time.RFC3339)
 	}
-	return text + ": run `refold journal check --replicas`, then see `refold journal rebuild-replica --help`"
+	return text + ": run `refold journal check --each-replica`, then see `refold journal rebuild-replica --help`"
 }
 
 func copyName(shard int, server string) string {

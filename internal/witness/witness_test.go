@@ -39,6 +39,21 @@ type stand struct {
 
 func newStand(t *testing.T) *stand {
 	t.Helper()
+	server := testenv.NATSServer(t, localstack.NATSOptions{StoreDir: testenv.Dir(t), Durability: localstack.DurabilityRelaxed})
+	s := &stand{nc: testenv.Connect(t, server)}
+	j, err := journal.Create(t.Context(), s.nc, journal.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(j.Close)
+	s.Witness = newWitness(t, j)
+	s.PageEvents = 10
+	return s
+}
+
+// newWitness returns the witness of a journal, with a database of its own.
+func newWitness(t *testing.T, j *journal.Journal) *witness.Witness {
+	t.Helper()
 	db, err := postgres.Open(t.Context(), testenv.Postgres(t))
 	if err != nil {
 		t.Fatal(err)
@@ -51,15 +66,7 @@ func newStand(t *testing.T) *stand {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := testenv.NATSServer(t, localstack.NATSOptions{StoreDir: testenv.Dir(t), Durability: localstack.DurabilityRelaxed})
-	s := &stand{nc: testenv.Connect(t, server)}
-	j, err := journal.Create(t.Context(), s.nc, journal.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(j.Close)
-	s.Witness = &witness.Witness{DB: db, Shards: j.Shards, Reports: &report.Log{DB: db, Signer: signer}, PageEvents: 10}
-	return s
+	return &witness.Witness{DB: db, Shards: j.Shards, Reports: &report.Log{DB: db, Signer: signer}}
 }
 
 func (s *stand) append(t *testing.T, n int) {

@@ -27,6 +27,8 @@ type Harness struct {
 	Restore func(t testing.TB, between func(journal.Shard)) journal.Shard
 	// Crash kills the process that leads the shard with SIGKILL and starts it again in the background.
 	Crash func(t testing.TB)
+	// Pause stops the process that leads the shard with SIGSTOP; resume lets it go on.
+	Pause func(t testing.TB) (resume func())
 	// Lose makes one event disappear.
 	Lose func(t testing.TB, seq uint64)
 }
@@ -48,6 +50,7 @@ type conformanceCase struct {
 func canRecreate(h Harness) bool { return h.Recreate != nil }
 func canRestore(h Harness) bool  { return h.Restore != nil }
 func canCrash(h Harness) bool    { return h.Crash != nil }
+func canPause(h Harness) bool    { return h.Pause != nil }
 func canLose(h Harness) bool     { return h.Lose != nil }
 
 // Conformance runs the one table of cases against a store. Can is a harness with the faults it will have, used to
@@ -94,5 +97,8 @@ func cases() []conformanceCase {
 		{name: "recreated under a follower", needs: canRecreate, run: recreatedUnderFollower},
 		{name: "restored to an older copy", needs: canRestore, run: restoredToOlderCopy},
 		{name: "killed while writing", needs: canCrash, run: killedWhileWriting},
+		{name: "a read begun while killed", needs: canCrash, run: begunWhileKilled},
+		{name: "hung while reading", needs: canPause, run: hungWhileReading},
+		{name: "readers leave nothing", run: readersLeaveNothing},
 	}
 }

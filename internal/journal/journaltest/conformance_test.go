@@ -110,10 +110,10 @@ func TestProcess(t *testing.T) {
 		n.kill()
 		n.start(t)
 	}
-	journaltest.Conformance(t, "R1 in a process", journaltest.Harness{Crash: crash}, func(t testing.TB, setup journaltest.Setup) journaltest.Harness {
+	journaltest.Conformance(t, "R1 in a process", journaltest.Harness{Crash: crash, Pause: n.pause}, func(t testing.TB, setup journaltest.Setup) journaltest.Harness {
 		deleteJournal(t, nc)
 		return journaltest.Harness{
-			Shard: create(t, nc, 1, setup).Shards[0], Crash: crash,
+			Shard: create(t, nc, 1, setup).Shards[0], Crash: crash, Pause: n.pause,
 			Again: func(t testing.TB) journal.Shard { return again(t, n.url()) },
 		}
 	})
@@ -125,13 +125,14 @@ func TestCluster(t *testing.T) {
 	c := startCluster(t)
 	can := journaltest.Harness{
 		Crash:    c.killLeader,
+		Pause:    c.pauseLeader,
 		Recreate: func(testing.TB) journal.Shard { return nil },
 	}
 	journaltest.Conformance(t, "R3", can, func(t testing.TB, setup journaltest.Setup) journaltest.Harness {
 		deleteJournal(t, c.nc)
 		c.journal = create(t, c.nc, 3, setup)
 		return journaltest.Harness{
-			Shard: c.journal.Shards[0], Crash: c.killLeader,
+			Shard: c.journal.Shards[0], Crash: c.killLeader, Pause: c.pauseLeader,
 			Again: func(t testing.TB) journal.Shard { return again(t, c.urls) },
 			Recreate: func(t testing.TB) journal.Shard {
 				deleteJournal(t, c.nc)
@@ -200,19 +201,33 @@ func probe(ctx context.Context, js jetstream.JetStream) error {
 
 // killLeader kills the leader of the stream and starts it again.
 func (c *cluster) killLeader(t testing.TB) {
+	if n := c.leader(t); n != nil {
+		n.kill()
+		n.start(t)
+	}
+}
+
+func (c *cluster) pauseLeader(t testing.TB) (resume func()) {
+	if n := c.leader(t); n != nil {
+		return n.pause(t)
+	}
+	return func() {}
+}
+
+// leader is called by other goroutines than that of the test.
+func (c *cluster) leader(t testing.TB) *node {
 	facts, err := c.journal.Shards[0].Facts(t.Context())
 	if err != nil {
 		t.Errorf("who is the leader: %v", err)
-		return
+		return nil
 	}
 	for _, n := range c.nodes {
 		if n.Name == facts.Leader {
-			n.kill()
-			n.start(t)
-			return
+			return n
 		}
 	}
 	t.Errorf("the leader is %q, which is none of ours", facts.Leader)
+	return nil
 }
 
 func create(t testing.TB, nc *nats.Conn, replicas int, setup journaltest.Setup) *journal.Journal {

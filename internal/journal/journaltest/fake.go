@@ -26,10 +26,11 @@ type Fake struct {
 	// BytesMax is the budget, 0 = none.
 	BytesMax uint64
 
-	mu     sync.Mutex
-	facts  journal.Facts
-	events []envelope.Event // sequence i+1; Seq 0 = lost
-	grown  chan struct{}    // closed and replaced when something was appended
+	mu      sync.Mutex
+	facts   journal.Facts
+	events  []envelope.Event // sequence i+1; Seq 0 = lost
+	readers int              // that are not closed
+	grown   chan struct{}    // closed and replaced when something was appended
 }
 
 var _ journal.Shard = (*Fake)(nil)
@@ -224,6 +225,7 @@ func (f *Fake) Facts(ctx context.Context) (journal.Facts, error) {
 	defer f.mu.Unlock()
 	facts := f.facts
 	facts.BytesMax = f.BytesMax
+	facts.Consumers = f.readers
 	facts.FirstSeq = 1
 	facts.LastSeq = uint64(len(f.events))
 	for _, e := range f.events {

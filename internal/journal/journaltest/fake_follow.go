@@ -15,7 +15,17 @@ func (f *Fake) Follow(ctx context.Context, options journal.FollowOptions) (journ
 			return nil, err
 		}
 	}
-	return &fakeFollower{fake: f, tenant: options.Tenant, after: options.After, closed: make(chan struct{})}, ctx.Err()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	f.count(1)
+	return &fakeFollower{fake: f, tenant: options.Tenant, after: options.After, closed: make(chan struct{})}, nil
+}
+
+func (f *Fake) count(readers int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.readers += readers
 }
 
 // Count implements journal.Shard.
@@ -48,6 +58,7 @@ func (r *fakeFollower) Close() {
 	case <-r.closed:
 	default:
 		close(r.closed)
+		r.fake.count(-1)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -98,6 +99,17 @@ func (n *node) start(t testing.TB) {
 func (n *node) kill() {
 	_ = n.process.Process.Kill()
 	_ = n.process.Wait()
+}
+
+// pause stops the process with SIGSTOP.
+func (n *node) pause(t testing.TB) (resume func()) {
+	send := func(signal os.Signal) {
+		if err := n.process.Process.Signal(signal); err != nil {
+			t.Error(err)
+		}
+	}
+	send(syscall.SIGSTOP)
+	return func() { send(syscall.SIGCONT) }
 }
 
 func (n *node) url() string { return fmt.Sprintf("nats://127.0.0.1:%d", n.Port) }

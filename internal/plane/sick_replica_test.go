@@ -1,0 +1,96 @@
+package plane_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/refold-dev/refold/internal/journal"
+	"github.com/refold-dev/refold/internal/localstack"
+	"github.com/refold-dev/refold/internal/plane"
+	"github.com/refold-dev/refold/internal/projector"
+	"github.com/refold-dev/refold/internal/testenv"
+)
+
+// replicatedPlane is a plane on three servers in processes of their own.
+func replicatedPlane(t *testing.T) (*plane.Plane, *testenv.NATSCluster) {
+	t.Helper()
+	cluster := testenv.StartNATSCluster(t, 3, localstack.NATSOptions{})
+	return openWith(t, plane.Config{
+		DataDir: testenv.Dir(t), PostgresURL: testenv.Postgres(t), NATSURL: cluster.URL(), Replicas: 3, JournalBytes: 1 << 30,
+		Logger: logger(), ScrubRate: -1, ReplicaScrubRate: -1,
+	}), cluster
+}
+
+// payload returns what stands in the journal at a sequence and nowhere else.
+func payload(t *testing.T, p *plane.Plane, seq uint64) string {
+	t.Helper()
+	e, err := p.Journal.Shard(0).At(t.Context(), seq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(e.Data)
+}
+
+// TestASickReplicaDoesNotStopAShard: one of three copies lacks the event that the checkpoint stands on, and one that is not
+// folded yet. Its server leads the stream.
+func TestASickReplicaDoesNotStopAShard(t *testing.T) {
+	t.Parallel()
+	p, cluster := replicatedPlane(t)
+	all := generators(t, p, seed(t), 2)
+	stop := run(t, p)
+	write(t, p, 20, all...)
+	settle(t, p, 1)
+	stop()
+	folded := uint64(checkpoint(t, p, 1).Seq)
+	write(t, p, 20, all...)
+	peers, err := p.Journal.Peers(t.Context(), 0)
+	if err != nil || len(peers) != 3 {
+		t.Fatal(peers, err)
+	}
+	sick := peers[1].Server
+	for _, seq := range []uint64{folded, folded + 5} {
+		cluster.Server(sick).Damage("REFOLD-0-*", payload(t, p, seq))
+	}
+	eventually(t, "a hole in the copy", func() bool {
+		err := p.Journal.ReadReplica(t.Context(), 0, sick, folded, folded+20, func(*journal.Raw) error { return nil })
+		gap, ok := errors.AsType[*journal.GapError](err)
+		return ok && gap.Want == folded+5
+	})
+	eventually(t, sick+" leads", func() bool {
+		peers, err := p.Journal.Peers(t.Context(), 0)
+		if err == nil && peers[0].Server != sick {
+			_ = p.Journal.StepDown(t.Context(), 0, sick)
+		}
+		return err == nil && peers[0].Server == sick
+	})
+	run(t, p)
+	write(t, p, 5, all...)
+	settle(t, p, 1)
+	mustBeClean(t, verifyEdition(t, p, 1))
+}
+
+// TestAShardGoesOnOnceItsEventsCanBeRead: an event that nobody can read stops the shard, for as long as it is so.
+func TestAShardGoesOnOnceItsEventsCanBeRead(t *testing.T) {
+	t.Parallel()
+	server := testenv.StartNATSProcess(t, localstack.NATSOptions{StoreDir: t.TempDir(), Durability: localstack.DurabilityRelaxed})
+	p := openWith(t, fresh(t, func(c *plane.Config) { c.NATSURL = server.URL() }))
+	all := generators(t, p, seed(t), 2)
+	stop := run(t, p)
+	write(t, p, 5, all...)
+	settle(t, p, 1)
+	stop()
+	folded := uint64(checkpoint(t, p, 1).Seq)
+	write(t, p, 5, all...)
+	mend := server.Damage("REFOLD-0-*", payload(t, p, folded+1))
+	stoppedBy(t, p, projector.Truncated, func() { run(t, p) })
+	if now := p.Status(t.Context()).Shards[0].Now; !strings.Contains(now, "it is so still") {
+		t.Errorf("while the event is lost: %q", now)
+	}
+	mend()
+	settled := func() bool { return checkpoint(t, p, 1).Stopped == nil }
+	eventually(t, "the shard goes on", settled)
+	write(t, p, 5, all...)
+	settle(t, p, 1)
+	mustBeClean(t, verifyEdition(t, p, 1))
+}
