@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/journal/journaltest"
@@ -162,6 +163,31 @@ func TestRebuildReplica(t *testing.T) {
 	refold(t, exitRefused, "journal", "rebuild-replica", before[1].Server) // which is one of the last two
 }
 
+// readFrom leaves a consumer on a server behind, as a reader does that ends when it goes down.
+func (r *replicated) readFrom(t *testing.T, server string) {
+	t.Helper()
+	js, err := jetstream.New(r.Connect(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts, err := r.journal.Shards[0].Facts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for try := 0; try < 100; try++ {
+		c, err := js.CreateConsumer(t.Context(), facts.Stream, jetstream.ConsumerConfig{
+			Name: fmt.Sprintf("refold-left-%s-%d", server, try), AckPolicy: jetstream.AckNonePolicy, Replicas: 1, MemoryStorage: true, InactiveThreshold: time.Minute,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.CachedInfo().Cluster.Leader == server {
+			return
+		}
+	}
+	t.Fatalf("no consumer was placed on %s", server)
+}
+
 func (r *replicated) rebuilt(t *testing.T, leads bool) {
 	sick := ""
 	for sick == "" {
@@ -208,6 +234,7 @@ func (r *replicated) rebuilt(t *testing.T, leads bool) {
 		ended <- run(t.Context(), []string{"journal", "rebuild-replica", sick}, &stdout, stderr)
 	}()
 	stderr.await(t, "STOP the NATS server "+sick, ended)
+	r.readFrom(t, sick)
 	r.Server(sick).Stop()
 	stderr.await(t, "START the NATS server "+sick, ended)
 	r.Server(sick).Restart()

@@ -71,7 +71,7 @@ func (r *campaign) mustName(ctx context.Context, n *node) error {
 	if err := r.nats.awaitHealthy(ctx); err != nil {
 		return err
 	}
-	text, _, err := r.refold.run(ctx, r.servers[0].data, "--output", "json", "journal", "check", "--replicas")
+	text, _, err := r.refold.run(ctx, r.servers[0].data, "--output", "json", "journal", "check", "--each-replica")
 	exit, ok := errors.AsType[*exec.ExitError](err)
 	var shards []struct {
 		Replicas []struct{ Server, State string } `json:"replicas"`

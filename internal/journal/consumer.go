@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -24,6 +25,9 @@ const (
 	placeTriesMild = 8
 	placeMax       = 20 * time.Second
 )
+
+// consumerPrefix begins the name of every consumer of refold.
+const consumerPrefix = "refold-"
 
 // ErrConsumers: there is no place for another consumer on the stream. End readers, or raise the limit that the error
 // names.
@@ -83,7 +87,7 @@ const afterEnd = math.MaxUint64
 func (s *jetShard) createConsumer(ctx context.Context, after uint64, filter string) (*consumer, error) {
 	ctx, cancel := context.WithTimeout(ctx, makeMax)
 	defer cancel()
-	c := &consumer{shard: s, name: "refold-" + ulid.Make().String()}
+	c := &consumer{shard: s, name: consumerPrefix + ulid.Make().String()}
 	config := jetstream.ConsumerConfig{
 		Name: c.name, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1, FilterSubject: filter,
 		AckPolicy: jetstream.AckNonePolicy, MaxDeliver: -1, Replicas: 1, MemoryStorage: true, InactiveThreshold: consumerIdleMax,
@@ -129,6 +133,37 @@ func (c *consumer) delete() {
 	defer cancel()
 	// Where this fails, the server removes the consumer once it is idle.
 	_ = c.shard.js.DeleteConsumer(ctx, c.shard.stream, c.name)
+}
+
+// RemoveLostConsumers removes refold's own consumers of a shard's stream that are on servers which are down. Their readers
+// have lost them, the server that would find them idle is away, and NATS does not let go of its replica while they exist.
+func (j *Journal) RemoveLostConsumers(ctx context.Context, shard int) error {
+	s, ok := j.Shard(shard).(*jetShard)
+	if !ok {
+		return fmt.Errorf("consumers of shard %d: the journal has no such shard", shard)
+	}
+	stream, err := s.js.Stream(ctx, s.stream)
+	if err != nil {
+		return fmt.Errorf("consumers of stream %s: %w", s.stream, gone(err))
+	}
+	lost := map[string]bool{}
+	names := stream.ConsumerNames(ctx)
+	for name := range names.Name() {
+		lost[name] = strings.HasPrefix(name, consumerPrefix)
+	}
+	answered := stream.ListConsumers(ctx)
+	for info := range answered.Info() {
+		delete(lost, info.Name)
+	}
+	if err := errors.Join(names.Err(), answered.Err()); err != nil {
+		return fmt.Errorf("consumers of stream %s: %w", s.stream, err)
+	}
+	for name, ours := range lost {
+		if ours {
+			(&consumer{shard: s, name: name}).delete()
+		}
+	}
+	return nil
 }
 
 // placeConsumer makes a consumer on a replica that is wanted: the server chooses at random among those that are online, so

@@ -187,7 +187,10 @@ func (p *Plane) release(ctx context.Context, o RebuildOptions, work []*rebuild) 
 			return err
 		}
 		err = p.awaitReplicas(ctx, o, w, fmt.Sprintf("NATS to let go of the copy on %s", o.Server), func(peers []journal.Peer) (bool, error) {
-			return len(peers) == w.replicas-1, nil
+			if len(peers) == w.replicas-1 {
+				return true, nil
+			}
+			return false, p.Journal.RemoveLostConsumers(ctx, w.shard)
 		})
 		if err != nil {
 			return err
