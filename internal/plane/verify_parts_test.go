@@ -96,7 +96,7 @@ func TestPartsFindWhatTheWholeFinds(t *testing.T) {
 func TestNoFalseAlarms(t *testing.T) {
 	planes := 1
 	if long() {
-		planes = 84
+		planes = 20
 	}
 	random := seed(t)
 	for number := range planes {
