@@ -15,8 +15,8 @@ import (
 	"github.com/refold-dev/refold/internal/problem"
 )
 
-// parameters are the names that the query of each operation may have, and parameterTypes the type of what each name takes,
-// alone or as a list: what the generated code takes from a query.
+// parameters are the names that the query of each operation may have, as the generated code takes them, and parameterTypes
+// the type of each name: a list where it may be repeated.
 var parameters, parameterTypes = func() (all map[string][]string, types map[string]reflect.Type) {
 	all, types = map[string][]string{}, map[string]reflect.Type{}
 	operations := reflect.TypeFor[api.StrictServerInterface]()
@@ -33,8 +33,8 @@ var parameters, parameterTypes = func() (all map[string][]string, types map[stri
 					continue // a header
 				}
 				all[string(name)] = append(all[string(name)], form)
-				for types[form] = field.Type; types[form].Kind() == reflect.Pointer || types[form].Kind() == reflect.Slice; {
-					types[form] = types[form].Elem()
+				if types[form] = field.Type; field.Type.Kind() == reflect.Pointer {
+					types[form] = field.Type.Elem()
 				}
 			}
 		}
@@ -54,9 +54,11 @@ func checkQuery(raw, operation string) error {
 		return problem.BadRequest("invalid_parameter", "malformed query: want name=value pairs, percent-encoded and joined by &")
 	}
 	var unknown []string
-	for name := range query {
+	for name, values := range query {
 		if !slices.Contains(known, name) {
 			unknown = append(unknown, name)
+		} else if len(values) > 1 && parameterTypes[name].Kind() != reflect.Slice {
+			return problem.BadRequest("invalid_parameter", "repeated parameter: "+name)
 		}
 	}
 	if len(unknown) == 0 {
@@ -78,7 +80,11 @@ func malformedParameter(name, want string) *problem.Problem {
 // unfit answers a parameter whose text is not of its type.
 func unfit(name string) *problem.Problem {
 	want := "another type: see /openapi.yaml"
-	switch parameterTypes[name] {
+	t := parameterTypes[name]
+	if t != nil && t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	switch t {
 	case reflect.TypeFor[uuid.UUID]():
 		want = "a UUID"
 	case reflect.TypeFor[time.Time]():
