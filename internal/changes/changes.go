@@ -66,6 +66,8 @@ type Wish struct {
 	CountMax int
 	// Wait is how long to wait for the first change.
 	Wait time.Duration
+	// Enough, when closed, ends the waiting early: what there is is the answer. nil = it is waited for the whole time.
+	Enough <-chan struct{}
 }
 
 // Feed serves listeners. It is safe for concurrent use.
@@ -131,13 +133,13 @@ func (f *Feed) Next(ctx context.Context, c reader.Caller, after reader.Position,
 			return Page{}, err
 		}
 		left := time.Until(deadline)
-		if len(page.Changes) > 0 || left <= 0 {
+		if len(page.Changes) > 0 || left <= 0 || isClosed(w.Enough) {
 			return page, nil
 		}
 		if g.changed == nil {
 			continue // there is more to look at
 		}
-		if err := await(ctx, g.changed, left); err != nil {
+		if err := await(ctx, g.changed, w.Enough, left); err != nil {
 			return Page{}, err
 		}
 	}
@@ -149,13 +151,23 @@ func (f *Feed) Hold(c reader.Caller) (leave func()) {
 	return leave
 }
 
-func await(ctx context.Context, changed <-chan struct{}, wait time.Duration) error {
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func await(ctx context.Context, changed, enough <-chan struct{}, wait time.Duration) error {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-changed:
+	case <-enough:
 	case <-timer.C:
 	}
 	return nil

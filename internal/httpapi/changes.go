@@ -74,6 +74,7 @@ func (s *server) listen(ctx context.Context, route string, p api.ListChangesPara
 	if streams {
 		return changeStream{ctx, s, l}, nil
 	}
+	wish.Enough = s.ending.Done()
 	page, err := s.Changes.Next(ctx, c.Reads(), after, wish)
 	if err != nil {
 		return nil, err
@@ -84,11 +85,11 @@ func (s *server) listen(ctx context.Context, route string, p api.ListChangesPara
 func feedWish(p api.ListChangesParams, all bool) (changes.Wish, error) {
 	w := changes.Wish{All: all, CountMax: 100}
 	if p.From != nil && !p.From.Valid() {
-		return w, problem.BadRequest("invalid_parameter", "malformed parameter: from: want now or begin")
+		return w, malformedParameter("from", "now or begin")
 	}
 	if p.Limit != nil {
 		if w.CountMax = *p.Limit; w.CountMax < 1 || w.CountMax > changes.CountMax {
-			return w, problem.BadRequest("invalid_parameter", "malformed parameter: limit: want 1 to 500")
+			return w, malformedParameter("limit", fmt.Sprintf("1 to %d", changes.CountMax))
 		}
 	}
 	if p.Prefer != nil {

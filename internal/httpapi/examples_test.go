@@ -211,7 +211,7 @@ var examples = map[string]example{
 	"activateMemories":    {about: many("/v1/memories/bulk/activate")},
 	"deleteMemories":      {about: many("/v1/memories/bulk/delete")},
 	"listRelatedMemories": {about: one("/v1/memories/{id}/related")},
-	"listCategories":      {about: always("/v1/categories?search=canary")},
+	"listCategories":      {about: always("/v1/categories?count=true")},
 	"getStats":            {about: always("/v1/stats")},
 	"getMe":               {about: always("/v1/me")},
 	"changeMe": {own: http.StatusPreconditionFailed, about: func(belongings) []inquiry {

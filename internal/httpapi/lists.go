@@ -142,7 +142,7 @@ func (p selection) filter() (reader.MemoryFilter, error) {
 	f.States = []string{}
 	for _, state := range *p.states {
 		if !state.Valid() {
-			return f, malformedParameter("state")
+			return f, malformedParameter("state", "active, paused or archived")
 		}
 		f.States = append(f.States, string(state))
 	}
@@ -154,7 +154,7 @@ func take[T any](into *[]T, name string, values *[]T) error {
 		return nil
 	}
 	if *into = *values; len(*into) > selectorsMax {
-		return problem.BadRequest("invalid_parameter", fmt.Sprintf("malformed parameter: %s: at most %d", name, selectorsMax))
+		return malformedParameter(name, fmt.Sprintf("at most %d", selectorsMax))
 	}
 	return nil
 }
@@ -193,7 +193,7 @@ func sortOf[S interface {
 	sort := reader.Sort{By: otherwise}
 	if by != nil {
 		if !(*by).Valid() {
-			return sort, malformedParameter("sort")
+			return sort, malformedParameter("sort", "one of those in /openapi.yaml")
 		}
 		sort.By = string(*by)
 	}
@@ -202,15 +202,11 @@ func sortOf[S interface {
 	}
 	if order != nil {
 		if !order.Valid() {
-			return sort, malformedParameter("order")
+			return sort, malformedParameter("order", "asc or desc")
 		}
 		sort.Descending = *order == api.OrderDesc
 	}
 	return sort, nil
-}
-
-func malformedParameter(name string) *problem.Problem {
-	return problem.BadRequest("invalid_parameter", "malformed parameter: "+name+": /openapi.yaml says what it may be")
 }
 
 func given(flag *bool) bool { return flag != nil && *flag }

@@ -54,7 +54,7 @@ func accepted(done writer.Done, appID *uuid.UUID, body *api.CreateMemory) api.Me
 	if appID != nil {
 		m.App = &api.AppName{Id: *appID, Name: *body.App}
 	}
-	if body.Categories != nil {
+	if body.Categories != nil && len(*body.Categories) > 0 { // what is empty stays a list
 		m.Categories = slices.Compact(slices.Sorted(slices.Values(*body.Categories)))
 	}
 	return m

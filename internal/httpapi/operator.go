@@ -10,7 +10,6 @@ import (
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/directory"
 	"github.com/refold-dev/refold/internal/httpapi/api"
-	"github.com/refold-dev/refold/internal/problem"
 	"github.com/refold-dev/refold/internal/report"
 )
 
@@ -31,7 +30,7 @@ type Operator interface {
 // operatorLimit is the size of a page for operators.
 func operatorLimit(given *int) (int, error) {
 	if given != nil && (*given < 1 || *given > 1000) {
-		return 0, problem.BadRequest("invalid_parameter", "malformed parameter: limit: want 1 to 1000")
+		return 0, malformedParameter("limit", "1 to 1000")
 	}
 	if given == nil {
 		return 100, nil

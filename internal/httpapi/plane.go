@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 
 	"github.com/refold-dev/refold/events/schemas"
@@ -26,9 +27,9 @@ func (s *server) GetReady(ctx context.Context, request api.GetReadyRequestObject
 	}
 	switch {
 	case wanted != api.GetReadyParamsForReads && wanted != api.GetReadyParamsForCommands:
-		return nil, malformedParameter("for")
+		return nil, malformedParameter("for", "reads or commands")
 	case shard != nil && (*shard < 0 || *shard >= s.Health.ShardCount()):
-		return nil, malformedParameter("shard")
+		return nil, malformedParameter("shard", fmt.Sprintf("a shard from 0 to %d", s.Health.ShardCount()-1))
 	}
 	conditions := s.Health.Conditions(ctx)
 	if shard != nil {

@@ -233,6 +233,10 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, operation string,
 		w, bytesMax = patient(w, r), UploadBytesMax
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, bytesMax)
+	if err := checkQuery(r.URL.RawQuery, operation); err != nil {
+		s.fail(w, r, err)
+		return
+	}
 	if err := checkBody(r, operation); err != nil {
 		s.fail(w, r, err)
 		return

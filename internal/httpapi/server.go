@@ -166,7 +166,7 @@ func (s *server) malformed(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.As(err, &format) && (format.ParamName == "id" || format.ParamName == "rule"):
 		problem.NotFound().Write(w) // what is no id is as absent as any
 	case errors.As(err, &format):
-		malformedParameter(format.ParamName).Write(w)
+		unfit(format.ParamName).Write(w)
 	case errors.As(err, &missing) && missing.ParamName == "If-Match":
 		(&problem.Problem{
 			Status: http.StatusPreconditionRequired, Code: "precondition_required",

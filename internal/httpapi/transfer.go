@@ -108,7 +108,7 @@ func (s *server) ImportMemories(ctx context.Context, r api.ImportMemoriesRequest
 	u := writer.Upload{Mode: openmemory.Overwrite, Partial: r.Params.Partial != nil && *r.Params.Partial}
 	if r.Params.Mode != nil {
 		if !r.Params.Mode.Valid() {
-			return nil, problem.BadRequest("invalid_parameter", "malformed parameter: mode: want overwrite or skip")
+			return nil, malformedParameter("mode", "overwrite or skip")
 		}
 		u.Mode = openmemory.Mode(*r.Params.Mode)
 	}

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"encoding"
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"strings"
 	"unicode/utf8"
@@ -23,7 +24,7 @@ func checkLimit(given *int) (int, error) {
 		return limitDefault, nil
 	}
 	if *given < 1 || *given > limitMax {
-		return 0, problem.BadRequest("invalid_parameter", "malformed parameter: limit: want 1 to 100")
+		return 0, malformedParameter("limit", fmt.Sprintf("1 to %d", limitMax))
 	}
 	return *given, nil
 }
@@ -34,7 +35,7 @@ func checkText(name string, given *string, runesMax int) error {
 		return nil
 	}
 	if !utf8.ValidString(*given) || strings.ContainsRune(*given, 0) || utf8.RuneCountInString(*given) > runesMax {
-		return malformedParameter(name)
+		return malformedParameter(name, fmt.Sprintf("at most %d characters of UTF-8, and no NUL", runesMax))
 	}
 	return nil
 }

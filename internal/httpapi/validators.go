@@ -15,7 +15,7 @@ const validatorBytes = 9
 
 // validated answers 304 when the answer to a question is one that the caller has. finish must be called.
 func validated(w http.ResponseWriter, r *http.Request) (_ http.ResponseWriter, finish func()) {
-	if r.Method != http.MethodGet {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return w, func() {}
 	}
 	v := &validating{ResponseWriter: w, known: r.Header.Values("If-None-Match")}

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 	"unicode/utf8"
 
@@ -67,10 +68,10 @@ func searchOf(p api.SearchMemoriesParams) (reader.Search, error) {
 		s.Match = reader.Match(*p.Match)
 	}
 	if s.Match != "" && s.Match != reader.Words && s.Match != reader.Similar {
-		return s, malformedParameter("match")
+		return s, malformedParameter("match", fmt.Sprintf("%s or %s", reader.Words, reader.Similar))
 	}
 	if utf8.RuneCountInString(p.Q) == 0 {
-		return s, malformedParameter("q")
+		return s, malformedParameter("q", "a text that is not empty")
 	}
 	var errCount error
 	if p.Limit != nil {
@@ -89,7 +90,7 @@ func between(into *float64, name string, given *float64, least, most float64) er
 		*into = *given
 		return nil
 	}
-	return malformedParameter(name)
+	return malformedParameter(name, fmt.Sprintf("%g to %g", least, most))
 }
 
 // ListRelatedMemories answers with a page of the memories that share categories with one.
