@@ -137,17 +137,21 @@ func repeated(r Request, own *envelope.Event) (Outcome, error) {
 	return Outcome{Version: own.Version, Seq: own.Seq, Event: own, Repeated: true}, nil
 }
 
-// decideOne returns the event to append, or nil with a refusal or with nothing.
+// decideOne returns the event to append, or nil with a refusal or with nothing. Versions are compared last (RFC 9110,
+// section 13.2.1): a caller to whom the entity is absent must not learn which version it has.
 func decideOne[S, C any, E Payload](k known[S], r Request, decide Decide[S, C, E], cmd C) (*envelope.Event, error) {
+	payload, err := decide(k.state, cmd)
+	if err != nil {
+		return nil, err
+	}
 	if r.IfVersion != nil && *r.IfVersion != k.version {
 		if k.version == 0 {
 			return nil, Refuse(NotFound, "not found")
 		}
 		return nil, Refuse(PreconditionFailed, "the entity is at version %d, not %d", k.version, *r.IfVersion)
 	}
-	payload, err := decide(k.state, cmd)
-	if err != nil || any(payload) == nil {
-		return nil, err
+	if any(payload) == nil {
+		return nil, nil
 	}
 	public, private, err := payload.Halves()
 	if err != nil {

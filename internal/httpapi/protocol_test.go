@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -11,6 +12,8 @@ import (
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/quota"
 	"github.com/refold-dev/refold/internal/reader"
+
+	"github.com/google/uuid"
 )
 
 // What replaces content must say what it replaces; what moves a state or deletes need not.
@@ -239,5 +242,30 @@ func TestProblemsExplainThemselves(t *testing.T) {
 	anybody.do("GET", "/problems/nonsense", "").want(t, http.StatusNotFound)
 	if all := items(anybody.do("GET", "/problems", "").want(t, http.StatusOK)); len(all) < 20 {
 		t.Errorf("%d problems, want all", len(all))
+	}
+}
+
+// TestVersionsTellNothingOfWhatIsForeign: whatever version is expected of it, what somebody else has looks like nothing.
+func TestVersionsTellNothingOfWhatIsForeign(t *testing.T) {
+	s := newStack(t)
+	alice, bob := s.client(t, "a", "alice"), s.client(t, "a", "bob")
+	theirs := bob.add(`{"content":"of bob","app":"theirs"}`)
+	app, _ := bob.do("GET", "/v1/memories/"+theirs, "").want(t, http.StatusOK)["app"].(map[string]any)
+	appID, _ := app["id"].(string)
+	for _, c := range []struct{ method, path, id, body string }{
+		{"PATCH", "/v1/memories/%s", theirs, `{"content":"x"}`},
+		{"POST", "/v1/memories/%s/pause", theirs, ""},
+		{"POST", "/v1/memories/%s/archive", theirs, ""},
+		{"DELETE", "/v1/memories/%s", theirs, ""},
+		{"PATCH", "/v1/apps/%s", appID, `{"description":"x"}`},
+		{"POST", "/v1/apps/%s/pause", appID, ""},
+	} {
+		for _, version := range []string{`"1"`, `"9"`, "*"} {
+			absent := alice.do(c.method, fmt.Sprintf(c.path, uuid.NewString()), c.body, "If-Match", version)
+			foreign := alice.do(c.method, fmt.Sprintf(c.path, c.id), c.body, "If-Match", version)
+			if absent.status != http.StatusNotFound || foreign.status != absent.status || foreign.body != absent.body {
+				t.Errorf("%s %s, If-Match: %s: %d %s, want %d %s", c.method, c.path, version, foreign.status, foreign.body, absent.status, absent.body)
+			}
+		}
 	}
 }
