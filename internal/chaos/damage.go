@@ -20,8 +20,23 @@ import (
 // the event when it starts: refold must name the copy. The service goes on while the node has the damage.
 func flip(ctx context.Context, c *campaign, f fault) (func(context.Context) error, error) {
 	n, err := c.ruin(ctx, f, (*node).halt, flipBit)
-	return func(ctx context.Context) error { return errors.Join(c.mustName(ctx, n), c.rebuild(ctx, n)) }, err
+	return func(ctx context.Context) error {
+		err := c.mustName(ctx, n)
+		for try := 1; errors.Is(err, errUnnamed) && try < flipTries; try++ {
+			// At times a node cuts its copy back to the damage when it starts, and takes the rest from the others.
+			if n, err = c.ruin(ctx, f, (*node).halt, flipBit); err == nil {
+				err = c.mustName(ctx, n)
+			}
+		}
+		return errors.Join(err, c.rebuild(ctx, n))
+	}, err
 }
+
+// flipTries bounds how often a copy is damaged until one stays so.
+const flipTries = 3
+
+// errUnnamed: refold finds every copy whole.
+var errUnnamed = errors.New("a copy was damaged, and refold finds all whole")
 
 // cut takes the end off a follower's copy while the node is down from a crash: it has to get that from the others.
 func cut(ctx context.Context, c *campaign, f fault) (func(context.Context) error, error) {
@@ -72,6 +87,9 @@ func (r *campaign) mustName(ctx context.Context, n *node) error {
 		return err
 	}
 	text, _, err := r.refold.run(ctx, r.servers[0].data, "--output", "json", "journal", "check", "--each-replica")
+	if err == nil {
+		return errUnnamed
+	}
 	exit, ok := errors.AsType[*exec.ExitError](err)
 	var shards []struct {
 		Replicas []struct{ Server, State string } `json:"replicas"`

@@ -209,9 +209,6 @@ func standingOf(ctx context.Context, shard journal.Shard, cp db.ControlCheckpoin
 	case err != nil:
 		return fmt.Sprintf("whether it is so still cannot be told: %v", err)
 	}
-	next := "`refold reconcile --apply` lets it go on, beside running processes"
-	if *cp.Stopped == string(projector.Truncated) {
-		next = "it goes on within seconds, once a process projects"
-	}
-	return fmt.Sprintf("it is so no longer: the journal ends at %d, and its event %d is the one that the checkpoint stands on: %s", facts.LastSeq, cp.Seq, next)
+	return fmt.Sprintf("it is so no longer: the journal ends at %d, and its event %d is the one that the checkpoint stands on: `refold reconcile --apply` lets it go on, beside running processes",
+		facts.LastSeq, cp.Seq)
 }

@@ -49,14 +49,22 @@ func TestASickReplicaDoesNotStopAShard(t *testing.T) {
 		t.Fatal(peers, err)
 	}
 	sick := peers[1].Server
-	for _, seq := range []uint64{folded, folded + 5} {
-		cluster.Server(sick).Damage("REFOLD-0-*", payload(t, p, seq))
+	hole := func() (there bool) {
+		for _, seq := range []uint64{folded, folded + 5} {
+			cluster.Server(sick).Damage("REFOLD-0-*", payload(t, p, seq))
+		}
+		eventually(t, "an answer of the copy", func() bool {
+			err := p.Journal.ReadReplica(t.Context(), 0, sick, folded, folded+20, func(*journal.Raw) error { return nil })
+			_, there = errors.AsType[*journal.GapError](err)
+			return err == nil || there
+		})
+		return there
 	}
-	eventually(t, "a hole in the copy", func() bool {
-		err := p.Journal.ReadReplica(t.Context(), 0, sick, folded, folded+20, func(*journal.Raw) error { return nil })
-		gap, ok := errors.AsType[*journal.GapError](err)
-		return ok && gap.Want == folded+5
-	})
+	for try := 1; !hole(); try++ { // at times a server cuts its copy back to the damage and takes the rest from the others
+		if try == 5 {
+			t.Fatal("no damage lasts")
+		}
+	}
 	eventually(t, sick+" leads", func() bool {
 		peers, err := p.Journal.Peers(t.Context(), 0)
 		if err == nil && peers[0].Server != sick {
@@ -70,11 +78,12 @@ func TestASickReplicaDoesNotStopAShard(t *testing.T) {
 	mustBeClean(t, verifyEdition(t, p, 1))
 }
 
-// TestAShardGoesOnOnceItsEventsCanBeRead: an event that nobody can read stops the shard, for as long as it is so.
-func TestAShardGoesOnOnceItsEventsCanBeRead(t *testing.T) {
+// TestStatusKnowsWhetherEventsAreStillMissing: an event that nobody can read stops the shard until an operator lets it go on.
+func TestStatusKnowsWhetherEventsAreStillMissing(t *testing.T) {
 	t.Parallel()
 	server := testenv.StartNATSProcess(t, localstack.NATSOptions{StoreDir: t.TempDir(), Durability: localstack.DurabilityRelaxed})
-	p := openWith(t, fresh(t, func(c *plane.Config) { c.NATSURL = server.URL() }))
+	config := fresh(t, func(c *plane.Config) { c.NATSURL = server.URL() })
+	p := openWith(t, config)
 	all := generators(t, p, seed(t), 2)
 	stop := run(t, p)
 	write(t, p, 5, all...)
@@ -88,8 +97,26 @@ func TestAShardGoesOnOnceItsEventsCanBeRead(t *testing.T) {
 		t.Errorf("while the event is lost: %q", now)
 	}
 	mend()
-	settled := func() bool { return checkpoint(t, p, 1).Stopped == nil }
-	eventually(t, "the shard goes on", settled)
+	eventually(t, "the status knows that the event is back", func() bool {
+		return strings.Contains(p.Status(t.Context()).Shards[0].Now, "it is so no longer")
+	})
+	if checkpoint(t, p, 1).Stopped == nil {
+		t.Error("the shard went on by itself")
+	}
+	config.DataDir = testenv.Dir(t)
+	examined, err := plane.Examine(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { mustClose(t, examined) }()
+	found, err := examined.Reconcile(t.Context(), plane.ReconcileOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := examined.ApplyReconciliation(t.Context(), plane.ReconcileOptions{}, found.Hash); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the shard goes on", func() bool { return checkpoint(t, p, 1).Stopped == nil })
 	write(t, p, 5, all...)
 	settle(t, p, 1)
 	mustBeClean(t, verifyEdition(t, p, 1))

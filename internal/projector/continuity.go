@@ -14,8 +14,7 @@ import (
 
 // Stop is a state in which journal and edition disagree about the past. It is latched in the checkpoint: the
 // projector stops, the shard takes no commands, reads go on with their age, and only an operator's named command
-// goes on. Nothing is repaired by itself. Truncated alone ends once the events can be read again, because nothing was folded
-// without them.
+// goes on. Nothing is repaired by itself.
 type Stop string
 
 // The stop states.

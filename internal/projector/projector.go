@@ -202,34 +202,12 @@ func (p *projector) claim(ctx context.Context) error {
 		}
 	}
 	if p.cp.Stopped != nil {
-		return p.resume(ctx)
+		detail := ""
+		if p.cp.StoppedDetail != nil {
+			detail = *p.cp.StoppedDetail
+		}
+		return &StoppedError{p.Edition, p.cp.Shard, Stop(*p.cp.Stopped), detail}
 	}
-	return nil
-}
-
-// resume takes the stop state off a checkpoint whose missing events can be read again. Every other state is an operator's to
-// take off.
-func (p *projector) resume(ctx context.Context) error {
-	stopped := &StoppedError{p.Edition, p.cp.Shard, Stop(*p.cp.Stopped), ""}
-	if p.cp.StoppedDetail != nil {
-		stopped.Detail = *p.cp.StoppedDetail
-	}
-	if stopped.State != Truncated || Continuity(ctx, p.Shard, p.cp) != nil {
-		return stopped
-	}
-	operator, err := p.DB.Operator(ctx)
-	if err != nil {
-		return err
-	}
-	resumed, err := db.New(operator).CheckpointResume(ctx, db.CheckpointResumeParams{Edition: p.Edition, Shard: p.cp.Shard, Stopped: string(Truncated)})
-	if err != nil {
-		return fmt.Errorf("go on after %w: %w", stopped, err)
-	}
-	if resumed != 1 {
-		return stopped // as it was claimed; somebody else has changed it since
-	}
-	p.Logger.Warn("the missing events can be read again: the shard goes on", "edition", p.Edition, "shard", p.cp.Shard, "detail", stopped.Detail)
-	p.cp.Stopped, p.cp.StoppedDetail = nil, nil
 	return nil
 }
 
