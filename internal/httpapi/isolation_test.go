@@ -111,9 +111,12 @@ func TestTenantComesFromTheTokenAlone(t *testing.T) {
 		{"X-Tenant", "b"}, {"X-Org-Id", "b"}, {"Refold-Tenant", "b"}, {"Cookie", "tenant=b; org_id=b"}, {"Baggage", "tenant=b"},
 		{"Host", "b.example"}, {"X-Forwarded-Host", "b.example"}, {"X-Http-Method-Override", "DELETE"},
 	} {
-		for _, query := range []string{"", "?tenant=b", "?tenant_id=b", "?org_id=b&user_id=alice"} {
-			alice.do("GET", "/v1/memories/"+mine.memory+query, "", headers...).want(t, http.StatusOK)
-			alice.do("GET", "/v1/memories/"+theirs.memory+query, "", headers...).want(t, http.StatusNotFound)
+		alice.do("GET", "/v1/memories/"+mine.memory, "", headers...).want(t, http.StatusOK)
+		alice.do("GET", "/v1/memories/"+theirs.memory, "", headers...).want(t, http.StatusNotFound)
+		for _, query := range []string{"?tenant=b", "?tenant_id=b", "?org_id=b&user_id=alice"} {
+			for _, id := range []string{mine.memory, theirs.memory} {
+				alice.do("GET", "/v1/memories/"+id+query, "", headers...).want(t, http.StatusBadRequest)
+			}
 		}
 	}
 	for _, body := range []string{`{"content":"x","tenant":"b"}`, `{"content":"x","org_id":"b"}`, `{"content":"x","user_id":"x"}`, `{"content":"x","id":"x"}`} {
