@@ -3,6 +3,7 @@ package plane_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -19,27 +20,31 @@ func TestNoFalseAlarmsUnderLoad(t *testing.T) {
 	}
 	random := seed(t)
 	for number := range planes {
-		p := open(t)
-		all := generators(t, p, random+uint64(number), 4)
-		all[0].poison = 5
-		ctx, cancel := context.WithCancel(t.Context())
-		writers := appendAll(ctx, t, p, all, 0)
-		var at uint64
-		moved := 0
-		for range each {
-			report := verifyEdition(t, p, 1)
-			mustBeClean(t, report)
-			if report.Seq > at {
-				at, moved = report.Seq, moved+1
-			}
-		}
-		cancel()
-		writers.Wait()
-		if moved < each/2 {
-			t.Fatalf("only %d of %d verifications saw new events", moved, each)
-		}
-		t.Logf("%d verifications, %d of them at a new position, the last one at %d", each, moved, at)
+		t.Run(strconv.Itoa(number), func(t *testing.T) { verifyUnderLoad(t, random+uint64(number), each) })
 	}
+}
+
+func verifyUnderLoad(t *testing.T, random uint64, count int) {
+	p := open(t)
+	all := generators(t, p, random, 4)
+	all[0].poison = 5
+	ctx, cancel := context.WithCancel(t.Context())
+	writers := appendAll(ctx, t, p, all, 0)
+	defer writers.Wait()
+	defer cancel()
+	var at uint64
+	moved := 0
+	for range count {
+		report := verifyEdition(t, p, 1)
+		mustBeClean(t, report)
+		if report.Seq > at {
+			at, moved = report.Seq, moved+1
+		}
+	}
+	if moved < count/2 {
+		t.Fatalf("only %d of %d verifications saw new events", moved, count)
+	}
+	t.Logf("%d verifications, %d of them at a new position, the last one at %d", count, moved, at)
 }
 
 // appendAll appends events of every generator, each in a goroutine of its own, as a client does that repeats a command until
