@@ -24,9 +24,10 @@ func flip(ctx context.Context, c *campaign, f fault) (func(context.Context) erro
 		err := c.mustName(ctx, n)
 		for try := 1; errors.Is(err, errUnnamed) && try < flipTries; try++ {
 			// At times a node cuts its copy back to the damage when it starts, and takes the rest from the others.
-			if n, err = c.ruin(ctx, f, (*node).halt, flipBit); err == nil {
-				err = c.mustName(ctx, n)
+			if n, err = c.ruin(ctx, f, (*node).halt, flipBit); err != nil {
+				return err
 			}
+			err = c.mustName(ctx, n)
 		}
 		return errors.Join(err, c.rebuild(ctx, n))
 	}, err

@@ -76,7 +76,7 @@ const (
 )
 
 // Dial opens connections to servers that run elsewhere, a list with users and passwords as nats.Connect takes it. A
-// connection goes on for ever, from one server to the next when one is gone or hangs. The caller closes it.
+// connection that loses its server, or whose server hangs, tries all servers until one answers. The caller closes it.
 func Dial(servers string) func(...nats.Option) (*nats.Conn, error) {
 	return func(options ...nats.Option) (*nats.Conn, error) { return connectNATS(servers, options...) }
 }
