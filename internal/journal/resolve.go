@@ -62,7 +62,8 @@ func (r *resolution) publish(ctx context.Context) {
 type finding struct {
 	own    *envelope.Event // our event is there
 	moved  bool            // another's event follows the expected one
-	behind bool            // the subject has not even reached the expected sequence
+	behind bool            // the expected event is nowhere in the journal
+	lost   bool            // the leader lacks the expected event, another replica has it
 }
 
 func (r *resolution) look(ctx context.Context) (finding, error) {
@@ -92,10 +93,10 @@ func (r *resolution) lookBehind(ctx context.Context) (finding, error) {
 	switch {
 	case err != nil:
 		return finding{}, err
-	case newest == nil:
-		return finding{behind: r.o.last > 0}, nil
-	case newest.Seq <= r.o.last:
-		return finding{behind: newest.Seq < r.o.last}, nil
+	case newest == nil || newest.Seq < r.o.last:
+		return r.lookElsewhere(ctx)
+	case newest.Seq == r.o.last:
+		return finding{}, nil
 	case r.o.isOwn(newest):
 		return finding{own: newest}, nil
 	}
@@ -115,6 +116,22 @@ func (r *resolution) lookBehind(ctx context.Context) (finding, error) {
 	return finding{moved: true}, nil
 }
 
+// lookElsewhere tells why the leader's subject ends before the expected event: that is not in the journal, or the leader's
+// copy is damaged.
+func (r *resolution) lookElsewhere(ctx context.Context) (finding, error) {
+	if r.o.last == 0 {
+		return finding{}, nil
+	}
+	e, err := r.shard.elsewhere(ctx, r.o.last)
+	switch {
+	case errors.Is(err, ErrNoEvent):
+		return finding{behind: true}, nil
+	case err != nil:
+		return finding{}, err
+	}
+	return finding{lost: e.Key == r.o.key, behind: e.Key != r.o.key}, nil
+}
+
 // judge tells whether the outcome is definite now.
 func (r *resolution) judge(f finding, lookErr error) (done bool, receipt Receipt, outcome error) {
 	switch {
@@ -131,6 +148,8 @@ func (r *resolution) judge(f finding, lookErr error) (done bool, receipt Receipt
 		return true, Receipt{}, fmt.Errorf("%w: %w", ErrFull, r.last.err)
 	case r.last.meaning == tooLarge:
 		return true, Receipt{}, fmt.Errorf("%w: %w", ErrTooLarge, r.last.err)
+	case f.lost && r.last.meaning == raced:
+		return true, Receipt{}, Unavailable(fmt.Errorf("the leader of shard %d has lost event %d, which other replicas have: find it with `refold journal check --replicas` and rebuild it", r.shard.number, r.o.last))
 	case f.behind && r.last.meaning == raced:
 		return true, Receipt{}, fmt.Errorf("%w: the expected event is not in the journal", ErrConflict)
 	}

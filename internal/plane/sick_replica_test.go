@@ -4,7 +4,11 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/uuid"
+	"github.com/refold-dev/refold/events"
+	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/localstack"
 	"github.com/refold-dev/refold/internal/plane"
@@ -40,21 +44,34 @@ func TestASickReplicaDoesNotStopAShard(t *testing.T) {
 	all := generators(t, p, seed(t), 2)
 	stop := run(t, p)
 	write(t, p, 20, all...)
+	tenant, first, second := tenantFor(t, p, "sick"), uuid.New(), uuid.New()
+	add := func(id uuid.UUID) uint64 {
+		return publish(t, p, tenant, "memory", id, 1, 0, &events.MemoryAdded{UserID: uuid.New(), Private: events.MemoryPrivate{Content: id.String()}}).Seq
+	}
+	folded := add(first)
 	settle(t, p, 1)
 	stop()
-	folded := uint64(checkpoint(t, p, 1).Seq)
+	if at := uint64(checkpoint(t, p, 1).Seq); at != folded {
+		t.Fatalf("the checkpoint is at %d, want %d", at, folded)
+	}
+	publish(t, p, tenant, "memory", first, 2, folded, &events.MemoryPaused{By: uuid.New()})
+	newest := add(second)
 	write(t, p, 20, all...)
 	peers, err := p.Journal.Peers(t.Context(), 0)
 	if err != nil || len(peers) != 3 {
 		t.Fatal(peers, err)
 	}
 	sick := peers[1].Server
+	read := func() error {
+		return p.Journal.ReadReplica(t.Context(), 0, sick, folded, newest+20, func(*journal.Raw) error { return nil })
+	}
 	hole := func() (there bool) {
-		for _, seq := range []uint64{folded, folded + 5} {
+		eventually(t, "a whole copy", func() bool { return read() == nil }) // two of three have acknowledged
+		for _, seq := range []uint64{folded, newest} {
 			cluster.Server(sick).Damage("REFOLD-0-*", payload(t, p, seq))
 		}
 		eventually(t, "an answer of the copy", func() bool {
-			err := p.Journal.ReadReplica(t.Context(), 0, sick, folded, folded+20, func(*journal.Raw) error { return nil })
+			err := read()
 			_, there = errors.AsType[*journal.GapError](err)
 			return err == nil || there
 		})
@@ -72,8 +89,17 @@ func TestASickReplicaDoesNotStopAShard(t *testing.T) {
 		}
 		return err == nil && peers[0].Server == sick
 	})
+	paused := &envelope.Event{
+		Key: envelope.Key{Tenant: tenant.ID, Entity: "memory", ID: second.String()}, EventID: uuid.NewString(), Kind: "memory.paused.v1", Version: 2,
+		Time: time.Now().UTC().Truncate(time.Microsecond), Actor: "test", CommandID: uuid.NewString(), Data: []byte(`{"by":"` + uuid.NewString() + `"}`),
+	}
+	if _, err := p.Journal.Shard(0).Append(t.Context(), paused, newest); err != nil && !errors.Is(err, journal.ErrUnavailable) {
+		t.Errorf("an event of an entity whose newest event the leader has lost: %v, want %v", err, journal.ErrUnavailable)
+	}
 	run(t, p)
-	write(t, p, 5, all...)
+	for range 5 {
+		add(uuid.New())
+	}
 	settle(t, p, 1)
 	mustBeClean(t, verifyEdition(t, p, 1))
 }
