@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -23,7 +25,7 @@ import (
 // version opens the plane of a configuration as another version of the binary does: with a shape and a fold of its own.
 func version(t testing.TB, config plane.Config, shape string, f rows.Fold) *plane.Plane {
 	t.Helper()
-	config.DataDir = testenv.Dir(t)
+	config.DataDir = sameKey(t, config.DataDir)
 	p, err := plane.Open(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
@@ -35,6 +37,24 @@ func version(t testing.TB, config plane.Config, shape string, f rows.Fold) *plan
 	})
 	become(p, shape, f)
 	return p
+}
+
+// sameKey returns a data folder of its own for one more process of a plane: processes share the key that signs
+// verifications, or each calls those of the others unsigned.
+func sameKey(t testing.TB, of string) string {
+	t.Helper()
+	if _, err := plane.Signer(of); err != nil { // makes the key
+		t.Fatal(err)
+	}
+	key, err := os.ReadFile(filepath.Join(of, "report.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := testenv.Dir(t)
+	if err := os.WriteFile(filepath.Join(dir, "report.key"), key, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 func become(p *plane.Plane, shape string, f rows.Fold) {

@@ -148,14 +148,19 @@ func (n *NATSProcess) Output() string { return n.process.Output() }
 // mend flips the bit back, in the same way.
 func (n *NATSProcess) Damage(stream, text string) (mend func()) {
 	n.t.Helper()
-	file, at, err := find(filepath.Join(n.StoreDir(), "jetstream", "$G", "streams", stream, "msgs", "*.blk"), []byte(text))
-	if err != nil {
-		n.t.Fatalf("testenv: %s: %v", n.options.Name, err)
-	}
+	var file string
+	var at int
 	flip := func() {
 		n.t.Helper()
-		n.Stop() // it may have the block in memory
-		content, err := os.ReadFile(file)
+		n.Stop() // it may have the block in memory, and not have written all of it
+		var err error
+		if file == "" {
+			file, at, err = find(filepath.Join(n.StoreDir(), "jetstream", "$G", "streams", stream, "msgs", "*.blk"), []byte(text))
+		}
+		var content []byte
+		if err == nil {
+			content, err = os.ReadFile(file)
+		}
 		if err == nil {
 			content[at+len(text)/2] ^= 1
 			err = os.WriteFile(file, content, 0o600)
