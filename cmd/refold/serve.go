@@ -190,10 +190,13 @@ func edgeParts(p *plane.Plane, issuers ...auth.Issuer) (parts httpapi.Config, er
 	if err != nil {
 		return parts, err
 	}
-	rows := reader.New(p.Live, p.DB)
+	rows, questions := reader.New(p.Live, p.DB), quota.NewQuestions(p.DB.Connections())
+	rows.Admission = questions
+	feed := changes.New(p.Journal.Shard, rows)
+	feed.CatchUps = questions.CatchUp
 	rows.Activity = p.Activity
 	return httpapi.Config{
-		Verifier: verifier, Writer: writer.New(p.Directory, p.Shard, rows), Reader: rows, Changes: changes.New(p.Journal.Shard, rows),
+		Verifier: verifier, Writer: writer.New(p.Directory, p.Shard, rows), Reader: rows, Changes: feed,
 		Sealer: sealer, Health: p, Operator: p, Limits: quotas(p), Logger: p.Logger,
 	}, nil
 }

@@ -25,8 +25,6 @@ import (
 const (
 	// CountMax bounds a page.
 	CountMax = 500
-	// catchUpsMax bounds how many listeners of a process read the journal at once; the others wait.
-	catchUpsMax = 8
 	// catchUpMax bounds the reading of one page.
 	catchUpMax = 20 * time.Second
 )
@@ -76,10 +74,11 @@ type Feed struct {
 	// Who is further behind reads the journal. Set it before use.
 	Remember int
 
+	// CatchUps lets listeners who are behind read the journal, for one page at a time; nil = all at once. Set it before use.
+	CatchUps func(ctx context.Context, c reader.Caller) (leave func(), err error)
+
 	shard  func(number int) journal.Shard
 	reader *reader.Reader
-	// catchUps holds a place for everyone who reads the journal.
-	catchUps chan struct{}
 
 	mu    sync.Mutex
 	tails map[int]*tail // by shard
@@ -87,7 +86,7 @@ type Feed struct {
 
 // New returns a Feed.
 func New(shard func(number int) journal.Shard, r *reader.Reader) *Feed {
-	return &Feed{shard: shard, reader: r, catchUps: make(chan struct{}, catchUpsMax), tails: map[int]*tail{}}
+	return &Feed{shard: shard, reader: r, tails: map[int]*tail{}}
 }
 
 // Now is the position behind which only what is yet to be folded comes.
@@ -123,7 +122,7 @@ func (f *Feed) Next(ctx context.Context, c reader.Caller, after reader.Position,
 	defer leave()
 	page := Page{Through: after}
 	for {
-		g, err := f.glance(ctx, t, c.Tenant, page.Through, w.CountMax)
+		g, err := f.glance(ctx, t, c, page.Through, w.CountMax)
 		if err != nil {
 			f.drop(c.Shard, t, err)
 			return Page{}, err
@@ -174,13 +173,13 @@ func await(ctx context.Context, changed, enough <-chan struct{}, wait time.Durat
 }
 
 // glance looks behind a position, first into the ring and, where that does not go back so far, into the journal.
-func (f *Feed) glance(ctx context.Context, t *tail, tenant string, after reader.Position, countMax int) (glance, error) {
+func (f *Feed) glance(ctx context.Context, t *tail, c reader.Caller, after reader.Position, countMax int) (glance, error) {
 	select {
 	case <-t.ready:
 	case <-ctx.Done():
 		return glance{}, ctx.Err()
 	}
-	g, err := t.look(tenant, after.Seq, countMax)
+	g, err := t.look(c.Tenant, after.Seq, countMax)
 	if err != nil {
 		return g, err
 	}
@@ -192,7 +191,7 @@ func (f *Feed) glance(ctx context.Context, t *tail, tenant string, after reader.
 	case g.behind == 0:
 		return g, nil
 	}
-	return f.catchUp(ctx, t.shard, tenant, after.Seq, g.behind, countMax)
+	return f.catchUp(ctx, t.shard, c, after.Seq, g.behind, countMax)
 }
 
 // errStale: the tail began before the journal was reconciled. It is dropped, and the next question makes another.
@@ -200,20 +199,21 @@ var errStale = fmt.Errorf("%w: the journal was reconciled meanwhile", reader.Err
 
 // catchUp reads the changes of a tenant behind a sequence, and knows that there are no others up to a second one, by
 // what the stream itself counts.
-func (f *Feed) catchUp(ctx context.Context, shard journal.Shard, tenant string, after, upTo uint64, countMax int) (glance, error) {
-	select {
-	case f.catchUps <- struct{}{}:
-	case <-ctx.Done():
-		return glance{}, ctx.Err()
+func (f *Feed) catchUp(ctx context.Context, shard journal.Shard, c reader.Caller, after, upTo uint64, countMax int) (glance, error) {
+	if f.CatchUps != nil {
+		leave, err := f.CatchUps(ctx, c)
+		if err != nil {
+			return glance{}, err
+		}
+		defer leave()
 	}
-	defer func() { <-f.catchUps }()
 	ctx, cancel := context.WithTimeout(ctx, catchUpMax)
 	defer cancel()
-	count, err := shard.Count(ctx, tenant, after)
+	count, err := shard.Count(ctx, c.Tenant, after)
 	if err != nil || count == 0 {
 		return glance{through: upTo}, err
 	}
-	follower, err := shard.Follow(ctx, journal.FollowOptions{After: after, Tenant: tenant, Pull: min(countMax, int(min(count, CountMax))), Expect: count})
+	follower, err := shard.Follow(ctx, journal.FollowOptions{After: after, Tenant: c.Tenant, Pull: min(countMax, int(min(count, CountMax))), Expect: count})
 	if err != nil {
 		return glance{}, err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/google/uuid"
 	"github.com/refold-dev/refold/events"
 	"github.com/refold-dev/refold/internal/quota"
 	"github.com/refold-dev/refold/internal/reader"
@@ -163,8 +164,8 @@ func TestSearchSaysWhatItLeavesOut(t *testing.T) {
 // Searches wait for their part of what the process searches for at a time.
 func TestSearchesAreBounded(t *testing.T) {
 	s := newStack(t)
-	s.config.Limits = quota.New(quota.Limits{})
-	s = s.rebuilt(t)
+	questions := quota.NewQuestions(16)
+	s.config.Reader.Admission = questions
 	ask := func(tenant string) int {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -177,7 +178,7 @@ func TestSearchesAreBounded(t *testing.T) {
 	for done := false; !done; {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		_, err := s.config.Limits.Search(ctx, "a")
+		_, err := questions.Admit(ctx, reader.Caller{Tenant: "a", User: uuid.New()}, reader.Scan)
 		done = err != nil
 	}
 	if mine, theirs := ask("a"), ask("b"); mine != http.StatusTooManyRequests || theirs != http.StatusOK {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,11 +26,15 @@ const (
 	// BatchMax bounds the events of one batch; the server takes 1,000. What a batch costs it is mostly the same for any
 	// number of events.
 	BatchMax = 1000
+	// tenantMax bounds the events of one tenant in a batch: whoever comes while batches are under way waits for them, and
+	// those of this many take little more for each event than the largest.
+	tenantMax = 256
 	// batchBytesMax bounds the bytes of one batch, which the server stages.
 	batchBytesMax = 4 << 20
 	// underMax bounds the batches under way.
 	underMax = 2
-	// queueMax bounds the appends that wait; more wait outside.
+	// queueMax bounds what the committer has not seen yet. It looks at everything, so that nobody waits behind another
+	// tenant's; callers bound what they let wait.
 	queueMax = 2 * BatchMax
 )
 
@@ -119,7 +124,7 @@ func (c *committer) run() {
 			continue
 		}
 		queue := c.queue
-		if quit == nil || next.size() >= queueMax {
+		if quit == nil {
 			queue = nil
 		}
 		select {
@@ -140,14 +145,14 @@ func (c *committer) collect(b *collection, before int) {
 	if before >= batchMin {
 		late = time.After(lingerMax)
 	}
-	for b.size() < queueMax && len(b.batch) < BatchMax {
+	for {
 		select {
 		case w := <-c.queue:
 			b.add(w)
 			continue
 		default:
 		}
-		if late == nil || len(b.batch) >= before {
+		if late == nil || len(b.batch) >= before || b.full() {
 			return
 		}
 		select {
@@ -166,13 +171,14 @@ func (c *committer) collect(b *collection, before int) {
 type collection struct {
 	batch, rest []*waiting
 	subjects    map[string]bool // of the batch
+	tenants     map[string]int  // how many of the batch each has
 	flying      map[string]bool // under way
 	bytes       int
 	refused     bool // something did not fit any more
 }
 
 func newCollection() *collection {
-	return &collection{subjects: map[string]bool{}, flying: map[string]bool{}}
+	return &collection{subjects: map[string]bool{}, tenants: map[string]int{}, flying: map[string]bool{}}
 }
 
 func (b *collection) size() int { return len(b.batch) + len(b.rest) }
@@ -180,13 +186,14 @@ func (b *collection) size() int { return len(b.batch) + len(b.rest) }
 func (b *collection) full() bool { return b.refused || len(b.batch) == BatchMax }
 
 func (b *collection) add(w *waiting) {
-	large := len(b.batch) == BatchMax || len(b.batch) > 0 && b.bytes+w.bytes > batchBytesMax
+	large := len(b.batch) == BatchMax || len(b.batch) > 0 && b.bytes+w.bytes > batchBytesMax || b.tenants[w.key.Tenant] == tenantMax
 	if large || b.subjects[w.subject] || b.flying[w.subject] {
 		b.refused = b.refused || large
 		b.rest = append(b.rest, w)
 		return
 	}
 	b.subjects[w.subject] = true
+	b.tenants[w.key.Tenant]++
 	b.bytes += w.bytes
 	b.batch = append(b.batch, w)
 }
@@ -212,14 +219,30 @@ func (b *collection) free(batch []*waiting) {
 	b.again()
 }
 
-// again looks at everything that waits once more, in its order.
+// again looks at everything that waits once more: at the first of each tenant, then at the second of each, and so on.
 func (b *collection) again() {
-	waiting := append(b.batch, b.rest...)
+	all := inTurns(append(b.batch, b.rest...))
 	b.batch, b.rest, b.bytes, b.refused = nil, nil, 0, false
 	clear(b.subjects)
-	for _, w := range waiting {
+	clear(b.tenants)
+	for _, w := range all {
 		b.add(w)
 	}
+}
+
+// inTurns lets tenants take turns, and keeps the order of the events of each.
+func inTurns(all []*waiting) []*waiting {
+	var turns [][]*waiting
+	had := map[string]int{}
+	for _, w := range all {
+		turn := had[w.key.Tenant]
+		had[w.key.Tenant]++
+		if turn == len(turns) {
+			turns = append(turns, nil)
+		}
+		turns[turn] = append(turns[turn], w)
+	}
+	return slices.Concat(turns...)
 }
 
 func (c *committer) publish(batch []*waiting) {

@@ -14,10 +14,39 @@ import (
 // newCollector returns a committer that does not run, with a queue to put events into.
 func newCollector() *committer { return &committer{queue: make(chan *waiting, queueMax)} }
 
-func put(c *committer, subject string, bytes int) *waiting {
-	w := &waiting{outgoing: &outgoing{subject: subject, bytes: bytes}, answer: make(chan answer, 1)}
+func put(c *committer, subject string, bytes int) *waiting { return putFor(c, "acme", subject, bytes) }
+
+func putFor(c *committer, tenant, subject string, bytes int) *waiting {
+	w := &waiting{outgoing: &outgoing{key: envelope.Key{Tenant: tenant}, subject: subject, bytes: bytes}, answer: make(chan answer, 1)}
 	c.queue <- w
 	return w
+}
+
+// TestCollectInTurns: what comes of another tenant is in the next batch, however much of the first waits, and its second
+// event comes before the first tenant's third.
+func TestCollectInTurns(t *testing.T) {
+	c := newCollector()
+	for i := range 3 * tenantMax {
+		putFor(c, "noisy", fmt.Sprintf("n%d", i), 100)
+	}
+	b := newCollection()
+	c.collect(b, 0)
+	if batch := b.cut(); len(batch) != tenantMax || !b.full() {
+		t.Fatalf("of one tenant: a batch of %d, another one full: %t", len(batch), b.full())
+	}
+	for i := range 2 {
+		putFor(c, "quiet", fmt.Sprintf("q%d", i), 100)
+	}
+	c.collect(b, 0)
+	b.again()
+	batch := b.cut()
+	var order []string
+	for _, w := range batch[:5] {
+		order = append(order, w.subject)
+	}
+	if got, want := fmt.Sprint(order), fmt.Sprintf("[n%d q0 n%d q1 n%d]", tenantMax, tenantMax+1, tenantMax+2); got != want || len(batch) != tenantMax+2 {
+		t.Fatalf("the next batch of %d begins with %s, want %s", len(batch), got, want)
+	}
 }
 
 func TestCollectOneOfEachEntity(t *testing.T) {
@@ -45,12 +74,12 @@ func TestCollectOneOfEachEntity(t *testing.T) {
 func TestCollectWithinBounds(t *testing.T) {
 	c := newCollector()
 	for i := range BatchMax + 10 {
-		put(c, fmt.Sprintf("s%d", i), 100)
+		putFor(c, fmt.Sprintf("t%d", i%8), fmt.Sprintf("s%d", i), 100)
 	}
 	b := newCollection()
 	c.collect(b, 0)
-	if full, batch := b.full(), b.cut(); !full || len(batch) != BatchMax || b.size() != 0 || len(c.queue) != 10 {
-		t.Fatalf("got a batch of %d, %d left, %d queued, want %d, 0, 10", len(batch), b.size(), len(c.queue), BatchMax)
+	if full, batch := b.full(), b.cut(); !full || len(batch) != BatchMax || b.size() != 10 || len(c.queue) != 0 {
+		t.Fatalf("got a batch of %d, %d left, %d queued, want %d, 10, 0", len(batch), b.size(), len(c.queue), BatchMax)
 	}
 	c = newCollector()
 	for i := range 6 {

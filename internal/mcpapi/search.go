@@ -61,11 +61,6 @@ func searchMemory(ctx context.Context, c call, in searchIn) (searchOut, error) {
 	if err != nil {
 		return out, err
 	}
-	leave, err := c.Limits.Search(ctx, c.caller.Tenant.ID)
-	if err != nil {
-		return out, err
-	}
-	defer leave()
 	hits, _, err := c.Reader.Search(ctx, c.caller.Reads(), reader.Freshness{}, s)
 	if err != nil {
 		return out, err

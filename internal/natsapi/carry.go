@@ -17,9 +17,9 @@ import (
 	"github.com/refold-dev/refold/internal/writer"
 )
 
-// single answers one command.
-func (e *edge) single(ctx context.Context, r micro.Request, read func()) {
-	q, err := e.open(ctx, r, &e.ofSingles)
+// single answers one command, or says why it is not read.
+func (e *edge) single(ctx context.Context, r micro.Request, refusal error, read func()) {
+	q, err := e.open(ctx, r, refusal, &e.ofSingles)
 	if q == nil {
 		e.Logger.InfoContext(ctx, "a command without an address to answer to was not carried out", "reason", err)
 		return
@@ -121,9 +121,9 @@ func (q *request) count(r commands.Result) {
 	}
 }
 
-// batch answers many commands.
-func (e *edge) batch(ctx context.Context, r micro.Request, read func()) {
-	q, err := e.open(ctx, r, &e.ofBatches)
+// batch answers many commands, or says why they are not read.
+func (e *edge) batch(ctx context.Context, r micro.Request, refusal error, read func()) {
+	q, err := e.open(ctx, r, refusal, &e.ofBatches)
 	if q == nil {
 		e.Logger.InfoContext(ctx, "a batch without an address to answer to was not carried out", "reason", err)
 		return

@@ -22,6 +22,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
+	"golang.org/x/time/rate"
 
 	"github.com/refold-dev/refold/events/commands"
 	"github.com/refold-dev/refold/internal/auth"
@@ -37,9 +38,11 @@ const (
 	serviceVersion = "1.0.0"
 	queueGroup     = "refold"
 	batchEndpoint  = "batch"
-	// readingMax bounds the requests that a process reads, which ends with whose they are and what they want. Others wait
-	// in its subscription, those of all tenants in one row.
-	readingMax = 64
+	// readingMax bounds the requests that a process reads, which ends with whose they are and what they want, and
+	// unreadMax those that wait to be read: of each tenant by its subject, which the server has checked. Both are in places,
+	// of which a request takes one and as many as its body does.
+	readingMax = 512
+	unreadMax  = 64 << 20 / placeBytes
 	// singlesMax and batchesMax bound the commands that a process works on. Half of them, which is what one tenant gets
 	// alone, are as many as the journal takes at a time; the other tenants' commands wait behind so many there.
 	singlesMax = 512
@@ -49,7 +52,7 @@ const (
 	// singlesWaiting and batchesWaiting bound the requests that wait until their tenant has places, for up to waitMax:
 	// whoever asks must not have given up before the work begins.
 	singlesWaiting = 512
-	batchesWaiting = 128
+	batchesWaiting = 128 * commands.BatchMax
 	waitMax        = 2 * time.Second
 	// commandMax bounds how long a command may take. What takes longer is answered as unknown.
 	commandMax = 20 * time.Second
@@ -93,8 +96,9 @@ func (c Config) withDefaults() Config {
 type edge struct {
 	Config
 	ctx              context.Context // of requests; it outlives the service's own until they are answered
-	reading          chan struct{}   // holds those that are read
+	reading          *quota.Share    // of those that are read
 	singles, batches *quota.Share    // of commands under way
+	dropped          rate.Sometimes  // bounds what the log says of requests without a reply
 	under            sync.WaitGroup  // requests under way
 	// What came of the requests of each endpoint.
 	ofSingles, ofBatches counts
@@ -105,6 +109,7 @@ type edge struct {
 // taken over: it knows neither how long the work took nor what it has come to.
 type counts struct {
 	accepted, refused, unknown atomic.Int64 // commands
+	dropped                    atomic.Int64 // requests without a reply, which nobody would hear the outcome of
 	requests, errors           atomic.Int64 // that were answered, and of these with a problem as a whole
 	took                       atomic.Int64 // nanoseconds, from the reading of a request until its answer
 }
@@ -116,9 +121,10 @@ func Serve(ctx context.Context, c Config, ready func()) error {
 	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
 	e := &edge{
-		Config: c, ctx: requests, reading: make(chan struct{}, readingMax),
-		singles: quota.NewShare(quota.ShareConfig{Places: singlesMax, WaitersMax: singlesWaiting, WaitMax: waitMax}),
-		batches: quota.NewShare(quota.ShareConfig{Places: batchesMax, WaitersMax: batchesWaiting, WaitMax: waitMax}),
+		Config: c, ctx: requests, dropped: rate.Sometimes{First: 1, Interval: time.Minute},
+		reading: quota.NewShare(quota.ShareConfig{Places: readingMax, WaitingMax: unreadMax, WaitMax: waitMax}),
+		singles: quota.NewShare(quota.ShareConfig{Places: singlesMax, WaitingMax: singlesWaiting, WaitMax: waitMax}),
+		batches: quota.NewShare(quota.ShareConfig{Places: batchesMax, WaitingMax: batchesWaiting, WaitMax: waitMax}),
 	}
 	closed := make(chan struct{})
 	conn, err := c.Connect(nats.Name(serviceName), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
@@ -164,8 +170,8 @@ func (e *edge) start(conn *nats.Conn) (micro.Service, error) {
 		return nil, err
 	}
 	err = errors.Join(
-		service.AddEndpoint("command", e.taking(e.single), micro.WithEndpointSubject("cmd.*.*.*"), micro.WithEndpointMetadata(metadata("Body", "Result"))),
-		service.AddEndpoint(batchEndpoint, e.taking(e.batch), micro.WithEndpointSubject("cmd.*.batch"), micro.WithEndpointMetadata(metadata("Batch", "BatchResult"))),
+		service.AddEndpoint("command", e.taking(e.single, &e.ofSingles), micro.WithEndpointSubject("cmd.*.*.*"), micro.WithEndpointMetadata(metadata("Body", "Result"))),
+		service.AddEndpoint(batchEndpoint, e.taking(e.batch, &e.ofBatches), micro.WithEndpointSubject("cmd.*.batch"), micro.WithEndpointMetadata(metadata("Batch", "BatchResult"))),
 	)
 	return service, err
 }
@@ -186,21 +192,33 @@ func (e *edge) stats(endpoint *micro.Endpoint) any {
 	requests, took := c.requests.Load(), c.took.Load()
 	return map[string]int64{
 		"accepted": c.accepted.Load(), "refused": c.refused.Load(), "unknown": c.unknown.Load(),
-		"requests": requests, "errors": c.errors.Load(), "processing_time": took, "average_processing_time": took / max(requests, 1),
+		"dropped": c.dropped.Load(), "requests": requests, "errors": c.errors.Load(), "processing_time": took, "average_processing_time": took / max(requests, 1),
 	}
 }
 
-// taking hands requests to answer, which calls read when the next one may be read.
-func (e *edge) taking(answer func(ctx context.Context, r micro.Request, read func())) micro.Handler {
+// taking hands requests to answer once their tenant may have another one read, and answer calls read when it is. It never
+// waits itself: behind it stand the requests of all tenants in one row.
+func (e *edge) taking(answer func(ctx context.Context, r micro.Request, err error, read func()), c *counts) micro.Handler {
 	return micro.HandlerFunc(func(r micro.Request) {
-		e.reading <- struct{}{}
+		if r.Reply() == "" {
+			c.dropped.Add(1)
+			e.dropped.Do(func() {
+				e.Logger.Info("requests without a reply are not carried out: send them as requests", "subject", r.Subject(), "dropped", c.dropped.Load())
+			})
+			return
+		}
 		e.under.Go(func() {
-			read := sync.OnceFunc(func() { <-e.reading })
-			defer read()
 			ctx, cancel := context.WithTimeout(e.ctx, commandMax)
 			defer cancel()
 			defer e.recovered(ctx, r)
-			answer(ctx, r, read)
+			leave, err := e.reading.Take(ctx, tenantOf(r.Subject()), "", 1+len(r.Data())/placeBytes)
+			if err != nil {
+				answer(ctx, r, err, func() {})
+				return
+			}
+			read := sync.OnceFunc(leave)
+			defer read()
+			answer(ctx, r, nil, read)
 		})
 	})
 }

@@ -53,7 +53,8 @@ func readHeaders(given micro.Headers) (headers, error) {
 
 // open decides, in this order, by the subject, by the token and by its tenant. Scopes, the limits of the tenant and what
 // is known about it come after. The request is nil when there is nobody to answer: what is asked by nobody is not done.
-func (e *edge) open(ctx context.Context, r micro.Request, c *counts) (*request, error) {
+// With a refusal nothing but the subject is looked at, and it is the answer.
+func (e *edge) open(ctx context.Context, r micro.Request, refusal error, c *counts) (*request, error) {
 	q := &request{Request: r, counts: c, began: time.Now()}
 	to, err := commands.ParseSubject(r.Subject())
 	if err != nil {
@@ -68,6 +69,9 @@ func (e *edge) open(ctx context.Context, r micro.Request, c *counts) (*request, 
 		return nil, errors.New("the reply does not go to an inbox of the tenant")
 	}
 	q.to = to
+	if refusal != nil {
+		return q, refusal
+	}
 	if q.header, err = readHeaders(r.Headers()); err != nil {
 		return q, err
 	}
@@ -94,7 +98,7 @@ func (e *edge) enter(q *request) error {
 
 // place waits for the tenant's part of what the process works on.
 func (e *edge) place(ctx context.Context, q *request, s *quota.Share, places int) error {
-	leave, err := s.Take(ctx, q.principal.Tenant, places)
+	leave, err := s.Take(ctx, q.principal.Tenant, q.principal.Subject, places)
 	if err == nil {
 		q.leaves = append(q.leaves, leave)
 	}

@@ -34,7 +34,7 @@ const (
 	conditionsFresh = time.Second
 	// conditionsMax bounds the finding out, and conditionsWait how long somebody waits for it who may have an older one.
 	conditionsMax  = 3 * time.Second
-	conditionsWait = 500 * time.Millisecond
+	conditionsWait = 100 * time.Millisecond
 	// conditionsOld is how old an answer may be that is given while a newer one is looked for.
 	conditionsOld = 15 * time.Second
 )

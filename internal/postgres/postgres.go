@@ -104,6 +104,10 @@ func (d *DB) Reader(ctx context.Context, edition int64) (*pgxpool.Pool, error) {
 	return d.pool(ctx, poolKey{role: RoleReader, edition: edition})
 }
 
+// Connections is how many connections each pool has at most: 16, or what the URL asks for with pool_max_conns when that is
+// more.
+func (d *DB) Connections() int { return int(max(d.config.MaxConns, connectionsMax)) }
+
 // Verifier returns a read-only pool that sees all tenants of an edition.
 func (d *DB) Verifier(ctx context.Context, edition int64) (*pgxpool.Pool, error) {
 	return d.pool(ctx, poolKey{role: RoleVerifier, edition: edition})
@@ -136,7 +140,7 @@ func (d *DB) pool(ctx context.Context, key poolKey) (*pgxpool.Pool, error) {
 	}
 	config := d.config.Copy()
 	config.ConnConfig = d.connConfig(key)
-	config.MaxConns = max(config.MaxConns, connectionsMax)
+	config.MaxConns = int32(d.Connections())
 	if key.probe {
 		config.MaxConns, config.MinConns, config.MinIdleConns = 1, 0, 0
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -32,7 +33,12 @@ type Entry struct {
 	// Single promises that fn makes no more than one query. It then makes one journey together with the beginning of the
 	// transaction, and ends it: apart, these cost more than most questions.
 	Single bool
+	// StatementMax bounds each query; 0 = nothing does but the context. A query that is cut is told by IsTimeout.
+	StatementMax time.Duration
 }
+
+// IsTimeout reports whether a statement was cut because it took longer than it may (57014).
+func IsTimeout(err error) bool { return isCode(err, "57014") }
 
 // WithTenant is the one door to tenants' rows: fn runs in a read-only transaction, of one snapshot, in which row level
 // security admits the rows of this tenant alone. Queries name the tenant as well.
@@ -72,8 +78,8 @@ const txNone = 'I'
 // The settings of the transaction, and with them what an answer says of where its rows stand. A checkpoint that is not there
 // makes no settings, and then no row is seen.
 const (
-	settings            = "SELECT set_config('app.tenant', $1, true), set_config('plan_cache_mode', $2, true)"
-	settingsOfAnEdition = settings + ", edition, shard, journal_id, incarnation, stream, seq, updated_at FROM control.checkpoint WHERE edition = $3 AND shard = $4"
+	settings            = "SELECT set_config('app.tenant', $1, true), set_config('plan_cache_mode', $2, true), set_config('statement_timeout', $3, true)"
+	settingsOfAnEdition = settings + ", edition, shard, journal_id, incarnation, stream, seq, updated_at FROM control.checkpoint WHERE edition = $4 AND shard = $5"
 )
 
 // beginning returns the batch that begins the transaction.
@@ -87,10 +93,11 @@ func (d *door) beginning() *pgx.Batch {
 	if d.Planned {
 		mode = customPlans
 	}
+	statementMax := strconv.FormatInt(d.StatementMax.Milliseconds(), 10)
 	if d.Edition == 0 {
-		batch.Queue(settings, d.Tenant, mode)
+		batch.Queue(settings, d.Tenant, mode, statementMax)
 	} else {
-		batch.Queue(settingsOfAnEdition, d.Tenant, mode, d.Edition, int32(d.Shard))
+		batch.Queue(settingsOfAnEdition, d.Tenant, mode, statementMax, d.Edition, int32(d.Shard))
 	}
 	return batch
 }
@@ -109,7 +116,7 @@ func (d *door) begun(results pgx.BatchResults) error {
 		return nil
 	}
 	c := &d.checkpoint
-	err := results.QueryRow().Scan(nil, nil, &c.Edition, &c.Shard, &c.JournalID, &c.Incarnation, &c.Stream, &c.Seq, &c.UpdatedAt)
+	err := results.QueryRow().Scan(nil, nil, nil, &c.Edition, &c.Shard, &c.JournalID, &c.Incarnation, &c.Stream, &c.Seq, &c.UpdatedAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ErrNoCheckpoint
 	}

@@ -169,6 +169,8 @@ func ofSentinel(err error) *Problem {
 		return &Problem{Status: http.StatusGone, Code: "edition_gone", Detail: "the tables that this list began on are gone: begin again without the cursor"}
 	case errors.Is(err, reader.ErrNotYet):
 		return Unavailable("not_yet", "the rows have not reached this position yet", "1")
+	case errors.Is(err, reader.ErrSlow):
+		return Unavailable("too_slow", "the question took longer than questions of its kind may: ask for less, or later", "5")
 	case errors.Is(err, reader.ErrPositionLost):
 		return &Problem{Status: http.StatusConflict, Code: "position_lost", Detail: "this position was lost in a restore: drop it and ask again"}
 	case errors.Is(err, reader.ErrSealed):

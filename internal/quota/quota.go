@@ -1,8 +1,8 @@
-// Package quota keeps, for each tenant, the allowance of requests that all edges of a process share.
+// Package quota shares what a process can do among tenants and users: the allowance of requests that each tenant has at all
+// edges together, and the places of what is done at a time.
 package quota
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -49,19 +49,11 @@ func (l Limits) underWay(c Class) (name string, quota int) {
 // allowancesMax bounds how many tenants are remembered; those at rest are forgotten first.
 const allowancesMax = 10_000
 
-// Searches go through many rows each, so a process does few at a time, far fewer than it has connections for readers.
-const (
-	searchPlaces     = 8
-	searchersWaiting = 128
-	searchWaitMax    = 5 * time.Second
-)
-
 // Limiter keeps an allowance for each tenant.
 type Limiter struct {
-	searches *Share
-	limits   func(tenant string) Limits
-	mu       sync.Mutex
-	tenants  map[string]*allowance // guarded by mu, together with what is in them
+	limits  func(tenant string) Limits
+	mu      sync.Mutex
+	tenants map[string]*allowance // guarded by mu, together with what is in them
 }
 
 type allowance struct {
@@ -76,10 +68,7 @@ func New(l Limits) *Limiter { return Each(func(string) Limits { return l }) }
 // Each returns a Limiter that asks at each request for the limits of the tenant, which may change at any time. What it
 // asks must not look anything up.
 func Each(limits func(tenant string) Limits) *Limiter {
-	return &Limiter{
-		limits: limits, tenants: map[string]*allowance{},
-		searches: NewShare(ShareConfig{Places: searchPlaces, WaitersMax: searchersWaiting, WaitMax: searchWaitMax}),
-	}
+	return &Limiter{limits: limits, tenants: map[string]*allowance{}}
 }
 
 // filled has a burst where there is a rate.
@@ -107,12 +96,6 @@ func (l *Limiter) Enter(tenant string, c Class) (leave func(), err error) {
 		defer l.mu.Unlock()
 		a.underWay[c]--
 	}, nil
-}
-
-// Search lets a search in that a request asks for, once the tenant has a place for it. It returns a problem (429), or the
-// function to call when the search is over.
-func (l *Limiter) Search(ctx context.Context, tenant string) (leave func(), err error) {
-	return l.searches.Take(ctx, tenant, 1)
 }
 
 // take takes one request out of the allowance, or says after how long there will be one.

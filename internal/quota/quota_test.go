@@ -3,8 +3,6 @@ package quota
 import (
 	"strconv"
 	"testing"
-	"testing/synctest"
-	"time"
 )
 
 func TestInFlightIsGivenBack(t *testing.T) {
@@ -72,30 +70,4 @@ func TestLimitsChangeUnderWay(t *testing.T) {
 			t.Errorf("a tenant without limits: %v", err)
 		}
 	}
-}
-
-// The searches of one tenant leave places to those of others, and wait for their own.
-func TestSearchesLeavePlaces(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := New(Limits{})
-		var leaves []func()
-		for range searchPlaces / 2 {
-			leave, err := l.Search(t.Context(), "a")
-			if err != nil {
-				t.Fatal(err)
-			}
-			leaves = append(leaves, leave)
-		}
-		if _, err := l.Search(t.Context(), "a"); err == nil {
-			t.Error("one tenant takes more than its part")
-		}
-		began := time.Now()
-		if _, err := l.Search(t.Context(), "b"); err != nil || time.Since(began) != 0 {
-			t.Errorf("another tenant: %v after %v", err, time.Since(began))
-		}
-		time.AfterFunc(time.Second, leaves[0])
-		if _, err := l.Search(t.Context(), "a"); err != nil {
-			t.Errorf("once one is over: %v", err)
-		}
-	})
 }

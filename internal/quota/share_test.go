@@ -12,7 +12,7 @@ const waitMax = 2 * time.Second
 
 func take(t *testing.T, s *Share, tenant string, places int) (leave func()) {
 	t.Helper()
-	leave, err := s.Take(t.Context(), tenant, places)
+	leave, err := s.Take(t.Context(), tenant, "", places)
 	if err != nil {
 		t.Fatalf("%s: %v", tenant, err)
 	}
@@ -22,7 +22,7 @@ func take(t *testing.T, s *Share, tenant string, places int) (leave func()) {
 // TestShare: one tenant gets half, and each that comes half of what is left; none waits for the one before.
 func TestShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := NewShare(ShareConfig{Places: 8, WaitersMax: 8, WaitMax: waitMax})
+		s := NewShare(ShareConfig{Places: 8, WaitingMax: 8, WaitMax: waitMax})
 		began := time.Now()
 		for _, tenant := range []string{"a", "a", "a", "a", "b", "b", "c", "d"} {
 			take(t, s, tenant, 1)
@@ -31,7 +31,7 @@ func TestShare(t *testing.T) {
 			t.Error("somebody has waited")
 		}
 		for _, tenant := range []string{"a", "e"} {
-			if _, err := s.Take(t.Context(), tenant, 1); err == nil {
+			if _, err := s.Take(t.Context(), tenant, "", 1); err == nil {
 				t.Errorf("%s: more than there are", tenant)
 			}
 		}
@@ -44,12 +44,12 @@ func TestShare(t *testing.T) {
 // TestShareWaits: those who wait are let in by the order of their tenant, and who has least goes first.
 func TestShareWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := NewShare(ShareConfig{Places: 8, WaitersMax: 8, WaitMax: waitMax})
+		s := NewShare(ShareConfig{Places: 8, WaitingMax: 8, WaitMax: waitMax})
 		leave := take(t, s, "a", 8)
 		let := make(chan string, 10)
 		wait := func(tenant, name string) {
 			go func() {
-				if _, err := s.Take(t.Context(), tenant, 4); err == nil {
+				if _, err := s.Take(t.Context(), tenant, "", 4); err == nil {
 					let <- name
 				}
 			}()
@@ -75,19 +75,19 @@ func TestShareWaits(t *testing.T) {
 
 func TestShareBoundsWaiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := NewShare(ShareConfig{Places: 2, WaitersMax: 4, WaitMax: waitMax})
+		s := NewShare(ShareConfig{Places: 2, WaitingMax: 4, WaitMax: waitMax})
 		leave := take(t, s, "a", 2)
 		ctx, cancel := context.WithCancel(t.Context())
 		for _, tenant := range []string{"a", "a", "b"} {
 			go func() {
-				if _, err := s.Take(ctx, tenant, 1); err == nil {
+				if _, err := s.Take(ctx, tenant, "", 1); err == nil {
 					t.Errorf("%s was let in", tenant)
 				}
 			}()
 			synctest.Wait()
 		}
 		began := time.Now()
-		if _, err := s.Take(ctx, "a", 1); err == nil || time.Since(began) != 0 {
+		if _, err := s.Take(ctx, "a", "", 1); err == nil || time.Since(began) != 0 {
 			t.Errorf("one more of a's: %v after %v, want it refused at once", err, time.Since(began))
 		}
 		cancel()

@@ -49,15 +49,20 @@ func (r *Reader) Export(ctx context.Context, c Caller, f Freshness, filter Expor
 			return c.retired(err)
 		}
 	}
+	leave, err := r.admit(ctx, c, Snapshot)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	note := func(memories ...uuid.UUID) { r.Noted(c, activity.Export, memories...) }
-	_, err = postgres.WithTenant(ctx, pool, postgres.Entry{Tenant: c.Tenant, Planned: true}, func(q *db.Queries) error {
+	_, err = postgres.WithTenant(ctx, pool, postgres.Entry{Tenant: c.Tenant, Planned: true, StatementMax: statementMax[Snapshot]}, func(q *db.Queries) error {
 		e := &Export{Filter: filter, ctx: ctx, c: c, q: q, note: note}
 		if err := e.begin(number, f); err != nil {
 			return err
 		}
 		return fn(e)
 	})
-	return c.retired(err)
+	return c.retired(tooSlow(err))
 }
 
 func (e *Export) begin(number int64, f Freshness) error {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/refold-dev/refold/events/jsonb"
 	"github.com/refold-dev/refold/internal/activity"
+	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/postgres/db"
 )
 
@@ -124,7 +125,7 @@ func (r *Reader) Memories(ctx context.Context, c Caller, f Freshness, list Memor
 		page = paged(memories, list.count(), func(m Memory) MemoryMark { return markOf(m, params.Sort) })
 	}
 	if list.isNewestOwn(c) {
-		stamp, err = r.askOne(ctx, c, f, func(q *db.Queries) error {
+		stamp, err = r.through(ctx, postgres.Entry{Single: true}, List, c, f, func(q *db.Queries) error {
 			found, err := newestOwn(ctx, q, params)
 			take(found)
 			return err

@@ -6,6 +6,7 @@ package reader
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,6 +29,9 @@ var (
 	ErrEditionGone = errors.New("the edition that this began on is gone")
 	// ErrNotYet: the rows have not reached the position in the time given. Ask again.
 	ErrNotYet = errors.New("the rows have not reached this position yet")
+	// ErrSlow: the question took longer than questions of its cost may, on a plane that is busy or of a user who has much.
+	// Ask for less, or again later.
+	ErrSlow = errors.New("the question took too long")
 	// ErrPositionLost: the position belongs to a journal, or to a time of it, that was given up in a restore. Drop it.
 	ErrPositionLost = errors.New("this position was lost in a restore")
 )
@@ -43,10 +47,34 @@ type Pools interface {
 	Reader(ctx context.Context, edition int64) (*pgxpool.Pool, error)
 }
 
+// Cost is how much of the database a question takes, and for how long at most.
+type Cost int
+
+// The costs.
+const (
+	Point    Cost = iota // some rows by their keys
+	List                 // a page, in the order of an index
+	Scan                 // what looks at much that it does not answer with: searches, counts, other orders
+	Snapshot             // what goes on for as long as its reader takes; each statement of it as long as a Scan
+	CostCount
+)
+
+// statementMax bounds each statement of a question.
+var statementMax = [CostCount]time.Duration{Point: 5 * time.Second, List: 10 * time.Second, Scan: 20 * time.Second, Snapshot: 30 * time.Second}
+
+// Admission decides when a question may take a connection; *quota.Questions is one.
+type Admission interface {
+	// Admit waits for a connection's place. The error, of one that must not be let in, is returned as it is; else leave must
+	// be called when the question is over.
+	Admit(ctx context.Context, c Caller, cost Cost) (leave func(), err error)
+}
+
 // Reader answers questions. It is safe for concurrent use.
 type Reader struct {
 	// Activity takes what is read; nil = that is not noted. Set it before the first question.
 	Activity *activity.Recorder
+	// Admission lets questions in; nil = all at once. Set it before the first question.
+	Admission Admission
 	// LookedAtMax bounds how many memories a search looks at; 0 = 10,000. Set it before the first question.
 	LookedAtMax int
 
@@ -90,25 +118,25 @@ type Stamp struct {
 // ask runs fn in the snapshot of the live edition, once that is as new as the caller wants it. The snapshot itself is
 // compared once more: whatever happened since the wait, no answer is older than asked for.
 func (r *Reader) ask(ctx context.Context, c Caller, f Freshness, fn func(*db.Queries) error) (Stamp, error) {
-	return r.through(ctx, postgres.Entry{}, c, f, fn)
+	return r.through(ctx, postgres.Entry{}, Point, c, f, fn)
 }
 
 // askOne is ask for one query.
 func (r *Reader) askOne(ctx context.Context, c Caller, f Freshness, fn func(*db.Queries) error) (Stamp, error) {
-	return r.through(ctx, postgres.Entry{Single: true}, c, f, fn)
+	return r.through(ctx, postgres.Entry{Single: true}, Point, c, f, fn)
 }
 
-// list is ask for questions whose plan depends on what is asked.
+// list is ask for questions whose plan depends on what is asked. What such a plan looks at is not known before.
 func (r *Reader) list(ctx context.Context, c Caller, f Freshness, fn func(*db.Queries) error) (Stamp, error) {
-	return r.through(ctx, postgres.Entry{Planned: true}, c, f, fn)
+	return r.through(ctx, postgres.Entry{Planned: true}, Scan, c, f, fn)
 }
 
 // listOne is list for one query, unless all pages are counted as well.
 func (r *Reader) listOne(ctx context.Context, c Caller, f Freshness, counted bool, fn func(*db.Queries) error) (Stamp, error) {
-	return r.through(ctx, postgres.Entry{Planned: true, Single: !counted}, c, f, fn)
+	return r.through(ctx, postgres.Entry{Planned: true, Single: !counted}, Scan, c, f, fn)
 }
 
-func (r *Reader) through(ctx context.Context, entry postgres.Entry, c Caller, f Freshness, fn func(*db.Queries) error) (Stamp, error) {
+func (r *Reader) through(ctx context.Context, entry postgres.Entry, cost Cost, c Caller, f Freshness, fn func(*db.Queries) error) (Stamp, error) {
 	number, pool, err := r.live(ctx, c)
 	if err != nil {
 		return Stamp{}, err
@@ -118,12 +146,17 @@ func (r *Reader) through(ctx context.Context, entry postgres.Entry, c Caller, f 
 			return Stamp{}, c.retired(err)
 		}
 	}
-	entry.Tenant, entry.Edition, entry.Shard = c.Tenant, number, c.Shard
+	leave, err := r.admit(ctx, c, cost)
+	if err != nil {
+		return Stamp{}, err
+	}
+	defer leave()
+	entry.Tenant, entry.Edition, entry.Shard, entry.StatementMax = c.Tenant, number, c.Shard, statementMax[cost]
 	checkpoint, err := postgres.WithTenant(ctx, pool, entry, fn)
 	if postgres.IsMissing(err) || errors.Is(err, postgres.ErrNoCheckpoint) { // dropped a moment ago
 		return Stamp{}, c.retired(ErrEditionGone)
 	}
-	if checkpoint.Edition == 0 {
+	if err = tooSlow(err); checkpoint.Edition == 0 {
 		return Stamp{}, err
 	}
 	stamp := Stamp{Edition: number, Position: positionOf(checkpoint), Age: max(0, time.Since(checkpoint.UpdatedAt))}
@@ -133,6 +166,21 @@ func (r *Reader) through(ctx context.Context, entry postgres.Entry, c Caller, f 
 		}
 	}
 	return stamp, err
+}
+
+func (r *Reader) admit(ctx context.Context, c Caller, cost Cost) (leave func(), err error) {
+	if r.Admission == nil {
+		return func() {}, nil
+	}
+	return r.Admission.Admit(ctx, c, cost)
+}
+
+// tooSlow tells a statement that took too long from others that failed.
+func tooSlow(err error) error {
+	if postgres.IsTimeout(err) {
+		return fmt.Errorf("%w (%w)", ErrSlow, err)
+	}
+	return err
 }
 
 // Await returns nil once the rows that a caller is answered from have reached f.Least; else ErrNotYet when f.Wait is

@@ -19,6 +19,10 @@ import (
 )
 
 func main() {
+	if wish := os.Getenv(noiseVariable); wish != "" {
+		fmt.Fprintln(os.Stderr, "upgrade:", makeNoise(wish))
+		os.Exit(1)
+	}
 	c := config{out: os.Stdout}
 	flag.IntVar(&c.commands, "commands", 500, "commands a second")
 	flag.IntVar(&c.reads, "reads", 1000, "reads a second")
@@ -26,6 +30,9 @@ func main() {
 	flag.IntVar(&c.shards, "shards", 1, "shards of the journal")
 	flag.DurationVar(&c.pause, "pause", 2*time.Second, "how long each state of the deployment is under load")
 	flag.DurationVar(&c.span, "sustain", 0, "no upgrade: keep the load up for so long against one process with everything in it")
+	flag.DurationVar(&c.noisySpan, "noisy", 0, "no upgrade: measure a quiet tenant for so long on an idle plane, and for so long beside a noisy tenant")
+	flag.IntVar(&c.noisyMemories, "noisy-memories", 20_000, "memories of the noisy tenant, with -noisy")
+	flag.StringVar(&c.binary, "refold", "", "a refold binary to use with -noisy; empty: this tree is built")
 	sqlc := flag.String("generate", "", "write the generated files of the overlay anew with this sqlc command, and do nothing else")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -50,6 +57,9 @@ func run(ctx context.Context, c config, sqlc []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if c.noisySpan > 0 {
+		return c.noisy(ctx, root, dir)
+	}
 	if c.span > 0 {
 		return c.sustain(ctx, root, dir)
 	}

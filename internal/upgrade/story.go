@@ -19,7 +19,10 @@ type config struct {
 	shards          int
 	pause           time.Duration // how long each state of the deployment is under load
 	span            time.Duration // of a load without an upgrade; 0 = an upgrade
-	postgres        string        // a database to use; empty: a server of its own
+	noisySpan       time.Duration // of a measurement of a quiet tenant beside a noisy one; 0 = none
+	noisyMemories   int
+	binary          string // of refold; empty: this tree is built
+	postgres        string // a database to use; empty: a server of its own
 	out             io.Writer
 }
 

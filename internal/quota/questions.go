@@ -1,0 +1,48 @@
+package quota
+
+import (
+	"context"
+	"time"
+
+	"github.com/refold-dev/refold/internal/reader"
+)
+
+// Questions wait for a connection to the database here, not where connections are handed out: there they would stand in one
+// row, and whoever asks most often would have most of it.
+const (
+	askersWaiting = 2048
+	askWaitMax    = 5 * time.Second
+	// catchUpWaitMax is longer: a feed that fails begins anew.
+	catchUpWaitMax = 30 * time.Second
+)
+
+// Questions lets questions have connections: by what they cost, and of each cost by tenant and user. A quarter of the
+// connections is left to those of the cost Point.
+type Questions struct {
+	shares   [reader.CostCount]*Share
+	catchUps *Share
+}
+
+// catchUpPlaces is how many of those who are behind in a feed of changes read the journal at a time.
+const catchUpPlaces = 8
+
+// NewQuestions shares this many connections.
+func NewQuestions(connections int) *Questions {
+	q := &Questions{catchUps: NewShare(ShareConfig{Places: catchUpPlaces, WaitingMax: askersWaiting, WaitMax: catchUpWaitMax})}
+	for cost, places := range map[reader.Cost]int{
+		reader.Point: connections, reader.List: connections * 3 / 8, reader.Scan: connections / 4, reader.Snapshot: connections / 8,
+	} {
+		q.shares[cost] = NewShare(ShareConfig{Places: max(1, places), WaitingMax: askersWaiting, WaitMax: askWaitMax})
+	}
+	return q
+}
+
+// Admit implements reader.Admission. It returns a problem (429) when the user's part is used up.
+func (q *Questions) Admit(ctx context.Context, c reader.Caller, cost reader.Cost) (leave func(), err error) {
+	return q.shares[cost].Take(ctx, c.Tenant, c.User.String(), 1)
+}
+
+// CatchUp lets a listener read a page of the journal. It returns a problem (429) when the user's part is used up.
+func (q *Questions) CatchUp(ctx context.Context, c reader.Caller) (leave func(), err error) {
+	return q.catchUps.Take(ctx, c.Tenant, c.User.String(), 1)
+}
