@@ -28,7 +28,7 @@ const (
 	BatchMax = 1000
 	// tenantMax bounds the events of one tenant in a batch: whoever comes while batches are under way waits for them, and
 	// those of this many take little more for each event than the largest.
-	tenantMax = 256
+	tenantMax = 64
 	// batchBytesMax bounds the bytes of one batch, which the server stages.
 	batchBytesMax = 4 << 20
 	// underMax bounds the batches under way.

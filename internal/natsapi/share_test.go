@@ -16,6 +16,7 @@ import (
 	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/journal"
+	"github.com/refold-dev/refold/internal/natsapi"
 )
 
 // TestFloodOfOneTenant (I18): however many batches of one tenant are under way, another's are taken at once. The journal
@@ -137,5 +138,89 @@ func TestScopes(t *testing.T) {
 	}
 	if met != len(commands.Names()) {
 		t.Errorf("the table of scopes has %d commands, there are %d", met, len(commands.Names()))
+	}
+}
+
+// held is a verifier that holds back the tokens of one tenant.
+type held struct {
+	natsapi.Verifier
+	token   string
+	waiting atomic.Int64
+	release chan struct{}
+}
+
+func (h *held) Verify(ctx context.Context, token string) (auth.Principal, error) {
+	if token == h.token {
+		h.waiting.Add(1)
+		select {
+		case <-h.release:
+		case <-ctx.Done():
+		}
+	}
+	return h.Verifier.Verify(ctx, token)
+}
+
+// TestUnreadRequestsOfOneTenant: however many requests of one tenant wait to be read, another's are read at once.
+func TestUnreadRequestsOfOneTenant(t *testing.T) {
+	const requests = 2000
+	s := newStack(t)
+	verifier := &held{Verifier: s.config.Verifier, token: s.token(t, "a", "held"), release: make(chan struct{})}
+	s.serve(t, func(c *natsapi.Config) { c.Verifier = verifier })
+	defer close(verifier.release)
+	noisy, quiet := s.producer(t, "a", "ann"), s.producer(t, "b", "ann")
+	noisy.token = verifier.token
+	for i := range requests {
+		m := noisy.request("cmd.a.memory.new", `{"content": "c"}`, commands.HeaderCommand, "memory.add", commands.HeaderKey, fmt.Sprint("k", i))
+		m.Reply = commands.InboxPrefix("a", "ann") + ".flood"
+		check(t, noisy.conn.PublishMsg(m))
+	}
+	check(t, noisy.conn.Flush())
+	for i := range 3 {
+		wantAccepted(t, quiet.do(fmt.Sprint("s", i), commands.AddMemory{Content: "c"}))
+	}
+	if verifier.waiting.Load() == 0 {
+		t.Error("no request of the other tenant was read: the test shows nothing")
+	}
+}
+
+// TestMessagesWithoutReply: what nobody waits for is not carried out, but counted.
+func TestMessagesWithoutReply(t *testing.T) {
+	const messages = 500
+	s := serving(t)
+	p := s.producer(t, "a", "ann")
+	wantAccepted(t, p.do("first", commands.AddMemory{Content: "so that the user exists"}))
+	before := s.lastSeq(t)
+	for i := range messages {
+		check(t, p.conn.PublishMsg(p.request("cmd.a.memory.new", `{"content": "c"}`, commands.HeaderCommand, "memory.add", commands.HeaderKey, fmt.Sprint("k", i))))
+	}
+	check(t, p.conn.Flush())
+	dropped := func() float64 {
+		conn, err := s.config.Connect()
+		check(t, err)
+		defer conn.Close()
+		answer, err := conn.Request("$SRV.STATS.refold-commands", nil, patience)
+		check(t, err)
+		var stats struct {
+			Endpoints []struct {
+				Name string         `json:"name"`
+				Data map[string]any `json:"data"`
+			} `json:"endpoints"`
+		}
+		check(t, json.Unmarshal(answer.Data, &stats))
+		for _, e := range stats.Endpoints {
+			if e.Name == "command" {
+				return e.Data["dropped"].(float64)
+			}
+		}
+		t.Fatalf("no such endpoint: %s", answer.Data)
+		return 0
+	}
+	for deadline := time.Now().Add(patience); dropped() != messages; {
+		if time.Now().After(deadline) {
+			t.Fatalf("%v dropped, want %d", dropped(), messages)
+		}
+	}
+	if got := s.lastSeq(t); got != before {
+		t.Errorf("%d events were stored of messages without a reply", got-before)
 	}
 }

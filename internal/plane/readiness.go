@@ -31,7 +31,10 @@ const (
 
 const (
 	// conditionsFresh is for how long what was found is answered again, so that asking is cheap however often it happens.
-	conditionsFresh = time.Second
+	// After it a new look begins, and until it is conditionsRecent old nobody waits for that: a busy machine does not make
+	// whoever asks for health wait.
+	conditionsFresh  = time.Second
+	conditionsRecent = 3 * time.Second
 	// conditionsMax bounds the finding out, and conditionsWait how long somebody waits for it who may have an older one.
 	conditionsMax  = 3 * time.Second
 	conditionsWait = 100 * time.Millisecond
@@ -63,7 +66,11 @@ func (c *conditions) get(ctx context.Context, look func(context.Context) []readi
 		go c.look(looking, look)
 	}
 	over, wait := c.looking, conditionsMax+conditionsWait
-	if time.Since(c.at) < conditionsOld {
+	switch age := time.Since(c.at); {
+	case age < conditionsRecent:
+		defer c.mu.Unlock()
+		return c.found
+	case age < conditionsOld:
 		wait = conditionsWait
 	}
 	c.mu.Unlock()
@@ -107,7 +114,7 @@ func unavailable(shard int, code, detail string) readiness.Condition {
 	return readiness.Condition{Shard: shard, Code: code, Detail: detail, Reads: readiness.Prevent, Commands: readiness.Prevent}
 }
 
-// Conditions are all that keeps this process from answering as it should. What it finds in the stores may be a second old.
+// Conditions are all that keeps this process from answering as it should. What it finds in the stores may be three seconds old.
 func (p *Plane) Conditions(ctx context.Context) []readiness.Condition {
 	own, deployed := p.ownConditions()
 	return append(own, p.conditions.get(ctx, func(ctx context.Context) []readiness.Condition {

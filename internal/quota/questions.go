@@ -24,7 +24,7 @@ type Questions struct {
 }
 
 // catchUpPlaces is how many of those who are behind in a feed of changes read the journal at a time.
-const catchUpPlaces = 8
+const catchUpPlaces = 4
 
 // NewQuestions shares this many connections.
 func NewQuestions(connections int) *Questions {

@@ -28,16 +28,18 @@ const (
 // noise is what one tenant does to the others, or what the machine does beside the plane.
 type noise struct {
 	URL, NATS, Token string
-	Burn             int // threads that only compute, and nothing else; 0 = requests
+	Burn             int    // threads that only compute, and nothing else; 0 = requests
+	Only             string // kind of connection; empty = all
 }
 
-// noiseKinds are the connections, 200 in all.
+// noiseKinds are the connections, 200 in all: lists that search and sort, feeds that nobody reads, messages over NATS that
+// want no reply, and what the others are called.
 var noiseKinds = []struct {
 	name  string
 	count int
 	make  func(ctx context.Context, n noise, web *http.Client)
 }{
-	{"lists with search and sort", 70, func(ctx context.Context, n noise, web *http.Client) {
+	{"lists", 70, func(ctx context.Context, n noise, web *http.Client) {
 		n.get(ctx, web, "/v1/memories?sort=content&count=true&limit=100&search="+url.QueryEscape(uuid.NewString()[:2]))
 	}},
 	{"search", 20, func(ctx context.Context, n noise, web *http.Client) {
@@ -45,8 +47,8 @@ var noiseKinds = []struct {
 	}},
 	{"stats", 30, func(ctx context.Context, n noise, web *http.Client) { n.get(ctx, web, "/v1/stats") }},
 	{"exports", 20, func(ctx context.Context, n noise, web *http.Client) { n.get(ctx, web, "/v1/export") }},
-	{"unread feeds", 40, func(ctx context.Context, n noise, web *http.Client) { n.unread(ctx, web) }},
-	{"NATS without reply", 10, func(ctx context.Context, n noise, _ *http.Client) { n.flood(ctx) }},
+	{"feeds", 40, func(ctx context.Context, n noise, web *http.Client) { n.unread(ctx, web) }},
+	{"messages", 10, func(ctx context.Context, n noise, _ *http.Client) { n.flood(ctx) }},
 	{"batches", 10, func(ctx context.Context, n noise, _ *http.Client) { n.batches(ctx) }},
 }
 
@@ -67,6 +69,9 @@ func makeNoise(wish string) error {
 		select {}
 	}
 	for _, kind := range noiseKinds {
+		if n.Only != "" && n.Only != kind.name {
+			continue
+		}
 		for range kind.count {
 			go func() {
 				web := &http.Client{Transport: &http.Transport{}} // a connection of its own

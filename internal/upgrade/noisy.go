@@ -78,7 +78,7 @@ func (c config) noisy(ctx context.Context, root, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	n := noise{URL: process.url, NATS: "nats://" + nats}
+	n := noise{URL: process.url, NATS: "nats://" + nats, Only: c.noisyKind}
 	if n.Token, err = key.Mint(auth.TokenRequest{Tenant: noisyTenant, Subject: "noisy", Scopes: auth.AllScopes(), TTL: time.Hour}); err != nil {
 		return err
 	}

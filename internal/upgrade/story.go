@@ -21,6 +21,7 @@ type config struct {
 	span            time.Duration // of a load without an upgrade; 0 = an upgrade
 	noisySpan       time.Duration // of a measurement of a quiet tenant beside a noisy one; 0 = none
 	noisyMemories   int
+	noisyKind       string // empty = all
 	binary          string // of refold; empty: this tree is built
 	postgres        string // a database to use; empty: a server of its own
 	out             io.Writer
