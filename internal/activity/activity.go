@@ -51,12 +51,14 @@ const waitingMax = 200_000
 // Recorder is where accesses are handed in. The zero value is ready, and nil takes nothing; both are safe for concurrent
 // use.
 type Recorder struct {
-	// WaitingMax is how many accessed memories may wait; 0 = 200,000. What comes beyond them is counted as dropped.
+	// WaitingMax is how many accessed memories may wait; 0 = 200,000. A tenant may have as many as it leaves to the others.
+	// What comes beyond is counted as dropped.
 	WaitingMax int
 
 	mu      sync.Mutex
 	waiting []Access
-	count   int // of the memories in waiting
+	count   int            // of the memories in waiting
+	tenants map[string]int // how many of them each tenant has
 	counts  Counts
 	lost    int64         // dropped, and not yet told to the stream
 	filled  chan struct{} // closed when something waits; nil while nobody looks
@@ -85,7 +87,7 @@ func (r *Recorder) Record(a Access) {
 	if room == 0 {
 		room = waitingMax
 	}
-	if r.count+n > room {
+	if others := r.count - r.tenants[a.Tenant]; r.tenants[a.Tenant]+n > (room-others+1)/2 {
 		r.counts.Dropped += int64(n)
 		r.lost += int64(n)
 		r.wake()
@@ -93,6 +95,10 @@ func (r *Recorder) Record(a Access) {
 	}
 	r.waiting = append(r.waiting, a)
 	r.count += n
+	if r.tenants == nil {
+		r.tenants = map[string]int{}
+	}
+	r.tenants[a.Tenant] += n
 	r.counts.Recorded += int64(n)
 	r.wake()
 }
@@ -137,7 +143,11 @@ func (r *Recorder) take(countMax int) (taken []Access, lost int64) {
 	defer r.mu.Unlock()
 	n, count := 0, 0
 	for n < len(r.waiting) && count < countMax {
-		count += len(r.waiting[n].Memories)
+		a := r.waiting[n]
+		if r.tenants[a.Tenant] -= len(a.Memories); r.tenants[a.Tenant] == 0 {
+			delete(r.tenants, a.Tenant)
+		}
+		count += len(a.Memories)
 		n++
 	}
 	taken = append([]Access{}, r.waiting[:n]...)

@@ -189,6 +189,7 @@ func (c changeStream) VisitListChangesResponse(w http.ResponseWriter) error {
 	w.Header().Set("Refold-Position", c.server.Sealer.SealPosition(c.caller.Tenant.ID, c.after)) // where it begins
 	w.WriteHeader(http.StatusOK)
 	out.send(fmt.Sprintf("retry: %d\n", streamRetry.Milliseconds()) + "id: " + c.server.feedToken(c.wanted, c.after))
+	out.flush() // whoever listens knows at once that it is heard
 	at := c.after
 	c.wish.Wait, c.wish.CountMax = c.server.Heartbeat, changes.CountMax
 	for out.err == nil {

@@ -64,7 +64,9 @@ type Config struct {
 	// Heartbeat is how often a stream of changes shows that it lives when there are none, and how long a listener may take
 	// to read what is sent to it before it is cut off; 0 = 15 s.
 	Heartbeat time.Duration
-	Logger    *slog.Logger // nil = none
+	// ConnectionsMax bounds the connections of Server; 0 = 4,096. Beyond it, the one that has been idle for longest is closed.
+	ConnectionsMax int
+	Logger         *slog.Logger // nil = none
 }
 
 type server struct {
@@ -85,6 +87,9 @@ func newServer(c Config) *server {
 	}
 	if c.Heartbeat == 0 {
 		c.Heartbeat = heartbeatDefault
+	}
+	if c.ConnectionsMax == 0 {
+		c.ConnectionsMax = connectionsMaxDefault
 	}
 	if c.Limits == nil {
 		c.Limits = quota.New(quota.Limits{})
@@ -115,6 +120,7 @@ func Server(c Config) *http.Server {
 		WriteTimeout:      writeMax,
 		IdleTimeout:       idleMax,
 		MaxHeaderBytes:    headerBytesMax,
+		ConnState:         newConnections(s.ConnectionsMax).note,
 		BaseContext:       func(net.Listener) context.Context { return context.Background() },
 	}
 	edge.RegisterOnShutdown(s.end)
