@@ -17,6 +17,7 @@ const (
 // archive is an export's zip with the two members that count.
 type archive struct {
 	size     uint64 // of the file
+	free     uint64 // bytes that come out of a member without a look at the ratio
 	document *zip.File
 	lines    *zip.File // nil = there is none
 }
@@ -65,7 +66,7 @@ func openArchive(file io.ReaderAt, size int64) (*archive, error) {
 }
 
 func findMembers(z *zip.Reader, size uint64) (*archive, error) {
-	a := &archive{size: size}
+	a := &archive{size: size, free: RatioFreeBytes}
 	for _, f := range z.File {
 		if len(f.Name) > NameBytesMax {
 			return nil, refuseFile(TooLarge, "", "a member's path has %d bytes, at most %d are taken", len(f.Name), NameBytesMax)
@@ -112,6 +113,7 @@ type bounded struct {
 	name   string
 	from   io.Reader
 	packed uint64 // bytes that went in
+	free   uint64 // see archive
 	out    uint64 // bytes that came out
 	seen   func(bytes int)
 }
@@ -125,7 +127,7 @@ func (b *bounded) Read(p []byte) (int, error) {
 	if b.out > MemberBytesMax {
 		return 0, refuseFile(TooLarge, b.name, "unpacks to more than %d bytes", int64(MemberBytesMax))
 	}
-	if b.out > RatioFreeBytes && b.out/RatioMax > b.packed {
+	if b.out > b.free && b.out/RatioMax > b.packed {
 		return 0, refuseFile(TooLarge, b.name, "unpacks to more than %d times its size of %d bytes: a zip bomb", RatioMax, b.packed)
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -140,7 +142,7 @@ func (a *archive) openDocument(seen func(bytes int)) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, &FileError{Code: BrokenZip, Path: documentName, Reason: "cannot be opened", Err: err}
 	}
-	return opened{&bounded{name: documentName, from: raw, packed: a.packed(a.document), seen: seen}, raw}, nil
+	return opened{&bounded{name: documentName, from: raw, packed: a.packed(a.document), free: a.free, seen: seen}, raw}, nil
 }
 
 // openLines returns the lines of memories.jsonl.gz, unpacked twice and bounded both times.
@@ -149,12 +151,12 @@ func (a *archive) openLines(seen func(bytes int)) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, &FileError{Code: BrokenZip, Path: linesName, Reason: "cannot be opened", Err: err}
 	}
-	once := &bounded{name: linesName, from: raw, packed: a.packed(a.lines)}
+	once := &bounded{name: linesName, from: raw, packed: a.packed(a.lines), free: a.free}
 	twice, err := gzip.NewReader(once)
 	if err != nil {
 		return nil, errors.Join(asFileError(linesName, err), raw.Close())
 	}
-	return opened{&bounded{name: linesName, from: twice, packed: a.packed(a.lines), seen: seen}, raw}, nil
+	return opened{&bounded{name: linesName, from: twice, packed: a.packed(a.lines), free: a.free, seen: seen}, raw}, nil
 }
 
 type opened struct {
