@@ -63,7 +63,7 @@ func (c *cli) selftest() *cobra.Command {
 	flags.StringVar(&f.natsURL, "nats-url", "", "attack this NATS edge for producers; none = one of this process, unless there is a --url")
 	flags.BoolVar(&f.scratch, "scratch", false, "make a plane for it, with an embedded journal and a private Postgres, and throw it away")
 	flags.Int64Var(&f.probes, "probes", 100_000, "how many requests")
-	flags.IntVar(&f.tenants, "tenants", 3, "how many tenants, with an owner of things and two attackers each")
+	flags.IntVar(&f.tenants, "tenants", 3, "how many tenants, with an owner of things and two attackers each, of whom one attacks the owner of his own tenant, too")
 	flags.Uint64Var(&f.seed, "seed", 0, "repeat the random choices of an attack; 0 = new ones")
 	cmd := &cobra.Command{Use: "selftest", Short: "Attack the plane, to see that it holds"}
 	cmd.AddCommand(isolation)
@@ -153,15 +153,19 @@ func attackers(ctx context.Context, p *plane.Plane, tenants int) (all []isolatio
 			return all, err
 		}
 		for _, user := range []string{"owner", "attacker-1", "attacker-2"} {
-			token, err := key.Mint(auth.TokenRequest{Tenant: id, Subject: user, Scopes: auth.AllScopes(), TTL: 24 * time.Hour})
+			scopes, neighbours := auth.AllScopes(), user == "attacker-2"
+			if neighbours { // who may not see what the others of the tenant do
+				scopes = slices.DeleteFunc(scopes, func(s string) bool { return s == auth.TenantRead })
+			}
+			token, err := key.Mint(auth.TokenRequest{Tenant: id, Subject: user, Scopes: scopes, TTL: 24 * time.Hour})
 			if err != nil {
 				return all, err
 			}
-			agent, err := key.Mint(auth.TokenRequest{Tenant: id, Subject: user, Scopes: auth.AllScopes(), TTL: 24 * time.Hour, Audience: auth.LocalMCPAudience})
+			agent, err := key.Mint(auth.TokenRequest{Tenant: id, Subject: user, Scopes: scopes, TTL: 24 * time.Hour, Audience: auth.LocalMCPAudience})
 			if err != nil {
 				return all, err
 			}
-			all = append(all, isolation.Identity{Tenant: id, User: user, Token: token, AgentToken: agent, Attacks: user != "owner"})
+			all = append(all, isolation.Identity{Tenant: id, User: user, Token: token, AgentToken: agent, Attacks: user != "owner", Neighbours: neighbours})
 		}
 		limits := directory.Limits{PerSecond: tenant.LimitMax, Burst: tenant.LimitMax, InFlight: tenant.LimitMax}
 		if _, err := p.LimitTenant(ctx, id, limits, operator()); err != nil {

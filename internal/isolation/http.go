@@ -273,6 +273,12 @@ func (h *HTTP) make(seed uint64, about *Belongings) request {
 	for range r.IntN(4) {
 		query.Set(h.parameters[r.IntN(len(h.parameters))], pick(r, about, 2))
 	}
+	if r.IntN(4) == 0 { // what is looked for decides what comes first, and how much there is
+		name := about.Names[r.IntN(len(about.Names))]
+		query.Set("search", name[:1+r.IntN(len(name))])
+		query.Set("sort", sorts[r.IntN(len(sorts))])
+		query.Set("count", "true")
+	}
 	if len(query) > 0 {
 		path += "?" + query.Encode()
 	}
@@ -282,7 +288,7 @@ func (h *HTTP) make(seed uint64, about *Belongings) request {
 	}
 	old := strings.HasPrefix(route.path, oldPrefix)
 	if route.method != "GET" && (old || route.method != "DELETE") {
-		q.headers = append(q.headers, [2]string{"If-Match", "*"})
+		q.headers = append(q.headers, [2]string{"If-Match", versions[r.IntN(len(versions))]})
 		choice, id, user := bodies, pickID(r, about), pick(r, about, 1)
 		switch {
 		case strings.HasPrefix(route.path, oldPrefix+"config"):
@@ -298,6 +304,12 @@ func (h *HTTP) make(seed uint64, about *Belongings) request {
 	}
 	return q
 }
+
+// versions are those that a thing has, or may have, in the form of an entity tag: whether one fits must tell nobody that the
+// thing is there.
+var versions = []string{"*", "*", `"1"`, `"2"`, `"3"`, `"4"`, `W/"1"`}
+
+var sorts = []string{"content", "-content", "created_at", "-updated_at", "app", "name", "-memories"}
 
 func quoted(text string) string {
 	body, _ := json.Marshal(text) // a text is always JSON

@@ -23,6 +23,9 @@ type Identity struct {
 	Token      string
 	AgentToken string // for MCP, which takes no others
 	Attacks    bool
+	// Neighbours has an attacker attack the owners of its own tenant as well. Its tokens must have no scope that shows what
+	// other users of the tenant do.
+	Neighbours bool
 }
 
 // Prober attacks over one protocol. It is used by one goroutine for each identity.
@@ -76,7 +79,7 @@ type Report struct {
 	Probes        int64            `json:"probes"`
 	Operations    map[string]int64 `json:"operations"` // probes by protocol and operation
 	BytesSearched int64            `json:"bytes_searched"`
-	Canaries      int64            `json:"canaries"` // in all their forms
+	Canaries      int64            `json:"canaries"` // in all their forms, for the attacker who must not see the most
 	Leaks         []Finding        `json:"leaks"`    // the first findingsMax of their kind
 	LeakCount     int64            `json:"leak_count"`
 	Differences   []Finding        `json:"differences"` // the first findingsMax of their kind
@@ -121,7 +124,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 type attack struct {
 	Config
 	owned  map[string]map[Identity]*Belongings // by protocol
-	search map[string]*search                  // by tenant: what it must never receive
+	search map[Identity]*search                // by attacker: what it must never receive
 	sent   atomic.Int64
 
 	mu     sync.Mutex
@@ -129,7 +132,7 @@ type attack struct {
 }
 
 func (a *attack) prepare(ctx context.Context) error {
-	a.owned, a.search = map[string]map[Identity]*Belongings{}, map[string]*search{}
+	a.owned, a.search = map[string]map[Identity]*Belongings{}, map[Identity]*search{}
 	canaries := map[string][]canary{}
 	for _, prober := range a.Probers {
 		a.owned[prober.Name()] = map[Identity]*Belongings{}
@@ -151,15 +154,18 @@ func (a *attack) prepare(ctx context.Context) error {
 	if len(a.report.Tenants) < 2 || len(a.Probers) == 0 {
 		return errors.New("want two tenants and a protocol")
 	}
-	for _, tenant := range a.report.Tenants {
+	for _, as := range a.Identities {
+		if !as.Attacks {
+			continue
+		}
 		var foreign []canary
-		for _, other := range a.report.Tenants {
-			if other != tenant {
-				foreign = append(foreign, canaries[other]...)
+		for tenant, of := range canaries {
+			if tenant != as.Tenant || as.Neighbours {
+				foreign = append(foreign, of...)
 			}
 		}
-		a.search[tenant] = newSearch(foreign)
-		a.report.Canaries += int64(len(a.search[tenant].forms))
+		a.search[as] = newSearch(foreign)
+		a.report.Canaries = max(a.report.Canaries, int64(len(a.search[as].forms)))
 	}
 	return nil
 }
@@ -169,14 +175,18 @@ func (a *attack) work(ctx context.Context, n int, as Identity) error {
 	r := rand.New(rand.NewPCG(a.Seed, uint64(n)))
 	var victims []Identity
 	for _, other := range a.Identities {
-		if other.Tenant != as.Tenant && !other.Attacks {
+		if !other.Attacks && (other.Tenant != as.Tenant || as.Neighbours) {
 			victims = append(victims, other)
 		}
 	}
 	for a.sent.Load() < a.Probes && ctx.Err() == nil {
 		prober, victim := a.Probers[r.IntN(len(a.Probers))], victims[r.IntN(len(victims))]
 		foreign := a.owned[prober.Name()][victim]
-		if err := a.probe(ctx, prober, r.Uint64(), as, victim, foreign, foreign.nobodys(r)); err != nil {
+		absent := foreign.nobodys(r)
+		if victim.Tenant == as.Tenant {
+			foreign, absent = ofNeighbours(foreign, absent)
+		}
+		if err := a.probe(ctx, prober, r.Uint64(), as, victim, foreign, absent); err != nil {
 			return err
 		}
 		a.progress()
@@ -196,7 +206,7 @@ func (a *attack) probe(ctx context.Context, p Prober, seed uint64, as, victim Id
 		found := Finding{Protocol: p.Name(), Operation: e.Operation, As: as.Tenant + "/" + as.User, Of: victim.Tenant + "/" + victim.User, Seed: fmt.Sprint(seed)}
 		a.count(p.Name()+" "+e.Operation, e)
 		for _, answer := range []Answer{e.Foreign, e.Absent} {
-			for _, leaked := range a.search[as.Tenant].in(answer) {
+			for _, leaked := range a.search[as].in(answer) {
 				found.Of, found.What = leaked.of, leaked.what
 				a.leak(found)
 			}

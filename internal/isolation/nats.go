@@ -277,6 +277,8 @@ var (
 		"cmd.{t}.memory.new", "cmd.{t}.memory.{id}", "cmd.{t}.app.{id}", "cmd.{t}.batch", "ev.0.{t}.memory.{id}", "{u}.x", "$JS.API.STREAM.NAMES",
 		"$JS.API.INFO", "$JS.API.DIRECT.GET.{t}", "$SYS.REQ.SERVER.PING", "$SRV.INFO", "_INBOX.{t}.{id}",
 	}
+	// forbiddenToNeighbours are what users of one tenant must not hear of each other, nor say to each other.
+	forbiddenToNeighbours = []string{"{u}.>", "{u}.x", "_INBOX.{t}.>", "ev.0.{t}.memory.{id}"}
 	// What is stored names nobody else's ids: else they were the attacker's own from then on.
 	commandsAboutOne = []struct{ name, body string }{
 		{"memory.archive", ""}, {"memory.pause", ""}, {"memory.activate", ""}, {"memory.delete", ""}, {"memory.change", `{"content":"probe"}`},
@@ -296,12 +298,16 @@ func (n *NATS) make(seed uint64, as Identity, about *Belongings) said {
 	s := said{answered: true, body: fill.Replace(c.body), header: nats.Header{
 		commands.HeaderCommand: {c.name}, commands.HeaderKey: {key}, commands.HeaderVersion: {commands.AnyVersion},
 	}}
-	switch what := r.IntN(20); {
+	what, toHear, toSay := r.IntN(20), forbiddenToHear, forbiddenToSay
+	if about.Tenant == as.Tenant {
+		toHear, toSay = forbiddenToNeighbours, forbiddenToNeighbours
+	}
+	switch {
 	case what == 0:
-		subject := forbiddenToHear[r.IntN(len(forbiddenToHear))]
+		subject := toHear[r.IntN(len(toHear))]
 		return said{operation: "listen " + subject, listen: true, subject: fill.Replace(subject)}
 	case what < 4:
-		subject := forbiddenToSay[r.IntN(len(forbiddenToSay))]
+		subject := toSay[r.IntN(len(toSay))]
 		s.operation, s.subject, s.answered = "publish "+subject, fill.Replace(subject), false
 	case what < 8:
 		s.operation, s.subject = "batch "+c.name, "cmd."+as.Tenant+".batch"

@@ -35,6 +35,14 @@ func (b *Belongings) nobodys(r *rand.Rand) *Belongings {
 	return out
 }
 
+// ofNeighbours is what a user of the same tenant may try: both have the tenant, and neither has anything sealed, because
+// positions are the tenant's, to him as good as his own.
+func ofNeighbours(foreign, absent *Belongings) (*Belongings, *Belongings) {
+	f, a := *foreign, *absent
+	f.Sealed, a.Tenant = absent.Sealed, foreign.Tenant
+	return &f, &a
+}
+
 const alphabet = "abcdefghijklmnopqrstuvwxyz"
 
 func letters(r *rand.Rand, n int) string {

@@ -2,6 +2,7 @@ package quota
 
 import (
 	"context"
+	"runtime"
 	"time"
 
 	"github.com/refold-dev/refold/internal/reader"
@@ -20,15 +21,12 @@ const (
 // connections is left to those of the cost Point.
 type Questions struct {
 	shares   [reader.CostCount]*Share
-	catchUps *Share
+	catchUps *Share // to read the journal keeps a processor busy
 }
-
-// catchUpPlaces is how many of those who are behind in a feed of changes read the journal at a time.
-const catchUpPlaces = 4
 
 // NewQuestions shares this many connections.
 func NewQuestions(connections int) *Questions {
-	q := &Questions{catchUps: NewShare(ShareConfig{Places: catchUpPlaces, WaitingMax: askersWaiting, WaitMax: catchUpWaitMax})}
+	q := &Questions{catchUps: NewShare(ShareConfig{Places: max(2, runtime.GOMAXPROCS(0)/2), WaitingMax: askersWaiting, WaitMax: catchUpWaitMax})}
 	for cost, places := range map[reader.Cost]int{
 		reader.Point: connections, reader.List: connections * 3 / 8, reader.Scan: connections / 4, reader.Snapshot: connections / 8,
 	} {
