@@ -60,7 +60,11 @@ load: stores ## hold 300 commands and 1,000 reads a second for ten minutes again
 build: ## build bin/refold
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/refold ./cmd/refold
 
-up: ## start Postgres, NATS and refold in containers
+.env: # passwords of the containers, random, made once
+	@umask 077 && for name in POSTGRES NATS; do \
+		echo "REFOLD_$${name}_PASSWORD=$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')" || exit 1; done > $@.new && mv $@.new $@
+
+up: .env ## start Postgres, NATS and refold in containers
 	docker compose up -d --build --wait
 
 down: ## stop the containers; data volumes stay

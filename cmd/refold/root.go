@@ -54,6 +54,12 @@ func (c *cli) root() *cobra.Command {
 	f.StringVar(&c.config.DataDir, "data", localstack.DefaultDataDir(), "folder of the local stack")
 	f.StringVar(&c.config.PostgresURL, "postgres", "", "URL of a database to use instead of a local one")
 	f.StringVar(&c.config.NATSURL, "nats", "", "URL of a NATS server to use instead of the embedded one, or several separated by commas")
+	access := &c.config.NATSAccess
+	f.StringVar(&access.CredsFile, "nats-creds", "", "credentials file (JWT and seed) for the servers of --nats")
+	f.StringVar(&access.SeedFile, "nats-nkey", "", "file with the seed of the nkey for the servers of --nats")
+	f.StringVar(&access.CAFile, "nats-ca", "", "file with the authorities that sign the certificates of the servers of --nats; none = those of the system")
+	f.StringVar(&access.CertFile, "nats-client-cert", "", "file with the TLS certificate that refold shows to the servers of --nats")
+	f.StringVar(&access.KeyFile, "nats-client-key", "", "file with its key")
 	f.Var(oneOf(&c.config.Durability, "", localstack.DurabilityAlways, localstack.DurabilityRelaxed), "durability", "always (default): synced before the answer; relaxed: every 100 ms")
 	f.IntVar(&c.config.Shards, "shards", 0, "number of shards, for a new journal; 0 = 1")
 	f.IntVar(&c.config.Replicas, "replicas", 0, "replicas of each stream, for a new journal: 1, 3 or 5; 0 = 1")
@@ -65,7 +71,8 @@ func (c *cli) root() *cobra.Command {
 	f.BoolVar(&c.noProgress, "no-progress", false, "no progress on stderr")
 	f.BoolVarP(&c.verbose, "verbose", "v", false, "log more")
 	for flag, name := range map[string]string{
-		"data": "REFOLD_DATA", "postgres": "DATABASE_URL", "nats": "REFOLD_NATS", "durability": "REFOLD_DURABILITY", "shards": "REFOLD_SHARDS",
+		"data": "REFOLD_DATA", "postgres": "DATABASE_URL", "nats": "REFOLD_NATS", "nats-creds": "REFOLD_NATS_CREDS", "nats-nkey": "REFOLD_NATS_NKEY", "nats-ca": "REFOLD_NATS_CA",
+		"nats-client-cert": "REFOLD_NATS_CLIENT_CERT", "nats-client-key": "REFOLD_NATS_CLIENT_KEY", "durability": "REFOLD_DURABILITY", "shards": "REFOLD_SHARDS",
 		"replicas": "REFOLD_REPLICAS", "journal-bytes": "REFOLD_JOURNAL_BYTES", "memory": "REFOLD_MEMORY", "memory-limit": "REFOLD_MEMORY_LIMIT", "output": "REFOLD_OUTPUT", "no-progress": "REFOLD_NO_PROGRESS", "verbose": "REFOLD_VERBOSE",
 	} {
 		variable(f, flag, name)
@@ -83,6 +90,9 @@ func (c *cli) settle() error {
 	}
 	if n := c.config.Replicas; !slices.Contains([]int{0, 1, 3, 5}, n) {
 		faults = append(faults, fmt.Errorf("replicas (--replicas, REFOLD_REPLICAS) is %d: use 1, 3 or 5", n))
+	}
+	if err := c.config.NATSAccess.Check(); err != nil {
+		faults = append(faults, err)
 	}
 	if v := os.Getenv("VERIFY_MIGRATIONS"); v != "" {
 		verify, err := strconv.ParseBool(v)

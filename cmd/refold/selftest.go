@@ -219,6 +219,9 @@ func (f selftestFlags) probers(ctx context.Context, p *plane.Plane, as isolation
 	probers, end := []isolation.Prober{overHTTP, overMCP}, func() { overMCP.Close(); beneath() }
 	if natsURL != "" {
 		overNATS, before := &isolation.NATS{URL: natsURL}, end
+		if f.natsURL == "" {
+			overNATS.Options = p.Stack.ClientOptions()
+		}
 		probers, end = append(probers, overNATS), func() { overNATS.Close(); before() }
 	}
 	return probers, end, nil

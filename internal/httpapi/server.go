@@ -121,6 +121,7 @@ func Server(c Config) *http.Server {
 		IdleTimeout:       idleMax,
 		MaxHeaderBytes:    headerBytesMax,
 		ConnState:         newConnections(s.ConnectionsMax).note,
+		ErrorLog:          slog.NewLogLogger(s.Logger.Handler(), slog.LevelDebug), // of connections that anybody can open
 		BaseContext:       func(net.Listener) context.Context { return context.Background() },
 	}
 	edge.RegisterOnShutdown(s.end)

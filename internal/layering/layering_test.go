@@ -21,7 +21,7 @@ var meaning = []string{"events", "events/commands", "internal/memory", "internal
 // machinery does not change with the business: it is handed functions and never imports meaning.
 var machinery = []string{
 	"events/envelope", "internal/journal", "internal/command", "internal/rows", "internal/ledger", "internal/projector", "internal/edition", "internal/reconcile", "internal/verify",
-	"internal/report", "internal/witness", "internal/backup", "internal/backup/objects", "internal/postgres", "internal/directory", "internal/activity", "internal/failpoint", "internal/localstack", "events/jsonb", "events/storable",
+	"internal/report", "internal/witness", "internal/backup", "internal/backup/objects", "internal/postgres", "internal/directory", "internal/activity", "internal/failpoint", "internal/localstack", "internal/certificate", "events/jsonb", "events/storable",
 }
 
 // pure packages read no clock, network, file or database.
