@@ -45,6 +45,17 @@ func (f *producerFlags) add(set *pflag.FlagSet, config *plane.Config) {
 	variable(set, "nats-producers-account", "REFOLD_NATS_PRODUCERS_ACCOUNT")
 }
 
+// address is where producers connect, without credentials; empty when there are none.
+func (f *producerFlags) address(p *plane.Plane) string {
+	switch {
+	case f.url != "":
+		return localstack.WithoutCredentials(f.url)
+	case p.Stack.Producers() != nil:
+		return p.Stack.NATSURL()
+	}
+	return ""
+}
+
 // edge is the edge of producers, or nil when there are none.
 func (f *producerFlags) edge(p *plane.Plane, parts httpapi.Config) (*natsapi.Config, error) {
 	c := &natsapi.Config{Verifier: parts.Verifier, Writer: parts.Writer, Sealer: parts.Sealer, Limits: parts.Limits, DrainMax: drainMax, Logger: parts.Logger}
@@ -85,5 +96,5 @@ func (c *cli) serveProducers(ctx, running context.Context, edge *natsapi.Config)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	defer context.AfterFunc(running, stop)()
-	return natsapi.Serve(ctx, *edge, func() { fmt.Fprintln(c.stderr, "  producers: commands over NATS") })
+	return natsapi.Serve(ctx, *edge, func() { c.announce("  producers: commands over NATS", "commands are taken over NATS") })
 }

@@ -82,7 +82,7 @@ func (c *cli) selftestIsolation(ctx context.Context, f selftestFlags) error {
 		}
 		c.config.DataDir, c.config.PostgresURL, c.config.NATSURL, c.makes = dir, "", "", true
 	}
-	if !c.verbose {
+	if c.logLevel != levelDebug {
 		c.config.Logger = slog.New(slog.DiscardHandler) // the server complains of every probe
 	}
 	if f.url == "" && c.config.NATSListen == "" {

@@ -167,10 +167,14 @@ func (c *cli) runServe(ctx context.Context, deployment plane.Deployment, gate ga
 	group.Go(func() error { return p.Run(running) })
 	group.Go(func() error { return p.Deploy(running, deployment) })
 	group.Go(func() error { return c.serveProducers(ctx, running, forProducers) })
+	listening := make(chan string, 1)
+	group.Go(func() error { c.tellReady(running, p, listening, edges.producers.address(p)); return nil })
 	group.Go(func() error {
 		defer stop()
 		return serveHTTP(ctx, running, p, parts, forAgents, edges, func(url string) {
-			fmt.Fprintf(c.stderr, "refold serves %s\n  %s\n  data %s\n  health %s/readyz, contract %s/openapi.yaml, agents %s/mcp\n", url, p.Stack.Describe(), p.DataDir, url, url, url)
+			c.announce(fmt.Sprintf("refold serves %s\n  %s\n  data %s\n  health %s/readyz, contract %s/openapi.yaml, agents %s/mcp", url, p.Stack.Describe(), p.DataDir, url, url, url),
+				"refold serves", "url", url, "stores", p.Stack.Describe(), "data", p.DataDir)
+			listening <- url
 		})
 	})
 	return errors.Join(group.Wait(), p.Close())

@@ -60,6 +60,9 @@ func TestServeOverTLS(t *testing.T) {
 	if !strings.HasPrefix(s.url, "https://") {
 		t.Errorf("serves %s", s.url)
 	}
+	s.await(func() bool {
+		return strings.Count(s.output.String(), "refold is ready: "+s.url+", agents "+s.url+"/mcp (after ") == 1
+	})
 	first := serial(t, s)
 	kept := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: authority.Pool()}, ForceAttemptHTTP2: true}}
 	held := func() (string, int) {

@@ -244,6 +244,9 @@ func (n *NATS) URL() string {
 		at.IP = net.IPv4(127, 0, 0, 1)
 	}
 	address := url.URL{Scheme: "nats", Host: at.String()}
+	if n.options.Certificate != nil {
+		address.Scheme = "tls"
+	}
 	if n.options.User != "" {
 		address.User = url.UserPassword(n.options.User, n.options.Password)
 	}
