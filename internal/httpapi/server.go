@@ -4,6 +4,7 @@
 package httpapi
 
 //go:generate oapi-codegen -config oapi.yaml openapi.yaml
+//go:generate go run ./contract/generate
 
 import (
 	"context"
@@ -39,8 +40,13 @@ const (
 	headerBytesRead = 4 * headerBytesMax
 )
 
-//go:embed openapi.yaml
+// The contract as it is served, made of openapi.yaml by package contract.
+//
+//go:embed contract/openapi.yaml
 var openAPI []byte
+
+//go:embed contract/openapi.json
+var openAPIAsJSON []byte
 
 // Verifier verifies bearer tokens; *auth.Verifier is one.
 type Verifier interface {
@@ -109,6 +115,7 @@ func (s *server) handler() http.Handler {
 	})
 	api.HandlerWithOptions(strict, api.StdHTTPServerOptions{BaseRouter: routes, ErrorHandlerFunc: s.malformed})
 	s.handleOld(routes.ServeMux)
+	handlePages(routes.ServeMux)
 	return s.harden(compressed(withinHeaders(s.fromPages(routes))))
 }
 
