@@ -241,7 +241,7 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, operation string,
 	if classes[operation] == quota.Transferring {
 		w, bytesMax = patient(w, r), UploadBytesMax
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, bytesMax)
+	r.Body = http.MaxBytesReader(bare(w), r.Body, bytesMax)
 	if err := checkQuery(r.URL.RawQuery, operation); err != nil {
 		s.fail(w, r, err)
 		return
@@ -260,6 +260,18 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, operation string,
 	w, finish := validated(w, r)
 	handler(w, r)
 	finish()
+}
+
+// bare is the standard library's own writer: MaxBytesReader tells it alone to close the connection after a body that is too
+// large.
+func bare(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		wrapped, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
+		}
+		w = wrapped.Unwrap()
+	}
 }
 
 func (s *server) authenticate(ctx context.Context, r *http.Request, operation string) (auth.Principal, error) {

@@ -181,3 +181,23 @@ func TestLimitsAreSaidAlways(t *testing.T) {
 		t.Errorf("without a rate: %v", got)
 	}
 }
+
+// TestTooLargeBodiesEndTheConnection: nobody reads to its end what is refused for its size.
+func TestTooLargeBodiesEndTheConnection(t *testing.T) {
+	s := newStack(t)
+	url := s.listening(t)
+	alice := s.client(t, "a", "alice")
+	for _, accept := range []string{"", "gzip"} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/v1/memories", strings.NewReader(`{"content":"`+strings.Repeat("x", httpapi.BodyBytesMax)+`"}`))
+		check(t, err)
+		r.Header.Set("Authorization", "Bearer "+alice.token)
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Accept-Encoding", accept)
+		a, err := (&http.Transport{DisableCompression: true}).RoundTrip(r)
+		check(t, err)
+		defer a.Body.Close()
+		if a.StatusCode != http.StatusRequestEntityTooLarge || !a.Close {
+			t.Errorf("%q: %d, closes %v", accept, a.StatusCode, a.Close)
+		}
+	}
+}
