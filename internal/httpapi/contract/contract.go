@@ -55,7 +55,6 @@ func Make(source []byte) (*Documents, error) {
 	}
 	out := &Documents{Page: page(operations)}
 	var text bytes.Buffer
-	text.WriteString("# Generated from openapi.yaml by internal/httpapi/contract. DO NOT EDIT.\n")
 	encoder := yaml.NewEncoder(&text)
 	encoder.SetIndent(2)
 	if err := encoder.Encode(root); err != nil {
