@@ -42,10 +42,11 @@ generate: ## generate queries, the HTTP server and the schemas for producers ane
 	$(TOOL) sqlc generate
 	$(GO) run ./internal/upgrade -generate "env $(TOOL) sqlc"
 	cd internal/httpapi && CGO_ENABLED=0 $(GO) tool -modfile=../../tools/go.mod oapi-codegen -config oapi.yaml openapi.yaml
+	cd internal/httpapi && CGO_ENABLED=0 $(GO) run ./contract/generate
 	cd events/schemas && CGO_ENABLED=0 $(GO) generate .
 
 verify: generate ## fail when generated code, formatting, vet or lint is not as it should be
-	@git diff --exit-code -- internal/postgres/db internal/httpapi/api events/schemas examples/upgrade/internal/postgres/db || { echo "generated code is not up to date: run 'make generate' and commit"; exit 1; }
+	@git diff --exit-code -- internal/postgres/db internal/httpapi/api internal/httpapi/contract docs/api.md events/schemas examples/upgrade/internal/postgres/db || { echo "generated code is not up to date: run 'make generate' and commit"; exit 1; }
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt"; exit 1; }
 	$(GO) vet ./...
 	cd tools/lint && CGO_ENABLED=0 $(GO) build -o ../../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
@@ -57,10 +58,14 @@ bench: stores ## measure; prints `name value unit` lines and writes bench.json
 load: stores ## hold 300 commands and 1,000 reads a second for ten minutes against one process (LOAD_FLAGS=-help)
 	$(GO) run ./internal/upgrade -sustain 10m -commands 300 -reads 1000 $(LOAD_FLAGS)
 
-build: ## build bin/refold
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/refold ./cmd/refold
+build: ## build bin/refold; `refold --version` says VERSION, or else the revision
+	CGO_ENABLED=0 $(GO) build -trimpath $(if $(VERSION),-ldflags "-X github.com/refold-dev/refold/internal/plane.version=$(VERSION)") -o bin/refold ./cmd/refold
 
-up: ## start Postgres, NATS and refold in containers
+.env: # passwords of the containers, random, made once
+	@umask 077 && for name in POSTGRES NATS; do \
+		echo "REFOLD_$${name}_PASSWORD=$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')" || exit 1; done > $@.new && mv $@.new $@
+
+up: .env ## start Postgres, NATS and refold in containers
 	docker compose up -d --build --wait
 
 down: ## stop the containers; data volumes stay

@@ -118,7 +118,7 @@ func (s *story) start(ctx context.Context) error {
 		ended := make(chan error, 2)
 		go func() { ended <- s.plane.Run(running) }()
 		go func() {
-			ended <- serveHTTP(running, running, s.plane, parts, nil, s.listen, 0, func(url string) { listening <- url })
+			ended <- serveHTTP(running, running, s.plane, parts, nil, edgeFlags{listen: s.listen}, func(url string) { listening <- url })
 		}()
 		first := <-ended
 		stop()

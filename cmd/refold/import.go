@@ -32,9 +32,6 @@ func (c *cli) imports() *cobra.Command {
 			if tenant == "" {
 				return usageError{errors.New("import needs --tenant")}
 			}
-			if mode != string(openmemory.Skip) && mode != string(openmemory.Overwrite) {
-				return usageError{fmt.Errorf("mode %q: use skip or overwrite", mode)}
-			}
 			return c.with(cmd.Context(), func(p *plane.Plane) error {
 				t, err := p.Directory.Tenant(cmd.Context(), tenant)
 				if err != nil {
@@ -68,7 +65,7 @@ func (c *cli) imports() *cobra.Command {
 	f := one.Flags()
 	f.StringVar(&tenant, "tenant", "", "tenant to import into")
 	variable(f, "tenant", "REFOLD_TENANT")
-	f.StringVar(&mode, "mode", string(openmemory.Overwrite), "skip: leave what is there; overwrite: replace it")
+	f.Var(oneOf(&mode, string(openmemory.Overwrite), string(openmemory.Skip), string(openmemory.Overwrite)), "mode", "skip: leave what is there; overwrite: replace it")
 	f.StringVar(&subject, "subject", "", "login to import for; empty = the export's own user")
 	f.BoolVar(&partial, "partial", false, "import the good records of a file that has bad ones")
 	cmd.AddCommand(one)

@@ -169,6 +169,9 @@ func tamperedAndNamed(t *testing.T) {
 	refold(t, exitUsage, "repair")
 	refold(t, exitOK, "repair", "--tenant", "acme", "--entity", "memory", "--id", id)
 	refold(t, exitOK, "verify")
+	if v := into[repairView](t, refold(t, exitOK, "repair", "--last")); len(v.Repairs) != 0 {
+		t.Fatalf("with nothing to repair: %+v", v)
+	}
 	barriers := into[[]verify.BarrierReport](t, refold(t, exitOK, "verify", "--barrier"))
 	if len(barriers) != 1 || !barriers[0].Clean || len(barriers[0].Reports) == 0 {
 		t.Fatalf("barrier: %+v", barriers)

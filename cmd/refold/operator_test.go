@@ -44,16 +44,23 @@ func (l *journalOf) String() string {
 type served struct {
 	t      *testing.T
 	url    string
+	client *http.Client
 	output *journalOf
 	heard  []string // every answer that was no success, head and body
 }
 
 func serving(t *testing.T, flags ...string) *served {
 	t.Helper()
+	return servingTo(t, http.DefaultClient, flags...)
+}
+
+// servingTo is serving for a client of its own.
+func servingTo(t *testing.T, client *http.Client, flags ...string) *served {
+	t.Helper()
 	t.Setenv("REFOLD_DATA", testenv.Dir(t))
 	t.Setenv("DATABASE_URL", testenv.Postgres(t))
 	t.Setenv("REFOLD_OUTPUT", "json")
-	s := &served{t: t, output: &journalOf{}}
+	s := &served{t: t, client: client, output: &journalOf{}}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan int, 1)
 	args := append([]string{"serve", "--listen", "127.0.0.1:0", "--drain", "0s"}, flags...)
@@ -104,7 +111,7 @@ func (s *served) ask(method, path, token, body string, headers ...string) heard 
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := s.client.Do(r)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -6,10 +6,13 @@ import (
 	"text/tabwriter"
 )
 
-// The values of --output.
+// Values of --output, --log-format and --log-level.
 const (
 	formatTable = "table"
 	formatJSON  = "json"
+	formatText  = "text"
+	levelDebug  = "debug"
+	levelWarn   = "warn"
 )
 
 // show prints a result: one JSON document, or what table writes.

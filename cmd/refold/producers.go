@@ -15,7 +15,7 @@ import (
 
 // producerFlags say where producers connect.
 type producerFlags struct {
-	url, seedFile, account string
+	url, creds, seedFile, account string
 }
 
 const producersHelp = "\n\nProducers may send commands over NATS, too: on cmd.<tenant>.<entity>.<id>, and on cmd.<tenant>.batch for many at once\n" +
@@ -28,15 +28,32 @@ const producersHelp = "\n\nProducers may send commands over NATS, too: on cmd.<t
 	"  max_control_line: 16KB\n\n" +
 	"where A... is the public key to the account seed in the file of --nats-issuer-seed (`nk -gen account`)."
 
-func (f *producerFlags) add(set *pflag.FlagSet, listen *string) {
-	set.StringVar(listen, "nats-listen", "", "host:port where the embedded NATS server lets producers in, such as 127.0.0.1:4222")
+func (f *producerFlags) add(set *pflag.FlagSet, config *plane.Config) {
+	set.StringVar(&config.NATSListen, "nats-listen", "", "host:port where the embedded NATS server lets producers in, such as 127.0.0.1:4222")
 	variable(set, "nats-listen", "REFOLD_NATS_LISTEN")
+	set.StringVar(&config.NATSCertFile, "nats-tls-cert", "", "file with the TLS certificate of that server, followed when it changes; required where --nats-listen is not a loopback address")
+	variable(set, "nats-tls-cert", "REFOLD_NATS_TLS_CERT")
+	set.StringVar(&config.NATSKeyFile, "nats-tls-key", "", "file with its key")
+	variable(set, "nats-tls-key", "REFOLD_NATS_TLS_KEY")
 	set.StringVar(&f.url, "nats-producers", "", "URL of the account of producers on a NATS server that runs elsewhere")
 	variable(set, "nats-producers", "REFOLD_NATS_PRODUCERS")
+	set.StringVar(&f.creds, "nats-producers-creds", "", "credentials file for that account; --nats-ca and --nats-client-cert hold there, too")
+	variable(set, "nats-producers-creds", "REFOLD_NATS_PRODUCERS_CREDS")
 	set.StringVar(&f.seedFile, "nats-issuer-seed", "", "file with the account seed that signs who may come in there; empty = somebody else does")
 	variable(set, "nats-issuer-seed", "REFOLD_NATS_ISSUER_SEED")
 	set.StringVar(&f.account, "nats-producers-account", localstack.ProducersAccount, "name of that account")
 	variable(set, "nats-producers-account", "REFOLD_NATS_PRODUCERS_ACCOUNT")
+}
+
+// address is where producers connect, without credentials; empty when there are none.
+func (f *producerFlags) address(p *plane.Plane) string {
+	switch {
+	case f.url != "":
+		return localstack.WithoutCredentials(f.url)
+	case p.Stack.Producers() != nil:
+		return p.Stack.NATSURL()
+	}
+	return ""
 }
 
 // edge is the edge of producers, or nil when there are none.
@@ -48,7 +65,9 @@ func (f *producerFlags) edge(p *plane.Plane, parts httpapi.Config) (*natsapi.Con
 		if err := localstack.CheckServers(f.url); err != nil {
 			return nil, usageError{fmt.Errorf("--nats-producers or REFOLD_NATS_PRODUCERS: %w", err)}
 		}
-		c.Connect = localstack.Dial(f.url)
+		access := p.NATSAccess
+		access.CredsFile, access.SeedFile = f.creds, ""
+		c.Connect = localstack.Dial(f.url, access)
 		if f.seedFile != "" {
 			text, err := os.ReadFile(f.seedFile)
 			if err != nil {
@@ -77,5 +96,5 @@ func (c *cli) serveProducers(ctx, running context.Context, edge *natsapi.Config)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	defer context.AfterFunc(running, stop)()
-	return natsapi.Serve(ctx, *edge, func() { fmt.Fprintln(c.stderr, "  producers: commands over NATS") })
+	return natsapi.Serve(ctx, *edge, func() { c.announce("  producers: commands over NATS", "commands are taken over NATS") })
 }

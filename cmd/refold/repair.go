@@ -111,8 +111,9 @@ func (c *cli) repairRows(ctx context.Context, p *plane.Plane, f repairFlags) err
 			return err
 		}
 	}
-	if len(view.Repairs) == 0 {
-		return verify.ErrNothingFound
+	if len(view.Repairs) == 0 { // the newest verifications have found nothing, or none has looked: neither is a failure
+		bar.end()
+		return c.show(view, func(w *tabwriter.Writer) { row(w, "nothing to repair: "+verify.ErrNothingFound.Error()) })
 	}
 	for _, r := range view.Repairs {
 		scope.Tenants = append(scope.Tenants, r.Tenants...)

@@ -25,6 +25,8 @@ type cli struct {
 	noProgress     bool
 	makes          bool // this command may make a plane
 	verbose        bool
+	logLevel       string
+	logFormat      string
 	limit          memoryLimit
 
 	log   *logWriter
@@ -38,8 +40,9 @@ func newCLI(stdout, stderr io.Writer) *cli {
 func (c *cli) root() *cobra.Command {
 	root := &cobra.Command{
 		Use: "refold", Short: "An event-sourced, multi-tenant data plane: a served row is provably the fold of the log",
-		SilenceUsage: true, SilenceErrors: true,
+		SilenceUsage: true, SilenceErrors: true, Version: plane.ToolVersion(),
 	}
+	root.SetVersionTemplate("refold {{.Version}}\n")
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		if err := fromEnvironment(cmd.Flags()); err != nil {
 			return usageError{err}
@@ -54,6 +57,12 @@ func (c *cli) root() *cobra.Command {
 	f.StringVar(&c.config.DataDir, "data", localstack.DefaultDataDir(), "folder of the local stack")
 	f.StringVar(&c.config.PostgresURL, "postgres", "", "URL of a database to use instead of a local one")
 	f.StringVar(&c.config.NATSURL, "nats", "", "URL of a NATS server to use instead of the embedded one, or several separated by commas")
+	access := &c.config.NATSAccess
+	f.StringVar(&access.CredsFile, "nats-creds", "", "credentials file (JWT and seed) for the servers of --nats")
+	f.StringVar(&access.SeedFile, "nats-nkey", "", "file with the seed of the nkey for the servers of --nats")
+	f.StringVar(&access.CAFile, "nats-ca", "", "file with the authorities that sign the certificates of the servers of --nats; none = those of the system")
+	f.StringVar(&access.CertFile, "nats-client-cert", "", "file with the TLS certificate that refold shows to the servers of --nats")
+	f.StringVar(&access.KeyFile, "nats-client-key", "", "file with its key")
 	f.Var(oneOf(&c.config.Durability, "", localstack.DurabilityAlways, localstack.DurabilityRelaxed), "durability", "always (default): synced before the answer; relaxed: every 100 ms")
 	f.IntVar(&c.config.Shards, "shards", 0, "number of shards, for a new journal; 0 = 1")
 	f.IntVar(&c.config.Replicas, "replicas", 0, "replicas of each stream, for a new journal: 1, 3 or 5; 0 = 1")
@@ -63,15 +72,20 @@ func (c *cli) root() *cobra.Command {
 	f.Var(&c.limit.given, "memory-limit", "memory that this process may take; default what it needs, at most half of what the machine or the cgroup has, and 90 % of it where Postgres runs elsewhere")
 	f.VarP(oneOf(&c.format, formatTable, formatTable, formatJSON), "output", "o", "table or json")
 	f.BoolVar(&c.noProgress, "no-progress", false, "no progress on stderr")
-	f.BoolVarP(&c.verbose, "verbose", "v", false, "log more")
+	f.BoolVarP(&c.verbose, "verbose", "v", false, "log everything: --log-level debug")
+	f.Var(oneOf(&c.logLevel, levelWarn, levelDebug, "info", levelWarn, "error"), "log-level", "least level of what is logged, on stderr")
+	f.Var(oneOf(&c.logFormat, formatText, formatText, formatJSON), "log-format", "text or json")
 	for flag, name := range map[string]string{
-		"data": "REFOLD_DATA", "postgres": "DATABASE_URL", "nats": "REFOLD_NATS", "durability": "REFOLD_DURABILITY", "shards": "REFOLD_SHARDS",
+		"data": "REFOLD_DATA", "postgres": "DATABASE_URL", "nats": "REFOLD_NATS", "nats-creds": "REFOLD_NATS_CREDS", "nats-nkey": "REFOLD_NATS_NKEY", "nats-ca": "REFOLD_NATS_CA",
+		"nats-client-cert": "REFOLD_NATS_CLIENT_CERT", "nats-client-key": "REFOLD_NATS_CLIENT_KEY", "durability": "REFOLD_DURABILITY", "shards": "REFOLD_SHARDS",
 		"replicas": "REFOLD_REPLICAS", "journal-bytes": "REFOLD_JOURNAL_BYTES", "memory": "REFOLD_MEMORY", "memory-limit": "REFOLD_MEMORY_LIMIT", "output": "REFOLD_OUTPUT", "no-progress": "REFOLD_NO_PROGRESS", "verbose": "REFOLD_VERBOSE",
+		"log-level": "REFOLD_LOG_LEVEL", "log-format": "REFOLD_LOG_FORMAT",
 	} {
 		variable(f, flag, name)
 	}
-	root.AddCommand(c.serve(), c.status(), c.tenant(), c.sqlReader(), c.token(), c.imports(), c.policy(), c.exports(), c.edition(), c.verify(), c.audit(), c.digests(), c.explain(), c.repair(), c.reconcile(), c.journal(), c.report(), c.backup(), c.restore(), c.selftest(), c.demo(), c.project(), exitCodesTopic(), issuersTopic())
+	root.AddCommand(c.serve(), c.status(), c.tenant(), c.sqlReader(), c.token(), c.imports(), c.policy(), c.exports(), c.edition(), c.verify(), c.audit(), c.digests(), c.explain(), c.repair(), c.reconcile(), c.journal(), c.report(), c.backup(), c.restore(), c.selftest(), c.demo(), c.project(), c.uiProxy(), exitCodesTopic(), issuersTopic())
 	root.AddCommand(environmentTopic(root))
+	complete(root)
 	return group(root)
 }
 
@@ -84,6 +98,9 @@ func (c *cli) settle() error {
 	if n := c.config.Replicas; !slices.Contains([]int{0, 1, 3, 5}, n) {
 		faults = append(faults, fmt.Errorf("replicas (--replicas, REFOLD_REPLICAS) is %d: use 1, 3 or 5", n))
 	}
+	if err := c.config.NATSAccess.Check(); err != nil {
+		faults = append(faults, err)
+	}
 	if v := os.Getenv("VERIFY_MIGRATIONS"); v != "" {
 		verify, err := strconv.ParseBool(v)
 		if err != nil {
@@ -94,15 +111,27 @@ func (c *cli) settle() error {
 	if err := c.limitMemory(os.DirFS("/")); err != nil {
 		faults = append(faults, err)
 	}
-	level := slog.LevelWarn
 	if c.verbose {
-		level = slog.LevelDebug
+		c.logLevel = levelDebug
 	}
-	c.config.Logger = slog.New(slog.NewTextHandler(c.log, &slog.HandlerOptions{Level: level}))
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.logLevel)); err != nil {
+		faults = append(faults, err)
+	}
+	c.config.Logger = c.logger(level)
 	if err := errors.Join(faults...); err != nil {
 		return usageError{err}
 	}
 	return nil
+}
+
+// logger writes what is of the level, or above it, in the format that was asked for.
+func (c *cli) logger(level slog.Level) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
+	if c.logFormat == formatJSON {
+		return slog.New(slog.NewJSONHandler(c.log, options))
+	}
+	return slog.New(slog.NewTextHandler(c.log, options))
 }
 
 // open opens the plane for one command and keeps its projectors going, unless another process does. The returned

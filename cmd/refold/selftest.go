@@ -82,7 +82,7 @@ func (c *cli) selftestIsolation(ctx context.Context, f selftestFlags) error {
 		}
 		c.config.DataDir, c.config.PostgresURL, c.config.NATSURL, c.makes = dir, "", "", true
 	}
-	if !c.verbose {
+	if c.logLevel != levelDebug {
 		c.config.Logger = slog.New(slog.DiscardHandler) // the server complains of every probe
 	}
 	if f.url == "" && c.config.NATSListen == "" {
@@ -219,6 +219,9 @@ func (f selftestFlags) probers(ctx context.Context, p *plane.Plane, as isolation
 	probers, end := []isolation.Prober{overHTTP, overMCP}, func() { overMCP.Close(); beneath() }
 	if natsURL != "" {
 		overNATS, before := &isolation.NATS{URL: natsURL}, end
+		if f.natsURL == "" {
+			overNATS.Options = p.Stack.ClientOptions()
+		}
 		probers, end = append(probers, overNATS), func() { overNATS.Close(); before() }
 	}
 	return probers, end, nil

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -64,8 +63,9 @@ func (c *cli) serve() *cobra.Command {
 	f := cmd.Flags()
 	gate.add(f)
 	edges.agents.add(f)
-	edges.producers.add(f, &c.config.NATSListen)
+	edges.producers.add(f, &c.config)
 	f.StringVar(&edges.listen, "listen", "127.0.0.1:8080", "address of the HTTP edge")
+	edges.transport.add(f)
 	f.StringSliceVar(&edges.origins, "origin", nil, "origins of web pages that may call, such as https://memories.example")
 	f.StringVar(&issuers, "issuers", "", "file that says whose tokens are believed, beside the plane's own; see `refold help issuers`")
 	f.Var(oneOf(&cutover, cutoverAuto, cutoverAuto, "manual"), "cutover", "auto or manual: who makes a new shape live")
@@ -94,6 +94,9 @@ func (c *cli) serve() *cobra.Command {
 		if c.config.AccessLogKeep <= 0 {
 			return usageError{errors.New("access-log-keep (--access-log-keep, REFOLD_ACCESS_LOG_KEEP): use a duration above zero such as 2160h")}
 		}
+		if err := edges.transport.check(edges.listen, c.config); err != nil {
+			return usageError{err}
+		}
 		deployment.Auto = cutover == cutoverAuto
 		for _, origin := range edges.origins {
 			if err := httpapi.CheckOrigin(origin); err != nil {
@@ -116,6 +119,7 @@ const cutoverAuto = "auto"
 // edgeFlags say how the plane is reached, and by whom.
 type edgeFlags struct {
 	listen    string
+	transport transportFlags
 	origins   []string
 	issuers   []auth.Issuer
 	drain     time.Duration
@@ -163,10 +167,14 @@ func (c *cli) runServe(ctx context.Context, deployment plane.Deployment, gate ga
 	group.Go(func() error { return p.Run(running) })
 	group.Go(func() error { return p.Deploy(running, deployment) })
 	group.Go(func() error { return c.serveProducers(ctx, running, forProducers) })
+	listening := make(chan string, 1)
+	group.Go(func() error { c.tellReady(running, p, listening, edges.producers.address(p)); return nil })
 	group.Go(func() error {
 		defer stop()
-		return serveHTTP(ctx, running, p, parts, forAgents, edges.listen, edges.drain, func(url string) {
-			fmt.Fprintf(c.stderr, "refold serves %s\n  %s\n  data %s\n  health %s/readyz, contract %s/openapi.yaml, agents %s/mcp\n", url, p.Stack.Describe(), p.DataDir, url, url, url)
+		return serveHTTP(ctx, running, p, parts, forAgents, edges, func(url string) {
+			c.announce(fmt.Sprintf("refold serves %s\n  %s\n  data %s\n  health %s/readyz, contract %s/openapi.yaml, agents %s/mcp", url, p.Stack.Describe(), p.DataDir, url, url, url),
+				"refold serves", "url", url, "stores", p.Stack.Describe(), "data", p.DataDir)
+			listening <- url
 		})
 	})
 	return errors.Join(group.Wait(), p.Close())
@@ -204,16 +212,16 @@ func edgeParts(p *plane.Plane, issuers ...auth.Issuer) (parts httpapi.Config, er
 // serveHTTP answers until ctx ends, goes on for as long as drain says while Ready says no, and then lets requests under
 // way finish. It gives up at once when the rest of the process (running) has ended. ready is called with the URL once
 // it listens. forAgents may be nil: then there is no edge for them.
-func serveHTTP(ctx, running context.Context, p *plane.Plane, parts httpapi.Config, forAgents *mcpapi.Edge, address string, drain time.Duration, ready func(url string)) error {
+func serveHTTP(ctx, running context.Context, p *plane.Plane, parts httpapi.Config, forAgents *mcpapi.Edge, edges edgeFlags, ready func(url string)) error {
 	server := httpapi.Server(parts)
 	beside(server, forAgents)
-	listener, err := net.Listen("tcp", address)
+	serve, url, err := edges.transport.listener(running, edges.listen, p.Logger)
 	if err != nil {
-		return fmt.Errorf("listen: %w (another address: --listen)", err)
+		return err
 	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	ready("http://" + listener.Addr().String())
+	go func() { served <- serve(server) }()
+	ready(url)
 	select {
 	case err := <-served:
 		return err
@@ -224,7 +232,7 @@ func serveHTTP(ctx, running context.Context, p *plane.Plane, parts httpapi.Confi
 	p.Drain()
 	select {
 	case <-running.Done():
-	case <-time.After(drain):
+	case <-time.After(edges.drain):
 	}
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainMax)
 	defer cancel()

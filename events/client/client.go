@@ -64,7 +64,7 @@ type Config struct {
 	AttemptMax time.Duration
 	// RetryMax bounds all attempts together when the context does not; 0 = 1 minute.
 	RetryMax time.Duration
-	// Options are further ones of the connection, such as TLS.
+	// Options are further ones of the connection: nats.RootCAs where the plane's certificate is of an authority of your own.
 	Options []nats.Option
 }
 

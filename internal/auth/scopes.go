@@ -131,12 +131,13 @@ var operations = map[string]string{
 	"old:export":          BackupRead,
 	"old:import":          BackupWrite,
 
-	"getHealth":    Open,
-	"getReady":     Open,
-	"getOpenAPI":   Open,
-	"getAsyncAPI":  Open,
-	"listProblems": Open,
-	"getProblem":   Open,
+	"getHealth":        Open,
+	"getReady":         Open,
+	"getOpenAPI":       Open,
+	"getOpenAPIAsJSON": Open,
+	"getAsyncAPI":      Open,
+	"listProblems":     Open,
+	"getProblem":       Open,
 }
 
 // operatorOperations is the other half of the table: what operators of the plane may do, and no tenant's token ever,

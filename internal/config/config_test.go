@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -53,6 +54,90 @@ func TestSealed(t *testing.T) {
 	}
 	if got, err := config.Sealed([]string{"llm", "api_key"}, json.RawMessage(`"abc"`), box); err != nil || string(got) != `"sealed:box(xxx)"` {
 		t.Errorf("at the place of a secret: %s, %v", got, err)
+	}
+}
+
+// forms are how secrets come in the settings of real programs; every secret has CANARY in it.
+func forms(t *testing.T) (all map[string]json.RawMessage) {
+	t.Helper()
+	text, err := os.ReadFile("testdata/secrets.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &all); err != nil || len(all) < 13 {
+		t.Fatalf("%d forms, %v", len(all), err)
+	}
+	return all
+}
+
+// TestNoSecretStaysOpen: what is sealed and what is shown of it has none of the real forms of secrets.
+func TestNoSecretStaysOpen(t *testing.T) {
+	for name, settings := range forms(t) {
+		var texts []string
+		sealed, err := config.Sealed(nil, settings, func(text string) string {
+			texts = append(texts, text)
+			return "box"
+		})
+		if err != nil || bytes.Contains(sealed, []byte("CANARY")) || len(texts) != 1 || !strings.Contains(texts[0], "CANARY") {
+			t.Errorf("%s: %s sealed %q, %v", name, sealed, texts, err)
+		}
+		visible, secrets, err := config.Visible(sealed, box)
+		if err != nil || !bytes.Contains(visible, []byte(config.Concealed)) || len(secrets) != 1 {
+			t.Errorf("%s: shown as %s with %v, %v", name, visible, secrets, err)
+		}
+		if bytes.Contains(settings, []byte("$secret")) {
+			continue // without the seal there is no mark
+		}
+		if visible, _, err := config.Visible(settings, box); err != nil || bytes.Contains(visible, []byte("CANARY")) {
+			t.Errorf("%s: in the clear in settings, it is shown as %s, %v", name, visible, err)
+		}
+	}
+}
+
+// TestWhatIsNoSecretStays: settings that resemble secrets and are none can be read by those who have set them.
+func TestWhatIsNoSecretStays(t *testing.T) {
+	for _, settings := range []string{
+		`{"max_tokens": 2000}`, `{"password_min_length": 8}`, `{"use_secrets": true}`, `{"auth": {"type": "none"}}`, `{"model": "gpt-5"}`,
+		`{"url": "https://h/a@b:c"}`, `{"note": "ask ann@example.com: she knows"}`, `{"env": "DEBUG=1\nLEVEL=info"}`, `{"q": "https://h/x?page=2&sort=name"}`,
+		`{"headers": ["Accept: text/html"]}`, `{"id": "857b6302-0d0c-4f0a-9f0e-0123456789ab"}`, `{"cron": "0 5 * * *"}`, `{"build": "npm-run-build-production-now"}`,
+		`{"openmemory": {"custom_instructions": "Never store a password: ask for it. token=none"}}`, `{"env": [{"name": "sort_key", "value": 7}]}`,
+		`{"mem0": {"llm": {"config": {"ollama_base_url": "http://localhost:11434"}}}}`,
+	} {
+		got, err := config.Sealed(nil, json.RawMessage(settings), box)
+		if err != nil || string(got) != settings {
+			t.Errorf("%s: %s, %v", settings, got, err)
+		}
+	}
+}
+
+func TestMarks(t *testing.T) {
+	for given, want := range map[string]string{
+		`{"a":{"$secret":"abc"},"b":1}`:             `{"a": "sealed:box(xxx)", "b": 1}`,
+		`{"a":{"$secret":"********"}}`:              `{"a": "********"}`,
+		`{"a":{"$secret":"abc","b":1}}`:             "/a",
+		`{"a":[{"$secret":7}]}`:                     "/a/0",
+		`{"a":{"$secret":{"$secret":"x"}}}`:         "/a",
+		`{"a":{"$secret":""}}`:                      "/a",
+		`{"a":{"$secret":null}}`:                    "/a",
+		`{"a":{"$secret":"sealed:mine"}}`:           "/a",
+		`{"$secret":"all of it"}`:                   "sealed",
+		`{"a":{"ghp_0123456789abcdefghij01234":1}}`: "/a",
+	} {
+		got, err := config.Sealed(nil, json.RawMessage(given), box)
+		var fault *config.FaultError
+		switch {
+		case errors.As(err, &fault):
+			if fault.Pointer != want || strings.Contains(err.Error(), "ghp_") {
+				t.Errorf("%s: %v, want %s", given, err, want)
+			}
+		case want == "sealed": // which Decide refuses: settings are an object
+			_, refused := config.Decide(config.State{}, config.Replace{By: by, Settings: got})
+			if refused == nil {
+				t.Errorf("%s: %s is accepted as settings", given, got)
+			}
+		case err != nil || string(got) != want:
+			t.Errorf("%s: %s, %v, want %s", given, got, err, want)
+		}
 	}
 }
 
@@ -130,7 +215,7 @@ func TestDecide(t *testing.T) {
 
 // Whatever settings are given, no secret that is marked by its name comes through the seal, and none is shown.
 func FuzzSealed(f *testing.F) {
-	for _, seed := range []string{`{"api_key":"canary"}`, `{"a":[{"password":"canary"}]}`, `{"k":"pg://u:canary@h"}`, `{"secret":[["canary"]]}`, `{"to~k/en":"canary"}`} {
+	for _, seed := range []string{`{"api_key":"canary"}`, `{"a":[{"password":"canary"}]}`, `{"k":"pg://u:canary@h"}`, `{"secret":[["canary"]]}`, `{"to~k/en":"canary"}`, `{"a":{"$secret":"canary"}}`, `{"env":[{"name":"token","value":"canary"}]}`} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, given []byte) {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -17,24 +16,9 @@ const (
 	Concealed = "********"
 	// sealedPrefix begins a secret that is sealed. No text of a caller's may begin so.
 	sealedPrefix = "sealed:"
+	// mark is the only member of an object that stands for a secret: {"$secret": "text"} is the text, and sealed.
+	mark = "$secret"
 )
-
-// secretEnds are how names of secrets end, in lower case and without _ and -.
-var secretEnds = []string{"key", "secret", "token", "password", "passwd", "passphrase", "credential", "credentials", "authorization"}
-
-// passwordInURL is that of a connection address.
-var passwordInURL = regexp.MustCompile(`://[^/?#\s]*:[^/?#\s]*@`)
-
-// isSecretName reports whether what has this name is a secret, whatever its text is.
-func isSecretName(name string) bool {
-	name = strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(name))
-	for _, end := range secretEnds {
-		if strings.HasSuffix(name, end) {
-			return true
-		}
-	}
-	return false
-}
 
 // FaultError says what is wrong with settings, and where. It never repeats a text.
 type FaultError struct {
@@ -48,6 +32,7 @@ func (e *FaultError) Error() string { return fmt.Sprintf("settings%s: %s", e.Poi
 type place struct {
 	pointer string
 	name    string // of the member that it is in, however deep in lists
+	lent    bool   // the name is what another member says
 	inList  bool
 }
 
@@ -66,7 +51,14 @@ func rewrite(at place, value any, visit func(place, any) (any, error)) (any, err
 	case map[string]any:
 		out := make(map[string]any, len(v))
 		for name, one := range v {
-			changed, err := rewrite(at.member(name), one, visit)
+			below := at.member(name)
+			switch lent := namedBy(v); {
+			case lent != "" && name == "value":
+				below.name, below.lent = lent, true
+			case lent != "" && one == lent: // what tells the name is none
+				below.name = ""
+			}
+			changed, err := rewrite(below, one, visit)
 			if err != nil {
 				return nil, err
 			}
@@ -87,8 +79,68 @@ func rewrite(at place, value any, visit func(place, any) (any, error)) (any, err
 	return visit(at, value)
 }
 
-// Sealed returns settings, or a part of them that stands at a path, with all their secrets sealed: a text that has the
-// name of a secret, and any that holds an address with a password. It fails with *FaultError.
+// namedBy is the name that an object gives its own value, as lists of headers and variables do: {"name": n, "value": v}.
+// It is empty unless it is the name of a secret.
+func namedBy(object map[string]any) string {
+	if _, pair := object["value"]; !pair {
+		return ""
+	}
+	for _, member := range []string{"name", "key", "header", "variable"} {
+		if name, isText := object[member].(string); isText && isSecretName(name) {
+			return name
+		}
+	}
+	return ""
+}
+
+// marked replaces every object that marks a secret by what seal makes of its text. No name of a member may be a secret:
+// names are not sealed.
+func marked(at place, value any, seal func(string) string) (any, error) {
+	switch v := value.(type) {
+	case map[string]any:
+		if secret, isMarked := v[mark]; isMarked {
+			text, isText := secret.(string)
+			switch {
+			case len(v) != 1 || !isText || text == "":
+				return nil, &FaultError{at.pointer, `want {"` + mark + `": "text"}, with nothing beside it`}
+			case text == Concealed:
+				return Concealed, nil
+			case strings.HasPrefix(text, sealedPrefix):
+				return nil, &FaultError{at.pointer, "no text begins with " + sealedPrefix}
+			}
+			return sealedPrefix + seal(text), nil
+		}
+		out := make(map[string]any, len(v))
+		for name, one := range v {
+			if forms.MatchString(name) {
+				return nil, &FaultError{at.pointer, "the name of a member is a secret, and names are not sealed: put it into a value"}
+			}
+			changed, err := marked(at.member(name), one, seal)
+			if err != nil {
+				return nil, err
+			}
+			out[name] = changed
+		}
+		return out, nil
+	case []any:
+		out := make([]any, len(v))
+		for i, one := range v {
+			changed, err := marked(at.item(i), one, seal)
+			if err != nil {
+				return nil, err
+			}
+			out[i] = changed
+		}
+		return out, nil
+	}
+	if text, isText := value.(string); isText && strings.HasPrefix(text, sealedPrefix) {
+		return nil, &FaultError{at.pointer, "no text begins with " + sealedPrefix}
+	}
+	return value, nil
+}
+
+// Sealed returns settings, or a part of them that stands at a path, with all their secrets sealed: what is marked, what the
+// schema of known settings calls one, what has the name of a secret, and what looks like one. It fails with *FaultError.
 func Sealed(path []string, settings json.RawMessage, seal func(text string) string) (json.RawMessage, error) {
 	value, err := decode(settings)
 	if err != nil {
@@ -98,16 +150,17 @@ func Sealed(path []string, settings json.RawMessage, seal func(text string) stri
 	for _, name := range path {
 		at = at.member(name)
 	}
+	if value, err = marked(at, value, seal); err != nil {
+		return nil, err
+	}
 	value, err = rewrite(at, value, func(at place, value any) (any, error) {
 		text, isText := value.(string)
 		switch {
-		case !isText && value != nil && isSecretName(at.name):
+		case !isText && value != nil && !at.lent && mustBeSecret(at.name):
 			return nil, &FaultError{at.pointer, "by its name this is a secret, and secrets are texts"}
-		case !isText || text == "" || text == Concealed:
+		case !isText || text == "" || text == Concealed || strings.HasPrefix(text, sealedPrefix): // the last by its mark
 			return value, nil
-		case strings.HasPrefix(text, sealedPrefix):
-			return nil, &FaultError{at.pointer, "no text begins with " + sealedPrefix}
-		case isSecretName(at.name) || passwordInURL.MatchString(text):
+		case isSecret(at, text):
 			return sealedPrefix + seal(text), nil
 		}
 		return value, nil
@@ -128,7 +181,7 @@ func Visible(settings json.RawMessage, sign func(sealed string) string) (visible
 	}
 	value, err = rewrite(place{}, value, func(at place, value any) (any, error) {
 		text, isText := value.(string)
-		if !isText || text == "" || !strings.HasPrefix(text, sealedPrefix) && !isSecretName(at.name) {
+		if !isText || text == "" || !strings.HasPrefix(text, sealedPrefix) && !isSecret(at, text) {
 			return value, nil
 		}
 		secrets[at.pointer] = sign(text)

@@ -243,12 +243,13 @@ var examples = map[string]example{
 	"getStatus":       {about: always("/v1/admin/status")},
 	"listReports":     {about: always("/v1/admin/reports")},
 
-	"getHealth":    {about: always("/healthz")},
-	"getReady":     {about: always("/readyz")},
-	"listProblems": {about: always("/problems")},
-	"getProblem":   {about: always("/problems/not_found")},
-	"getOpenAPI":   {about: always("/openapi.yaml")},
-	"getAsyncAPI":  {about: always("/asyncapi.json")},
+	"getHealth":        {about: always("/healthz")},
+	"getReady":         {about: always("/readyz")},
+	"listProblems":     {about: always("/problems")},
+	"getProblem":       {about: always("/problems/not_found")},
+	"getOpenAPI":       {about: always("/openapi.yaml")},
+	"getOpenAPIAsJSON": {about: always("/openapi.json")},
+	"getAsyncAPI":      {about: always("/asyncapi.json")},
 
 	"GET /api/v1/memories": {about: oldList("memories", func(o belongings) []string {
 		return []string{"app_id=" + o.app, "search_query=" + o.marker, "categories=" + o.marker, "sort_column=app_name&sort_direction=asc&size=1&page=2&app_id=" + o.app}

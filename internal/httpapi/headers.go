@@ -39,8 +39,8 @@ func ifVersion(given *string) (*uint64, error) {
 	return &version, nil
 }
 
-// etagForm is a version, alone as commands answer it or with the digest of an answer to a question.
-var etagForm = regexp.MustCompile(`^"(0|[1-9][0-9]{0,18})(?:\.[A-Za-z0-9_-]{12})?"$`)
+// etagForm is a version, alone as commands answer it or with the digest of an answer to a question, compressed or not.
+var etagForm = regexp.MustCompile(`^"(0|[1-9][0-9]{0,18})(?:\.[A-Za-z0-9_-]{12})?(?:-gzip)?"$`)
 
 // freshness reads Prefer and Refold-Min-Position.
 func (s *server) freshness(tenant string, prefer, position *string) (reader.Freshness, error) {

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"strconv"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -16,7 +15,7 @@ type oldAccess struct {
 	MemoryID   uuid.UUID      `json:"memory_id"`
 	AppID      *uuid.UUID     `json:"app_id"`
 	AppName    *string        `json:"app_name"`
-	AccessedAt time.Time      `json:"accessed_at"`
+	AccessedAt oldTime        `json:"accessed_at"`
 	AccessType string         `json:"access_type"`
 	Metadata   map[string]any `json:"metadata_"`
 }
@@ -45,7 +44,7 @@ func oldListAccesses(s *server, q *oldRequest) (any, error) {
 	out := oldAccesses{found.Total, page, size, []oldAccess{}}
 	for _, a := range found.Items {
 		entry := envelope.RowID(a.Batch.String(), strconv.Itoa(int(a.Ordinal)))
-		out.Logs = append(out.Logs, oldAccess{entry, id, a.AppID, a.AppName, a.AccessedAt.UTC(), a.Kind, map[string]any{}})
+		out.Logs = append(out.Logs, oldAccess{entry, id, a.AppID, a.AppName, oldTime(a.AccessedAt), a.Kind, map[string]any{}})
 	}
 	return out, err
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -115,15 +114,7 @@ func oldGetApp(s *server, q *oldRequest) (any, error) {
 	}
 	all, _, err := s.Reader.AppAccesses(q.Context(), q.reads(), q.fresh, []uuid.UUID{id})
 	accesses := all[id]
-	return oldAppAlone{a.IsActive, a.Memories, accesses.Memories, inUTC(accesses.FirstAt), inUTC(accesses.LastAt)}, err
-}
-
-func inUTC(at *time.Time) *time.Time {
-	if at == nil {
-		return nil
-	}
-	utc := at.UTC()
-	return &utc
+	return oldAppAlone{a.IsActive, a.Memories, accesses.Memories, (*oldTime)(accesses.FirstAt), (*oldTime)(accesses.LastAt)}, err
 }
 
 func oldListAppMemories(s *server, q *oldRequest) (any, error) {

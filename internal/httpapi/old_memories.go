@@ -240,7 +240,7 @@ func oldCreateMemory(s *server, q *oldRequest) (any, error) {
 	_ = s.shown(q, done.Position)
 	row := oldRow{
 		ID: done.ID, UserID: q.c.User, AppID: appID, Content: body.Text, Metadata: json.RawMessage("{}"), State: "active",
-		CreatedAt: done.Event.Time.UTC(), UpdatedAt: done.Event.Time.UTC(),
+		CreatedAt: oldTime(done.Event.Time), UpdatedAt: oldTime(done.Event.Time),
 	}
 	if add.Metadata != nil {
 		row.Metadata = add.Metadata

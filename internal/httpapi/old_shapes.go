@@ -24,6 +24,18 @@ func oldPageOf[T any](items []T, total int64, page, size int) oldPage[T] {
 	return oldPage[T]{items, total, page, size, (total + int64(size) - 1) / int64(size)}
 }
 
+// oldTime is a time as the old system wrote it: in UTC and without saying so. Its user interface puts the Z behind it.
+type oldTime time.Time
+
+// MarshalJSON leaves a fraction of zero out, as Python does.
+func (t oldTime) MarshalJSON() ([]byte, error) {
+	at, form := time.Time(t).UTC().Truncate(time.Microsecond), `"2006-01-02T15:04:05.000000"`
+	if at.Nanosecond() == 0 {
+		form = `"2006-01-02T15:04:05"`
+	}
+	return []byte(at.Format(form)), nil
+}
+
 // oldListed is a memory in a list.
 type oldListed struct {
 	ID         uuid.UUID       `json:"id"`
@@ -66,17 +78,17 @@ type oldRow struct {
 	Vector     *string         `json:"vector"`
 	Metadata   json.RawMessage `json:"metadata_"`
 	State      string          `json:"state"`
-	CreatedAt  time.Time       `json:"created_at"`
-	UpdatedAt  time.Time       `json:"updated_at"`
-	ArchivedAt *time.Time      `json:"archived_at"`
-	DeletedAt  *time.Time      `json:"deleted_at"`
+	CreatedAt  oldTime         `json:"created_at"`
+	UpdatedAt  oldTime         `json:"updated_at"`
+	ArchivedAt *oldTime        `json:"archived_at"`
+	DeletedAt  *oldTime        `json:"deleted_at"`
 }
 
 // oldOfApp is a memory in the list of an app.
 type oldOfApp struct {
 	ID         uuid.UUID       `json:"id"`
 	Content    string          `json:"content"`
-	CreatedAt  time.Time       `json:"created_at"`
+	CreatedAt  oldTime         `json:"created_at"`
 	State      string          `json:"state"`
 	AppID      *uuid.UUID      `json:"app_id"`
 	Categories []string        `json:"categories"`
@@ -84,7 +96,7 @@ type oldOfApp struct {
 }
 
 func oldOfAppOf(m reader.Memory) oldOfApp {
-	return oldOfApp{m.ID, m.Content, m.CreatedAt.UTC(), m.State, m.AppID, m.Categories, m.Metadata}
+	return oldOfApp{m.ID, m.Content, oldTime(m.CreatedAt), m.State, m.AppID, m.Categories, m.Metadata}
 }
 
 // oldAppPage is what its lists of apps, and of an app's memories, look like; one of the two lists is there.
@@ -107,11 +119,11 @@ type oldApp struct {
 
 // oldAppAlone is an app alone.
 type oldAppAlone struct {
-	IsActive      bool       `json:"is_active"`
-	Created       int64      `json:"total_memories_created"`
-	Accessed      int64      `json:"total_memories_accessed"`
-	FirstAccessed *time.Time `json:"first_accessed"`
-	LastAccessed  *time.Time `json:"last_accessed"`
+	IsActive      bool     `json:"is_active"`
+	Created       int64    `json:"total_memories_created"`
+	Accessed      int64    `json:"total_memories_accessed"`
+	FirstAccessed *oldTime `json:"first_accessed"`
+	LastAccessed  *oldTime `json:"last_accessed"`
 }
 
 // oldCategory is a category.

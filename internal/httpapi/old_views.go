@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"encoding/json"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -112,8 +111,8 @@ type oldAppRow struct {
 	Description *string         `json:"description"`
 	Metadata    json.RawMessage `json:"metadata_"`
 	IsActive    bool            `json:"is_active"`
-	CreatedAt   time.Time       `json:"created_at"`
-	UpdatedAt   time.Time       `json:"updated_at"`
+	CreatedAt   oldTime         `json:"created_at"`
+	UpdatedAt   oldTime         `json:"updated_at"`
 }
 
 func oldGetStats(s *server, q *oldRequest) (any, error) {
@@ -129,7 +128,7 @@ func oldGetStats(s *server, q *oldRequest) (any, error) {
 	out.Memories, out.Apps = stats.Active+stats.Paused+stats.Archived, stats.Apps
 	apps, _, err := s.allApps(q, reader.AppList{})
 	for _, a := range apps {
-		out.List = append(out.List, oldAppRow{a.ID, a.OwnerID, a.Name, a.Description, a.Metadata, a.IsActive, a.CreatedAt.UTC(), a.UpdatedAt.UTC()})
+		out.List = append(out.List, oldAppRow{a.ID, a.OwnerID, a.Name, a.Description, a.Metadata, a.IsActive, oldTime(a.CreatedAt), oldTime(a.UpdatedAt)})
 	}
 	return out, err
 }

@@ -18,7 +18,7 @@ var (
 		"Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Last-Event-ID", "Prefer", "Refold-Min-Position", "Traceparent",
 	}, ", ")
 	crossAnswerHeaders = strings.Join([]string{
-		"Content-Disposition", "ETag", "Idempotency-Key", "Location", "Outcome", "Preference-Applied", "Refold-Age-Ms", "Refold-Edition", "Refold-Position",
+		"Content-Disposition", "ETag", "Idempotency-Key", "Location", "Outcome", "Preference-Applied", "RateLimit", "RateLimit-Policy", "Refold-Age-Ms", "Refold-Edition", "Refold-Position",
 		"Retry-After", "WWW-Authenticate",
 	}, ", ")
 )

@@ -68,21 +68,29 @@ func (r notReady) VisitGetReadyResponse(w http.ResponseWriter) error {
 	}{p.Document(), r.Reads, r.Commands})
 }
 
-// GetOpenAPI answers with the document that the server was generated from.
+// GetOpenAPI answers with the contract.
 func (s *server) GetOpenAPI(context.Context, api.GetOpenAPIRequestObject) (api.GetOpenAPIResponseObject, error) {
 	return api.GetOpenAPI200ApplicationyamlResponse{Body: bytes.NewReader(openAPI), ContentLength: int64(len(openAPI))}, nil
 }
 
+// GetOpenAPIAsJSON answers with the same.
+func (s *server) GetOpenAPIAsJSON(context.Context, api.GetOpenAPIAsJSONRequestObject) (api.GetOpenAPIAsJSONResponseObject, error) {
+	return document(openAPIAsJSON), nil
+}
+
 // GetAsyncAPI answers with the document for producers.
 func (s *server) GetAsyncAPI(context.Context, api.GetAsyncAPIRequestObject) (api.GetAsyncAPIResponseObject, error) {
-	return asyncAPI{}, nil
+	return document(schemas.AsyncAPI), nil
 }
 
-// asyncAPI is written as it was generated, in its order.
-type asyncAPI struct{}
+// document is JSON that is written as it was generated, in its order.
+type document []byte
 
-func (asyncAPI) VisitGetAsyncAPIResponse(w http.ResponseWriter) error {
+func (d document) write(w http.ResponseWriter) error {
 	w.Header().Set("Content-Type", "application/json")
-	_, err := w.Write(schemas.AsyncAPI)
+	_, err := w.Write(d)
 	return err
 }
+
+func (d document) VisitGetAsyncAPIResponse(w http.ResponseWriter) error      { return d.write(w) }
+func (d document) VisitGetOpenAPIAsJSONResponse(w http.ResponseWriter) error { return d.write(w) }

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"path"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/refold-dev/refold/events/jsonb"
@@ -82,6 +84,7 @@ var operations = map[string]string{
 	"GET /problems":        "listProblems",
 	"GET /problems/{code}": "getProblem",
 	"GET /openapi.yaml":    "getOpenAPI",
+	"GET /openapi.json":    "getOpenAPIAsJSON",
 	"GET /asyncapi.json":   "getAsyncAPI",
 }
 
@@ -186,11 +189,14 @@ type (
 // accepts reports whether the caller names a media type among those it takes.
 func accepts(ctx context.Context, media string) bool {
 	lines, _ := ctx.Value(acceptKey{}).([]string)
-	for _, line := range lines {
-		for one := range strings.SplitSeq(line, ",") {
-			if isMedia(one, media) {
-				return true
-			}
+	return slices.ContainsFunc(lines, func(line string) bool { return namesMedia(line, media) })
+}
+
+// namesMedia reports whether a media type is among those of a line of Accept.
+func namesMedia(line, media string) bool {
+	for one := range strings.SplitSeq(line, ",") {
+		if isMedia(one, media) {
+			return true
 		}
 	}
 	return false
@@ -220,6 +226,9 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, operation string,
 			return
 		}
 		defer leave()
+		if principal.Tenant != "" {
+			maps.Copy(w.Header(), s.Limits.Left(principal.Tenant))
+		}
 		ctx = auth.WithPrincipal(ctx, principal)
 		if principal.Operator && s.Operator == nil {
 			s.fail(w, r, problem.NotFound())
@@ -232,7 +241,7 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, operation string,
 	if classes[operation] == quota.Transferring {
 		w, bytesMax = patient(w, r), UploadBytesMax
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, bytesMax)
+	r.Body = http.MaxBytesReader(bare(w), r.Body, bytesMax)
 	if err := checkQuery(r.URL.RawQuery, operation); err != nil {
 		s.fail(w, r, err)
 		return
@@ -251,6 +260,18 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, operation string,
 	w, finish := validated(w, r)
 	handler(w, r)
 	finish()
+}
+
+// bare is the standard library's own writer: MaxBytesReader tells it alone to close the connection after a body that is too
+// large.
+func bare(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		wrapped, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
+		}
+		w = wrapped.Unwrap()
+	}
 }
 
 func (s *server) authenticate(ctx context.Context, r *http.Request, operation string) (auth.Principal, error) {

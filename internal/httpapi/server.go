@@ -4,12 +4,14 @@
 package httpapi
 
 //go:generate oapi-codegen -config oapi.yaml openapi.yaml
+//go:generate go run ./contract/generate
 
 import (
 	"context"
 	_ "embed"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -34,10 +36,17 @@ const (
 	writeMax       = reader.WaitMax + 30*time.Second
 	idleMax        = 2 * time.Minute
 	headerBytesMax = 32 << 10
+	// headerBytesRead is what the standard library reads of a head before it cuts the connection with a text of its own.
+	headerBytesRead = 4 * headerBytesMax
 )
 
-//go:embed openapi.yaml
+// The contract as it is served, made of openapi.yaml by package contract.
+//
+//go:embed contract/openapi.yaml
 var openAPI []byte
+
+//go:embed contract/openapi.json
+var openAPIAsJSON []byte
 
 // Verifier verifies bearer tokens; *auth.Verifier is one.
 type Verifier interface {
@@ -106,7 +115,8 @@ func (s *server) handler() http.Handler {
 	})
 	api.HandlerWithOptions(strict, api.StdHTTPServerOptions{BaseRouter: routes, ErrorHandlerFunc: s.malformed})
 	s.handleOld(routes.ServeMux)
-	return s.harden(s.fromPages(routes))
+	handlePages(routes.ServeMux)
+	return s.harden(compressed(withinHeaders(s.fromPages(routes))))
 }
 
 // Server returns a server with bounds on everything a client can make it wait for or keep. Its Shutdown ends the streams
@@ -119,8 +129,9 @@ func Server(c Config) *http.Server {
 		ReadTimeout:       readMax,
 		WriteTimeout:      writeMax,
 		IdleTimeout:       idleMax,
-		MaxHeaderBytes:    headerBytesMax,
+		MaxHeaderBytes:    headerBytesRead,
 		ConnState:         newConnections(s.ConnectionsMax).note,
+		ErrorLog:          slog.NewLogLogger(s.Logger.Handler(), slog.LevelDebug), // of connections that anybody can open
 		BaseContext:       func(net.Listener) context.Context { return context.Background() },
 	}
 	edge.RegisterOnShutdown(s.end)
@@ -143,6 +154,26 @@ func (s *server) harden(next http.Handler) http.Handler {
 				problem.Unavailable(problem.CodeUnavailable, "the plane cannot answer at the moment", "1").Write(w)
 			}
 		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// withinHeaders answers heads that are too large with a problem, as far as they can be read at all.
+func withinHeaders(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		size := len(r.RequestURI)
+		for name, values := range r.Header {
+			for _, value := range values {
+				size += len(name) + len(value) + len(": \r\n")
+			}
+		}
+		if size > headerBytesMax {
+			tell(w, r, &problem.Problem{
+				Status: http.StatusRequestHeaderFieldsTooLarge, Code: "headers_too_large",
+				Detail: fmt.Sprintf("the address and the headers have %d bytes together, want at most %d", size, headerBytesMax),
+			})
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
 }

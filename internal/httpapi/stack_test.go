@@ -227,6 +227,7 @@ func (c *client) do(method, path, body string, headers ...string) answer {
 	if position := w.Header().Get("Refold-Position"); position != "" {
 		c.position = position
 	}
+	agreed(c.t, method, path, w)
 	return answer{w.Code, w.Header(), w.Body.String()}
 }
 

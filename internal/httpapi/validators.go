@@ -68,7 +68,7 @@ func names(known []string, tag string) bool {
 	for _, line := range known {
 		for one := range strings.SplitSeq(line, ",") {
 			one = strings.TrimSpace(one)
-			if one == "*" || strings.TrimPrefix(one, "W/") == tag {
+			if one == "*" || strings.TrimPrefix(one, "W/") == tag || strings.TrimPrefix(one, "W/") == strings.TrimSuffix(tag, `"`)+gzipTag {
 				return true
 			}
 		}

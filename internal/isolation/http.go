@@ -365,7 +365,7 @@ func pick(r *rand.Rand, b *Belongings, ids int) string {
 func pickID(r *rand.Rand, b *Belongings) string { return b.IDs[r.IntN(len(b.IDs))] }
 
 // volatile headers differ between any two answers.
-var volatile = []string{"Date", "Refold-Age-Ms", "Refold-Position", "Content-Length"}
+var volatile = []string{"Date", "Refold-Age-Ms", "Refold-Position", "Content-Length", "Ratelimit"}
 
 func answerOf(q request, a response, about *Belongings, loose bool) Answer {
 	var head strings.Builder

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +22,8 @@ import (
 // name, and by listening and publishing where no producer may. Close it at the end.
 type NATS struct {
 	URL string
+	// Options are further ones of the connections, such as TLS.
+	Options []nats.Option
 	// Silence is how long a complaint of the server may take until it counts as none; 0 = 2 s.
 	Silence time.Duration
 
@@ -68,7 +71,7 @@ func (n *NATS) Close() {
 // Own implements Prober: memories with texts, an app and a category that nobody else has.
 func (n *NATS) Own(ctx context.Context, as Identity) (*Belongings, error) {
 	r := rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
-	c, err := client.Connect(ctx, client.Config{URL: n.URL, Token: client.StaticToken(as.Token)})
+	c, err := client.Connect(ctx, client.Config{URL: n.URL, Token: client.StaticToken(as.Token), Options: n.Options})
 	if err != nil {
 		return nil, err
 	}
@@ -95,12 +98,12 @@ func (n *NATS) link(as Identity) (*link, error) {
 	}
 	l := &link{prefix: commands.InboxPrefix(as.Tenant, as.User), faults: make(chan error, faultsMax), silence: cmp.Or(n.Silence, silenceDefault)}
 	var err error
-	l.conn, err = nats.Connect(n.URL, nats.Token(as.Token), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+	l.conn, err = nats.Connect(n.URL, append(slices.Clone(n.Options), nats.Token(as.Token), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 		select {
 		case l.faults <- err:
 		default: // nobody asks any more
 		}
-	}))
+	}))...)
 	if err != nil {
 		return nil, err
 	}

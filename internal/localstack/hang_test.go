@@ -16,7 +16,7 @@ func TestAServerThatHangsIsLeft(t *testing.T) {
 	t.Parallel()
 	hanging, other := testenv.NATSServer(t, localstack.NATSOptions{Name: "hanging"}), testenv.NATSServer(t, localstack.NATSOptions{Name: "other"})
 	address, hang := through(t, hanging.Address().String())
-	conn, err := localstack.Dial("nats://" + address + ",nats://" + other.Address().String())(nats.DontRandomize())
+	conn, err := localstack.Dial("nats://"+address+",nats://"+other.Address().String(), localstack.NATSAccess{})(nats.DontRandomize())
 	if err != nil {
 		t.Fatal(err)
 	}

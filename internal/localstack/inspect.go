@@ -50,7 +50,7 @@ func inspectNoted(dataDir string) (*Stack, []error, error) {
 		return nil, nil, fmt.Errorf("another process holds %s, and has not noted how to join it: %w", dataDir, err)
 	}
 	s := &Stack{dataDir: dataDir, note: n}
-	conn, err := n.connectNATS()
+	conn, err := n.connectNATS(dataDir)
 	if err != nil {
 		return s, []error{fmt.Errorf("NATS: the journal of process %d: %w", n.PID, err)}, nil
 	}

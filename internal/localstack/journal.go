@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
+
+	"github.com/refold-dev/refold/internal/certificate"
 )
 
 // login is kept per data directory, so that a saved context of another tool stays good over restarts.
@@ -77,8 +79,8 @@ const (
 
 // Dial opens connections to servers that run elsewhere, a list with users and passwords as nats.Connect takes it. A
 // connection that loses its server, or whose server hangs, tries all servers until one answers. The caller closes it.
-func Dial(servers string) func(...nats.Option) (*nats.Conn, error) {
-	return func(options ...nats.Option) (*nats.Conn, error) { return connectNATS(servers, options...) }
+func Dial(servers string, access NATSAccess) func(...nats.Option) (*nats.Conn, error) {
+	return func(options ...nats.Option) (*nats.Conn, error) { return access.connect(servers, options...) }
 }
 
 func connectNATS(servers string, options ...nats.Option) (*nats.Conn, error) {
@@ -93,7 +95,7 @@ func (s *Stack) startJournal(ctx context.Context, config Config) error {
 		if err := CheckServers(config.NATSURL); err != nil {
 			return err
 		}
-		conn, err := connectNATS(config.NATSURL)
+		conn, err := config.NATSAccess.connect(config.NATSURL)
 		if err != nil {
 			return fmt.Errorf("connect to NATS at %s: %w", WithoutCredentials(config.NATSURL), err)
 		}
@@ -128,6 +130,11 @@ func (s *Stack) startServer(ctx context.Context, config Config) error {
 			return err
 		}
 		s.producers = l.Producers
+	}
+	if config.NATSCertFile != "" || config.NATSKeyFile != "" {
+		if options.Certificate, err = certificate.Load(config.NATSCertFile, config.NATSKeyFile); err != nil {
+			return fmt.Errorf("nats: %w", err)
+		}
 	}
 	s.server, err = StartNATS(ctx, options)
 	if errors.Is(err, errPortTaken) && config.NATSListen == "" {

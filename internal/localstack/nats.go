@@ -15,6 +15,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"github.com/refold-dev/refold/internal/certificate"
 )
 
 // The durability of an embedded journal: what an acknowledgement has survived.
@@ -26,6 +28,10 @@ const (
 	// DurabilityExternal: a server of its own runs elsewhere and only its configuration can tell.
 	DurabilityExternal = "external"
 )
+
+// ErrWithoutTLS: the embedded NATS server was to listen on an address that other machines reach, without a certificate.
+var ErrWithoutTLS = errors.New("NATS does not listen without TLS where other machines reach it, tokens and memories would cross the network in the clear: " +
+	"give --nats-tls-cert and --nats-tls-key, or listen on a loopback address")
 
 const relaxedSyncInterval = 100 * time.Millisecond
 
@@ -41,6 +47,9 @@ type NATSOptions struct {
 	Listen string
 	// User and Password guard the port; both empty = the port is open to every process of this machine.
 	User, Password string
+	// Certificate makes every connection from outside this process use TLS; required for a Listen that is not on loopback.
+	// Whoever starts the server runs its Watch.
+	Certificate *certificate.Pair
 	// Producers lets others in, into an account of their own; nil = nobody but User.
 	Producers *NATSProducers
 	// Name of the server, shown by tools and in logs; empty = a generated one.
@@ -130,6 +139,11 @@ func (o NATSOptions) serverOptions() (*server.Options, error) {
 		if options.Port == 0 {
 			options.Port = server.RANDOM_PORT
 		}
+	}
+	if o.Certificate != nil {
+		options.TLSConfig, options.TLS = o.Certificate.Server(), true
+	} else if o.Listen != "" && !certificate.OnLoopback(o.Listen) {
+		return nil, fmt.Errorf("%w: %s", ErrWithoutTLS, o.Listen)
 	}
 	if o.Producers != nil {
 		if err := o.admit(options); err != nil {
@@ -230,6 +244,9 @@ func (n *NATS) URL() string {
 		at.IP = net.IPv4(127, 0, 0, 1)
 	}
 	address := url.URL{Scheme: "nats", Host: at.String()}
+	if n.options.Certificate != nil {
+		address.Scheme = "tls"
+	}
 	if n.options.User != "" {
 		address.User = url.UserPassword(n.options.User, n.options.Password)
 	}

@@ -20,9 +20,13 @@ type note struct {
 	PID     int    `json:"pid"`
 	NATSURL string `json:"nats_url"` // without credentials
 	// NATSServers is the URL as it was given, or several, of servers that run elsewhere.
-	NATSServers  string `json:"nats_servers,omitempty"`
-	NATSUser     string `json:"nats_user,omitempty"`
-	NATSPassword string `json:"nats_password,omitempty"`
+	NATSServers string `json:"nats_servers,omitempty"`
+	// NATSAccess is what those servers ask for.
+	NATSAccess   NATSAccess `json:"nats_access,omitzero"`
+	NATSUser     string     `json:"nats_user,omitempty"`
+	NATSPassword string     `json:"nats_password,omitempty"`
+	// NATSCertificates are the SHA-256 of the certificates that the embedded server may show; empty = it has no TLS.
+	NATSCertificates []string `json:"nats_certificates,omitempty"`
 	// Producers is there when they are let in.
 	Producers      *ProducersLogin `json:"producers,omitempty"`
 	PostgresURL    string          `json:"postgres_url"`
@@ -75,7 +79,7 @@ func connectNoted(dataDir string) (*Stack, error) {
 	if err := readJSON(notePath(dataDir), &n); err != nil {
 		return nil, err
 	}
-	conn, err := n.connectNATS()
+	conn, err := n.connectNATS(dataDir)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the journal of process %d: %w", n.PID, err)
 	}
@@ -83,15 +87,28 @@ func connectNoted(dataDir string) (*Stack, error) {
 }
 
 // connectNATS reaches the journal of the process that wrote the note.
-func (n note) connectNATS() (*nats.Conn, error) {
+func (n note) connectNATS(dataDir string) (*nats.Conn, error) {
 	if n.NATSServers != "" {
-		return connectNATS(n.NATSServers)
+		return n.NATSAccess.connect(n.NATSServers)
 	}
-	return connectNATS(n.NATSURL, nats.UserInfo(n.NATSUser, n.NATSPassword))
+	return n.connectServer(dataDir, nats.UserInfo(n.NATSUser, n.NATSPassword))
+}
+
+// connectServer reaches the embedded server of another process.
+func (n note) connectServer(dataDir string, options ...nats.Option) (*nats.Conn, error) {
+	return connectNATS(n.NATSURL, append(n.trusting(dataDir), options...)...)
+}
+
+func (n note) trusting(dataDir string) []nats.Option {
+	if len(n.NATSCertificates) == 0 {
+		return nil
+	}
+	return []nats.Option{pinned(dataDir)}
 }
 
 // noted is what others may know of this stack.
-func (s *Stack) noted(natsURL string) note {
+func (s *Stack) noted(config Config) (note, error) {
+	natsURL := config.NATSURL
 	n := note{
 		PID: os.Getpid(), PostgresURL: s.database.URL(), PostgresSource: s.database.Source(), Durability: DurabilityExternal, Producers: s.producers,
 		NATSURL: WithoutCredentials(natsURL), NATSServers: natsURL,
@@ -99,8 +116,13 @@ func (s *Stack) noted(natsURL string) note {
 	if s.server != nil {
 		n.Durability, n.NATSServers = s.server.Durability(), ""
 		n.NATSURL, n.NATSUser, n.NATSPassword = WithoutCredentials(s.server.URL()), s.server.options.User, s.server.options.Password
+		if pair := s.server.options.Certificate; pair != nil {
+			n.NATSCertificates = []string{fingerprint(pair.Current().Certificate[0])}
+		}
 	}
-	return n
+	var err error
+	n.NATSAccess, err = config.NATSAccess.absolute()
+	return n, err
 }
 
 // WithoutCredentials is a NATS URL, or a list of them as nats.Connect takes it, without users, passwords and tokens. It

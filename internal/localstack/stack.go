@@ -44,6 +44,11 @@ type Config struct {
 	// NATSListen is the host and port where the embedded server listens, for producers too; empty = a free loopback port,
 	// and no producers.
 	NATSListen string
+	// NATSCertFile and NATSKeyFile are the TLS certificate of the embedded server, followed when they change; empty = no TLS,
+	// which is refused for a NATSListen that is not on loopback.
+	NATSCertFile, NATSKeyFile string
+	// NATSAccess is what the server of NATSURL asks for.
+	NATSAccess NATSAccess
 	// Durability of the embedded journal: DurabilityAlways (also when empty) or DurabilityRelaxed.
 	Durability string
 	// PostgresSearchDirs are glob patterns of folders with Postgres' programs; nil = DefaultSearchDirs.
@@ -77,6 +82,7 @@ func DefaultDataDir() string {
 type Stack struct {
 	dataDir string
 	conn    *nats.Conn
+	noting  sync.Mutex // over what is noted while the stack runs
 	note    note
 	lock    *os.File // nil when joined
 	server  *NATS    // nil when joined or external
@@ -174,9 +180,17 @@ func (s *Stack) start(ctx context.Context, config Config) error {
 	if err := s.startJournal(ctx, config); err != nil {
 		return err
 	}
-	s.note = s.noted(config.NATSURL)
+	if s.note, err = s.noted(config); err != nil {
+		return err
+	}
+	if err := s.note.write(s.dataDir); err != nil {
+		return err
+	}
 	go s.watch(config.Logger)
-	return s.note.write(s.dataDir)
+	if s.server != nil && s.server.options.Certificate != nil {
+		go s.followCertificate(config.Logger)
+	}
+	return nil
 }
 
 // watch reports a database that ended without us; its clients see it by their own errors.
@@ -221,6 +235,8 @@ func (s *Stack) NoteMemoryLimit(bytes int64) error {
 	if !s.Owner() {
 		return nil
 	}
+	s.noting.Lock()
+	defer s.noting.Unlock()
 	s.note.MemoryLimit = bytes
 	return s.note.write(s.dataDir)
 }
@@ -237,7 +253,7 @@ func (s *Stack) ConnectProducers(options ...nats.Option) (*nats.Conn, error) {
 	if s.server != nil {
 		return s.server.Connect(options...)
 	}
-	return connectNATS(s.note.NATSURL, options...)
+	return s.note.connectServer(s.dataDir, options...)
 }
 
 // Describe is one line for the log or the terminal, without secrets.

@@ -41,8 +41,11 @@ func (e *edge) single(ctx context.Context, r micro.Request, refusal error, read 
 
 func (e *edge) one(ctx context.Context, q *request, read func()) (commands.Result, error) {
 	name := q.header[commands.HeaderCommand]
+	if name == "" {
+		return commands.Result{}, problem.BadRequest("invalid_header", "missing header: "+commands.HeaderCommand+", the name of a command such as memory.add (/asyncapi.json has them all)")
+	}
 	if !isKnown(name) {
-		return commands.Result{}, problem.BadRequest("invalid_header", commands.HeaderCommand+": no such command")
+		return commands.Result{}, problem.BadRequest("invalid_header", commands.HeaderCommand+": no such command; /asyncapi.json has them all")
 	}
 	if err := auth.Authorize(q.principal, operation(name)); err != nil {
 		return commands.Result{}, err
@@ -62,6 +65,9 @@ func (e *edge) one(ctx context.Context, q *request, read func()) (commands.Resul
 		return commands.Result{}, problem.NotFound()
 	}
 	wish := commands.Wish{Key: q.header[commands.HeaderKey]}
+	if wish.Key == "" {
+		return commands.Result{}, problem.BadRequest("invalid_header", "missing header: "+commands.HeaderKey+", by which the command can be sent again and is carried out once")
+	}
 	if err := commands.CheckKey(wish.Key); err != nil {
 		return commands.Result{}, problem.BadRequest("invalid_header", commands.HeaderKey+": "+err.Error())
 	}
@@ -93,7 +99,7 @@ func (e *edge) carryOut(ctx context.Context, q *request, w commands.Wish) (comma
 	case w.Version == nil && commands.Replaces(w.Command.Name()):
 		return commands.Result{}, &problem.Problem{
 			Status: http.StatusPreconditionRequired, Code: "precondition_required",
-			Detail: "the command replaces content: send the version that it was read at, or " + commands.AnyVersion,
+			Detail: "the command replaces content: send the version that it was read at, or " + commands.AnyVersion + ", in the header " + commands.HeaderVersion + " (in a batch, the member version)",
 		}
 	case w.Version != nil && !w.Version.Any:
 		wish.IfVersion = &w.Version.Number

@@ -40,10 +40,13 @@ type Config struct {
 	PostgresURL string // database to use instead of a local one
 	NATSURL     string // server to use instead of the embedded one
 	NATSListen  string // host and port where the embedded server listens for producers; empty = not for them
-	Durability  string // "always" (default) or "relaxed"
-	Shards      int    // number of shards of a new journal; 0 = 1
-	Replicas    int    // of each stream; 0 = 1
-	BytesMax    int64  // disk budget of each shard; 0 = by JournalBytes
+	// NATSCertFile and NATSKeyFile are the TLS certificate of the embedded server; empty = none, on loopback only.
+	NATSCertFile, NATSKeyFile string
+	NATSAccess                localstack.NATSAccess // what the server of NATSURL asks for
+	Durability                string                // "always" (default) or "relaxed"
+	Shards                    int                   // number of shards of a new journal; 0 = 1
+	Replicas                  int                   // of each stream; 0 = 1
+	BytesMax                  int64                 // disk budget of each shard; 0 = by JournalBytes
 	// JournalBytes is the disk budget of all shards and the access log together, of one replica; 0 = as it is. A new journal
 	// takes three quarters of the room of the account on a NATS server that says it, or a third of the free disk here where
 	// NATS runs here, and is refused elsewhere.
@@ -304,7 +307,8 @@ func (p *Plane) stack(ctx context.Context) (*localstack.Stack, error) {
 
 func (p *Plane) stackConfig() localstack.Config {
 	return localstack.Config{
-		DataDir: p.DataDir, PostgresURL: p.PostgresURL, NATSURL: p.NATSURL, NATSListen: p.NATSListen, Durability: p.Durability,
+		DataDir: p.DataDir, PostgresURL: p.PostgresURL, NATSURL: p.NATSURL, NATSListen: p.NATSListen, NATSCertFile: p.NATSCertFile, NATSKeyFile: p.NATSKeyFile,
+		NATSAccess: p.NATSAccess, Durability: p.Durability,
 		Existing: p.Existing, Logger: p.Logger,
 	}
 }

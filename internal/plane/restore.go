@@ -78,7 +78,7 @@ func (out *Restored) stores(ctx context.Context, c Config, r *backup.Repository,
 	if err != nil {
 		return err
 	}
-	stack, err := localstack.Start(ctx, localstack.Config{DataDir: c.DataDir, PostgresURL: c.PostgresURL, NATSURL: c.NATSURL, Durability: c.Durability, Logger: c.Logger})
+	stack, err := localstack.Start(ctx, localstack.Config{DataDir: c.DataDir, PostgresURL: c.PostgresURL, NATSURL: c.NATSURL, NATSAccess: c.NATSAccess, Durability: c.Durability, Logger: c.Logger})
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@
 package quota
 
 import (
-	"fmt"
 	"net/http"
 	"strconv"
 	"sync"
@@ -118,16 +117,11 @@ func (l Limits) window() time.Duration {
 
 // tooMany tells how the limit is called, what it is, and when to come again (draft-ietf-httpapi-ratelimit-headers).
 func tooMany(limit string, quota int, window, wait time.Duration) *problem.Problem {
-	after := strconv.FormatInt(seconds(wait), 10)
-	policy := fmt.Sprintf("%q;q=%d", limit, quota)
-	if window > 0 {
-		policy += fmt.Sprintf(";w=%d", seconds(window))
-	}
+	header := headersOf(limit, quota, window, 0, wait)
+	header.Set("Retry-After", strconv.FormatInt(seconds(wait), 10))
 	return &problem.Problem{
 		Status: http.StatusTooManyRequests, Code: "too_many_requests", Detail: "the tenant's limit is used up; nothing was stored",
-		Retryable: true, Header: http.Header{
-			"Retry-After": {after}, "Ratelimit-Policy": {policy}, "Ratelimit": {fmt.Sprintf("%q;r=0;t=%s", limit, after)},
-		},
+		Retryable: true, Header: header,
 	}
 }
 
