@@ -50,3 +50,14 @@ SELECT count(*) FROM app a
 WHERE a.tenant_id = @tenant_id AND a.owner_id = @owner_id
   AND (sqlc.narg('search')::text IS NULL OR strpos(lower(a.name), lower(sqlc.narg('search')::text)) > 0)
   AND (sqlc.narg('is_active')::boolean IS NULL OR a.is_active = sqlc.narg('is_active')::boolean);
+
+-- name: AppsAlike :many
+-- The apps of an owner whose names may be equal but for case and form to one that is folded so, with whether they have
+-- access rules: those that are so in ASCII, and all with other characters, which the database does not compare as we do.
+SELECT a.id, a.name, a.is_active, EXISTS (SELECT FROM app_access_rule r WHERE r.tenant_id = a.tenant_id AND r.app_id = a.id) AS has_rules
+FROM app a
+WHERE a.tenant_id = @tenant_id AND a.owner_id = @owner_id
+  AND (translate(btrim(a.name), 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz') = @folded::text
+      OR octet_length(a.name) <> length(a.name) OR a.name ~ '[[:cntrl:]]')
+ORDER BY a.name, a.id
+LIMIT @count_max;

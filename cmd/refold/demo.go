@@ -163,7 +163,7 @@ func (s *story) finish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	token, err := key.Mint(auth.TokenRequest{Tenant: s.acme.ID, Subject: demoSubject, Scopes: auth.AllScopes(), TTL: 24 * time.Hour})
+	token, err := s.plane.Tokens.Mint(ctx, key, auth.TokenRequest{Tenant: s.acme.ID, Subject: demoSubject, Scopes: auth.AllScopes(), TTL: 24 * time.Hour}, operator())
 	if err != nil {
 		return err
 	}
@@ -176,7 +176,7 @@ curl -s -H "Authorization: Bearer $TOKEN" %s/v1/memories
 curl -s -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -d '{"content": "refold remembers", "app": "curl"}' %s/v1/memories
 curl -s -H "Authorization: Bearer $TOKEN" %s/v1/apps
 
-`, token, s.url, s.url, s.url)
+`, token.Token, s.url, s.url, s.url)
 	if s.keep {
 		s.say("serving until interrupted; beside it try: refold status --data %s", s.config.DataDir)
 		select {

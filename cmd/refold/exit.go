@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/backup"
 	"github.com/refold-dev/refold/internal/command"
 	"github.com/refold-dev/refold/internal/directory"
@@ -71,7 +72,7 @@ func refused(err error) bool {
 		edition.ErrCursors, edition.ErrAnswering, edition.ErrDisk, edition.ErrWasLive, edition.ErrNoStandby, edition.ErrNoEdition, directory.ErrNoTenant, directory.ErrSuspended,
 		verify.ErrLiveMixed, verify.ErrNoDigests, verify.ErrNotComparable, verify.ErrDigests, postgres.ErrLoginExists, postgres.ErrNoLogin, plane.ErrJournalLost,
 		backup.ErrGate, backup.ErrDatabaseInUse, backup.ErrNoBackup, backup.ErrNewerBackup, plane.ErrTenantExists, journal.ErrNotEmpty,
-		edition.ErrPast, journal.ErrFull, journal.ErrNoRoom, plane.ErrBudget, plane.ErrNotRebuilt, postgres.ErrNotDurable, postgres.ErrTransactionPooling, reconcile.ErrRestore, reconcile.ErrServing, reconcile.ErrChanged,
+		auth.ErrKeyWaits, auth.ErrKeyStays, auth.ErrNoNextKey, auth.ErrNoPrevious, errTokensLive, edition.ErrPast, journal.ErrFull, journal.ErrNoRoom, plane.ErrBudget, plane.ErrNotRebuilt, postgres.ErrNotDurable, postgres.ErrTransactionPooling, reconcile.ErrRestore, reconcile.ErrServing, reconcile.ErrChanged,
 	} {
 		if errors.Is(err, refusal) {
 			return true

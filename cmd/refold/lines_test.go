@@ -43,18 +43,6 @@ func TestRefusalsAreDocuments(t *testing.T) {
 	}
 }
 
-func TestTokenNeedsNoStores(t *testing.T) {
-	t.Setenv("REFOLD_DATA", testenv.Dir(t))
-	t.Setenv("DATABASE_URL", testenv.Postgres(t))
-	makePlane(t)
-	t.Setenv("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
-	t.Setenv("REFOLD_TENANT", "acme")
-	token := refold(t, exitOK, "token", "mint", "--subject", "ann", "--scope", "memories:read,apps:read")
-	if strings.Count(strings.TrimSpace(token), ".") != 2 {
-		t.Errorf("no token: %q", token)
-	}
-}
-
 func TestProgressWithoutATerminalIsPlainLines(t *testing.T) {
 	var stderr bytes.Buffer
 	c := newCLI(&bytes.Buffer{}, &stderr)

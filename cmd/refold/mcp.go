@@ -36,7 +36,8 @@ func (m mcpFlags) issuers(trusted []auth.Issuer) ([]auth.Issuer, error) {
 	if m.url == "" {
 		return nil, nil
 	}
-	issuers := slices.Clone(trusted)
+	// Those that speak for no tenant speak for operators alone.
+	issuers := slices.DeleteFunc(slices.Clone(trusted), func(i auth.Issuer) bool { return len(i.Tenants) == 0 })
 	for i := range issuers {
 		if issuers[i].Audience == m.url {
 			return nil, usageError{fmt.Errorf("--mcp-url %s is the audience that issuer %s has for the other edges: an agent's token would be good for those; give them another audience", m.url, issuers[i].Issuer)}
@@ -69,12 +70,14 @@ func (m mcpFlags) edge(p *plane.Plane, parts httpapi.Config, trusted []auth.Issu
 	if err != nil {
 		return nil, err
 	}
-	verifier, err := auth.NewVerifier(auth.Config{Issuers: append(issuers, key.IssuerFor(auth.LocalMCPAudience)), Logger: p.Logger})
+	verifier, err := auth.NewVerifier(auth.Config{
+		Issuers: append(issuers, key.IssuerFor(auth.LocalMCPAudience)), Revoked: &p.Tokens.Revoked, Gone: p.Directory.Gone, Logger: p.Logger,
+	})
 	if err != nil {
 		return nil, err
 	}
 	edge, err := mcpapi.New(mcpapi.Config{
-		Verifier: verifier, Writer: parts.Writer, Reader: parts.Reader, Sealer: parts.Sealer, Limits: parts.Limits, Logger: parts.Logger,
+		Verifier: verifier, Writer: parts.Writer, Reader: parts.Reader, Sealer: parts.Sealer, Limits: parts.Limits, Logins: parts.Logins, Logger: parts.Logger,
 		Version: plane.ToolVersion(), URL: m.url, AuthorizationServers: m.authorizationServers(trusted), Origins: parts.Origins,
 	})
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 // What an agent shows is good for agents alone, whatever the configuration.
 func TestAnAudienceIsOfOneEdge(t *testing.T) {
 	m := mcpFlags{url: "https://memories.example/mcp"}
-	trusted := []auth.Issuer{{Issuer: "https://login.example", Audience: "refold", Operator: true}}
+	trusted := []auth.Issuer{{Issuer: "https://login.example", Audience: "refold", Operator: true, Tenants: []string{auth.EveryTenant}}}
 	issuers, err := m.issuers(trusted)
 	if err != nil || len(issuers) != 1 || issuers[0].Audience != m.url || issuers[0].Operator {
 		t.Errorf("issuers of agents %+v, %v", issuers, err)

@@ -157,15 +157,15 @@ func attackers(ctx context.Context, p *plane.Plane, tenants int) (all []isolatio
 			if neighbours { // who may not see what the others of the tenant do
 				scopes = slices.DeleteFunc(scopes, func(s string) bool { return s == auth.TenantRead })
 			}
-			token, err := key.Mint(auth.TokenRequest{Tenant: id, Subject: user, Scopes: scopes, TTL: 24 * time.Hour})
+			token, err := p.Tokens.Mint(ctx, key, auth.TokenRequest{Tenant: id, Subject: user, Scopes: scopes, TTL: 24 * time.Hour}, operator())
 			if err != nil {
 				return all, err
 			}
-			agent, err := key.Mint(auth.TokenRequest{Tenant: id, Subject: user, Scopes: scopes, TTL: 24 * time.Hour, Audience: auth.LocalMCPAudience})
+			agent, err := p.Tokens.Mint(ctx, key, auth.TokenRequest{Tenant: id, Subject: user, Scopes: scopes, TTL: 24 * time.Hour, Audience: auth.LocalMCPAudience}, operator())
 			if err != nil {
 				return all, err
 			}
-			all = append(all, isolation.Identity{Tenant: id, User: user, Token: token, AgentToken: agent, Attacks: user != "owner", Neighbours: neighbours})
+			all = append(all, isolation.Identity{Tenant: id, User: user, Token: token.Token, AgentToken: agent.Token, Attacks: user != "owner", Neighbours: neighbours})
 		}
 		limits := directory.Limits{PerSecond: tenant.LimitMax, Burst: tenant.LimitMax, InFlight: tenant.LimitMax}
 		if _, err := p.LimitTenant(ctx, id, limits, operator()); err != nil {
@@ -256,6 +256,7 @@ func ownEdges(ctx context.Context, p *plane.Plane) (own edges, err error) {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var done sync.WaitGroup
 	done.Go(func() { _ = server.Serve(listener) }) // until Close
+	done.Go(func() { _ = p.Tokens.Run(serving) })  // what was revoked must not grow old, whoever else follows it
 	own = edges{url: "http://" + listener.Addr().String(), end: func() { stop(); _ = server.Close(); done.Wait() }}
 	if commands == nil {
 		return own, nil

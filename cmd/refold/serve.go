@@ -67,6 +67,7 @@ func (c *cli) serve() *cobra.Command {
 	f.StringVar(&edges.listen, "listen", "127.0.0.1:8080", "address of the HTTP edge")
 	edges.transport.add(f)
 	f.StringSliceVar(&edges.origins, "origin", nil, "origins of web pages that may call, such as https://memories.example")
+	f.BoolVar(&edges.appsNeedRules, "apps-need-rules", false, "apps without access rules read nothing; else they read all that their user may")
 	f.StringVar(&issuers, "issuers", "", "file that says whose tokens are believed, beside the plane's own; see `refold help issuers`")
 	f.Var(oneOf(&cutover, cutoverAuto, cutoverAuto, "manual"), "cutover", "auto or manual: who makes a new shape live")
 	f.IntVar(&deployment.Replicas, "cutover-replicas", 1, "processes of this version that must be ready before the cutover")
@@ -81,7 +82,7 @@ func (c *cli) serve() *cobra.Command {
 		"how long it is known who read what; the access log is no part of what is proven, nor of backups")
 	f.DurationVar(&edges.drain, "drain", 2*time.Second, "how long to answer on after SIGTERM while /readyz says no")
 	for flag, name := range map[string]string{
-		"listen": "REFOLD_LISTEN", "origin": "REFOLD_ORIGINS", "issuers": "REFOLD_ISSUERS", "cutover": "REFOLD_CUTOVER",
+		"listen": "REFOLD_LISTEN", "origin": "REFOLD_ORIGINS", "issuers": "REFOLD_ISSUERS", "apps-need-rules": "REFOLD_APPS_NEED_RULES", "cutover": "REFOLD_CUTOVER",
 		"cutover-replicas": "REFOLD_CUTOVER_REPLICAS", "scrub-rate": "REFOLD_SCRUB_RATE", "replica-scrub-rate": "REFOLD_REPLICA_SCRUB_RATE", "audit-every": "REFOLD_AUDIT_EVERY", "archive-every": "REFOLD_ARCHIVE_EVERY",
 		"access-log-keep": "REFOLD_ACCESS_LOG_KEEP",
 	} {
@@ -122,9 +123,11 @@ type edgeFlags struct {
 	transport transportFlags
 	origins   []string
 	issuers   []auth.Issuer
-	drain     time.Duration
-	producers producerFlags
-	agents    mcpFlags
+	// appsNeedRules lets apps without access rules read nothing.
+	appsNeedRules bool
+	drain         time.Duration
+	producers     producerFlags
+	agents        mcpFlags
 }
 
 // runServe serves until ctx ends. Projectors go on until the last answer is given: readers may be waiting for them.
@@ -148,7 +151,7 @@ func (c *cli) runServe(ctx context.Context, deployment plane.Deployment, gate ga
 	if err != nil {
 		return errors.Join(err, p.Close())
 	}
-	parts.Origins = edges.origins
+	parts.Origins, parts.Writer.AppsNeedRules = edges.origins, edges.appsNeedRules
 	forProducers, err := edges.producers.edge(p, parts)
 	if err != nil {
 		return errors.Join(err, p.Close())
@@ -186,7 +189,9 @@ func edgeParts(p *plane.Plane, issuers ...auth.Issuer) (parts httpapi.Config, er
 	if err != nil {
 		return parts, err
 	}
-	verifier, err := auth.NewVerifier(auth.Config{Issuers: append(slices.Clone(issuers), key.Issuer()), Logger: p.Logger})
+	verifier, err := auth.NewVerifier(auth.Config{
+		Issuers: append(slices.Clone(issuers), key.Issuer()), Revoked: &p.Tokens.Revoked, Gone: p.Directory.Gone, Logger: p.Logger,
+	})
 	if err != nil {
 		return parts, err
 	}
@@ -205,7 +210,7 @@ func edgeParts(p *plane.Plane, issuers ...auth.Issuer) (parts httpapi.Config, er
 	rows.Activity = p.Activity
 	return httpapi.Config{
 		Verifier: verifier, Writer: writer.New(p.Directory, p.Shard, rows), Reader: rows, Changes: feed,
-		Sealer: sealer, Health: p, Operator: p, Limits: quotas(p), Logger: p.Logger,
+		Sealer: sealer, Health: p, Operator: p, Limits: quotas(p), Logins: &quota.Logins{}, Logger: p.Logger,
 	}, nil
 }
 

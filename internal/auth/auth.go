@@ -17,7 +17,10 @@ type Principal struct {
 	Scopes  []string // claim scope
 	TokenID string   // claim jti
 	Issuer  string
+	Issued  time.Time // claim iat
 	Expires time.Time
+	// App is the app that the token is bound to: it is that app alone, whatever its bearer calls itself. Empty = any.
+	App string
 	// Operator tells that the token is one of the plane's operators, which is of no tenant: org_id is the plane's own,
 	// and the issuer is one that may say so.
 	Operator bool
@@ -66,6 +69,9 @@ func (e *Error) Error() string {
 	}
 	return string(e.Code) + ": " + e.Reason
 }
+
+// IsBadToken reports whether credentials were shown that are not taken.
+func (e *Error) IsBadToken() bool { return e.Code == InvalidToken || e.Code == InvalidRequest }
 
 // Challenge is the value of WWW-Authenticate.
 func (e *Error) Challenge() string {

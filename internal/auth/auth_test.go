@@ -65,7 +65,8 @@ func TestMintRefuses(t *testing.T) {
 	}
 	for _, r := range []auth.TokenRequest{
 		{Tenant: "_plane", Subject: "a"}, {Tenant: "a.b", Subject: "a"}, {Tenant: "a", Subject: ""}, {Tenant: "a", Subject: "x\n"},
-		{Tenant: "a", Subject: "a", TTL: -1},
+		{Tenant: "a", Subject: "a", TTL: -1}, {Tenant: "a", Subject: "a", TTL: auth.LifetimeMax + time.Second},
+		{Tenant: "a", Subject: "a", App: " "}, {Tenant: "a", Subject: "a", App: "x\ny"}, {Operator: true, Subject: "a", App: "x"}, {Operator: true, Tenant: "a", Subject: "a"},
 	} {
 		if _, err := key.Mint(r); err == nil {
 			t.Errorf("minted %+v", r)

@@ -54,7 +54,7 @@ func newForge(t *testing.T) *forge {
 	f.verifier, err = auth.NewVerifier(auth.Config{
 		Now: func() time.Time { return now },
 		Issuers: []auth.Issuer{
-			{Issuer: issuer, Audience: audience, Keys: []auth.Key{
+			{Issuer: issuer, Audience: audience, Tenants: []string{auth.EveryTenant}, Keys: []auth.Key{
 				{ID: "ed", Algorithm: "EdDSA", Public: f.ed.Public()},
 				{ID: "ec", Algorithm: "ES256", Public: &f.ec.PublicKey},
 				{ID: "rsa", Algorithm: "RS256", Public: &f.rsa.PublicKey},
@@ -139,7 +139,7 @@ func (f *forge) signDER(h, c any) string {
 
 func TestGenuineTokens(t *testing.T) {
 	f := newForge(t)
-	want := auth.Principal{Tenant: "acme", Subject: "alice", Scopes: []string{"memories:read", "apps:read"}, TokenID: "t1", Issuer: issuer, Expires: now.Add(time.Hour)}
+	want := auth.Principal{Tenant: "acme", Subject: "alice", Scopes: []string{"memories:read", "apps:read"}, TokenID: "t1", Issuer: issuer, Issued: now, Expires: now.Add(time.Hour)}
 	for name, token := range map[string]string{
 		"EdDSA": f.signEd(header("EdDSA", "ed"), claims(nil)),
 		"ES256": f.signEC(header("ES256", "ec"), claims(nil)),
@@ -153,6 +153,9 @@ func TestGenuineTokens(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
+		}
+		if strings.Contains(name, "iat ahead") {
+			got.Issued = got.Issued.Add(-29 * time.Second)
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s: principal (-want +got):\n%s", name, diff)
@@ -246,6 +249,12 @@ func TestForgedTokens(t *testing.T) {
 		"exp 1e18":                  with(map[string]any{"exp": 1e18}),
 		"exp a string":              with(map[string]any{"exp": "1900000000"}),
 		"exp negative":              with(map[string]any{"exp": -1}),
+		"exp in 91 days":            with(map[string]any{"exp": now.AddDate(0, 0, 91).Unix()}),
+		"app a number":              with(map[string]any{"app": 1}),
+		"app empty":                 with(map[string]any{"app": ""}),
+		"app blank":                 with(map[string]any{"app": " \u00a0"}),
+		"app with a line":           with(map[string]any{"app": "a\nb"}),
+		"app of 201":                with(map[string]any{"app": strings.Repeat("a", 201)}),
 		"exp in ten years":          with(map[string]any{"exp": now.AddDate(10, 0, 0).Unix()}),
 		"exp twice":                 raw(`{"alg":"EdDSA","kid":"ed"}`, strings.Replace(goodClaims, `{`, `{"exp":1,`, 1)),
 		"EXP in place of exp":       with(map[string]any{"exp": nil, "EXP": now.Add(time.Hour).Unix()}),
@@ -370,7 +379,7 @@ func TestKeySet(t *testing.T) {
 	defer server.Close()
 	verifier, err := auth.NewVerifier(auth.Config{
 		Now:     func() time.Time { return now },
-		Issuers: []auth.Issuer{{Issuer: issuer, Audience: audience, KeySet: server.URL}},
+		Issuers: []auth.Issuer{{Issuer: issuer, Audience: audience, KeySet: server.URL, Tenants: []string{auth.EveryTenant}}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -434,7 +443,7 @@ func TestKeysRotate(t *testing.T) {
 	clock.Store(now.Unix())
 	verifier, err := auth.NewVerifier(auth.Config{
 		Now:     func() time.Time { return time.Unix(clock.Load(), 0) },
-		Issuers: []auth.Issuer{{Issuer: issuer, Audience: audience, KeySet: server.URL}},
+		Issuers: []auth.Issuer{{Issuer: issuer, Audience: audience, KeySet: server.URL, Tenants: []string{auth.EveryTenant}}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -494,7 +503,7 @@ func TestAnIssuerThatCannotBeReached(t *testing.T) {
 	var log bytes.Buffer // written before Verify returns, by one fetch at a time
 	verifier, err := auth.NewVerifier(auth.Config{
 		Now:     func() time.Time { return time.Unix(clock.Load(), 0) },
-		Issuers: []auth.Issuer{{Issuer: issuer, Audience: audience, KeySet: server.URL}},
+		Issuers: []auth.Issuer{{Issuer: issuer, Audience: audience, KeySet: server.URL, Tenants: []string{auth.EveryTenant}}},
 		Logger:  slog.New(slog.NewTextHandler(&log, nil)),
 	})
 	if err != nil {

@@ -18,10 +18,11 @@ const issuersBytesMax = 1 << 20
 type issuerEntry struct {
 	Issuer   string   `json:"issuer"`
 	Audience string   `json:"audience"`
-	JWKS     string   `json:"jwks"`     // URL of a key set
-	Keys     string   `json:"keys"`     // file with a key set, relative to this one
-	Tenants  []string `json:"tenants"`  // none = all
-	Operator bool     `json:"operator"` // may name operators of the plane
+	JWKS     string   `json:"jwks"`      // URL of a key set
+	Keys     string   `json:"keys"`      // file with a key set, relative to this one
+	Tenants  []string `json:"tenants"`   // that it may speak for; EveryTenant = all
+	Operator bool     `json:"operator"`  // may name operators of the plane
+	AppClaim string   `json:"app_claim"` // of the app that a token is bound to
 }
 
 // LoadIssuers reads a file {"issuers": [...]}: whose tokens are believed, beside the plane's own. Everything that is
@@ -61,7 +62,7 @@ func LoadIssuers(path string) ([]Issuer, error) {
 }
 
 func (e issuerEntry) load(dir string) (Issuer, error) {
-	i := Issuer{Issuer: e.Issuer, Audience: e.Audience, KeySet: e.JWKS, Tenants: e.Tenants, Operator: e.Operator}
+	i := Issuer{Issuer: e.Issuer, Audience: e.Audience, KeySet: e.JWKS, Tenants: e.Tenants, Operator: e.Operator, AppClaim: e.AppClaim}
 	if e.Issuer == LocalIssuer {
 		return i, errors.New("that is the name of the plane's own issuer")
 	}

@@ -29,8 +29,10 @@ func TestIssuersOfAFile(t *testing.T) {
 	secret := base64.RawURLEncoding.EncodeToString(f.secret)
 	path := write(t, "issuers.json", `{"issuers": [
 		{"issuer": "`+issuer+`", "audience": "refold", "keys": "keys.json", "tenants": ["acme"]},
-		{"issuer": "https://ops.example", "audience": "refold", "keys": "keys.json", "operator": true},
-		{"issuer": "https://far.example", "audience": "refold", "jwks": "https://far.example/jwks.json"}]}`,
+		{"issuer": "https://ops.example", "audience": "refold", "keys": "keys.json", "operator": true, "tenants": ["*"]},
+		{"issuer": "https://none.example", "audience": "refold", "keys": "keys.json", "operator": true},
+		{"issuer": "https://agents.example", "audience": "refold", "keys": "keys.json", "tenants": ["*"], "app_claim": "client_id"},
+		{"issuer": "https://far.example", "audience": "refold", "jwks": "https://far.example/jwks.json", "tenants": ["*"]}]}`,
 		"keys.json", `{"keys": [{"kty": "oct", "kid": "hs", "alg": "HS256", "k": "`+secret+`"}]}`)
 	issuers, err := auth.LoadIssuers(path)
 	if err != nil {
@@ -50,6 +52,9 @@ func TestIssuersOfAFile(t *testing.T) {
 		"an operator, by an issuer that may not": {issuer, "_plane", false, false},
 		"an operator":                            {"https://ops.example", "_plane", true, true},
 		"any tenant":                             {"https://ops.example", "b", true, false},
+		"an operator, by one of no tenant":       {"https://none.example", "_plane", true, true},
+		"a tenant, by one of operators":          {"https://none.example", "acme", false, false},
+		"no app, where each token has one":       {"https://agents.example", "acme", false, false},
 		"a key of another issuer":                {"https://far.example", "acme", false, false},
 	} {
 		p, err := verifier.Verify(t.Context(), hs(f.secret, header("HS256", "hs"), claims(map[string]any{"iss": c.iss, "org_id": c.org, "scope": "admin:read"})))
@@ -99,6 +104,8 @@ func TestIssuersThatAreRefused(t *testing.T) {
 		"a secret for nothing":  {one(`"keys": "keys.json"`), keys(`"kty":"oct","k":"` + strong + `"`), "cannot verify"},
 		"a secret for HS512":    {one(`"keys": "keys.json"`), keys(`"kty":"oct","alg":"HS512","k":"` + strong + `"`), "cannot verify"},
 		"a private key":         {one(`"keys": "keys.json"`), keys(`"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"`), "cannot verify"},
+		"no tenants":            {one(`"jwks": "https://i.example"`), "", `["*"] for all of them`},
+		"all and some tenants":  {one(`"jwks": "https://i.example", "tenants": ["*", "acme"]`), "", "beside other tenants"},
 		"a tenant that is none": {one(`"jwks": "https://i.example", "tenants": ["a.b"]`), "", `"a.b" is no tenant`},
 		"the plane's own name":  {`{"issuers": [{"issuer": "refold-local", "audience": "refold", "jwks": "https://i.example"}]}`, "", "own issuer"},
 		"no audience":           {`{"issuers": [{"issuer": "https://i.example", "jwks": "https://i.example"}]}`, "", "audience must be given"},

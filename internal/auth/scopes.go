@@ -27,10 +27,52 @@ const (
 	AdminWrite     = "admin:write"
 )
 
-// AllScopes lists every scope, for tokens that may do all and for metadata documents.
-func AllScopes() []string {
-	return []string{MemoriesRead, MemoriesWrite, MemoriesDelete, AppsRead, AppsWrite, PoliciesRead, PoliciesWrite, ConfigRead, ConfigWrite, StatsRead, MeRead, MeWrite, ChangesRead, TenantRead, AdminRead, AdminWrite, BackupRead, BackupWrite}
+// Scope is a scope with what it lets a token do.
+type Scope struct{ Name, Doc string }
+
+// scopes is the table of all scopes. Help texts and docs/tokens.md show it.
+var scopes = []Scope{
+	{MemoriesRead, "list, search and read one's own memories, their history and access log"},
+	{MemoriesWrite, "add and change them, archive and pause them"},
+	{MemoriesDelete, "delete them"},
+	{AppsRead, "list one's own apps, their memories and access rules"},
+	{AppsWrite, "change and pause apps, set their access rules"},
+	{PoliciesRead, "read one's own archive policies"},
+	{PoliciesWrite, "set them"},
+	{ConfigRead, "read the settings of the tenant"},
+	{ConfigWrite, "change them"},
+	{StatsRead, "read one's own numbers"},
+	{MeRead, "read one's own user"},
+	{MeWrite, "change it"},
+	{ChangesRead, "follow the changes of what one may read"},
+	{TenantRead, "follow the changes of the whole tenant, of all its users"},
+	{AdminRead, "for operators: read tenants, status and reports"},
+	{AdminWrite, "for operators: create, limit, suspend and remove tenants"},
+	{BackupRead, "export one's own memories"},
+	{BackupWrite, "import memories"},
 }
+
+// Scopes lists all scopes with what they are for.
+func Scopes() []Scope { return slices.Clone(scopes) }
+
+// AllScopes lists the names of all scopes, for tokens that may do all and for metadata documents.
+func AllScopes() []string {
+	names := make([]string, len(scopes))
+	for i, s := range scopes {
+		names[i] = s.Name
+	}
+	return names
+}
+
+// appScopes are what a token that is bound to an app may use: what its access rules bind, and nothing by which it could
+// get around or change them.
+var appScopes = []string{MemoriesRead, MemoriesWrite, MemoriesDelete, AppsRead, StatsRead, MeRead}
+
+// unruled are operations within appScopes that answer with memories whatever the access rules say.
+var unruled = []string{"listAppAccessed", "old:listAppAccessed"}
+
+// AppScopes lists the scopes that a token may use that is bound to an app.
+func AppScopes() []string { return slices.Clone(appScopes) }
 
 // Open stands in the table for an operation that needs no token.
 const Open = "-"
@@ -183,6 +225,8 @@ func Authorize(p Principal, operation string) error {
 		return &Error{Code: InsufficientScope, Reason: "only the token of an operator of the plane may do this"}
 	case !ForOperators(operation) && p.Operator:
 		return &Error{Code: InsufficientScope, Reason: "the token of an operator is of no tenant"}
+	case p.App != "" && (!slices.Contains(appScopes, scope) || slices.Contains(unruled, operation)):
+		return &Error{Code: InsufficientScope, Reason: "the token is bound to an app, which may not do this"}
 	case p.Has(scope):
 		return nil
 	}

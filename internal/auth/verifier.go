@@ -23,10 +23,19 @@ import (
 const (
 	TokenBytesMax   = 8 << 10 // checked before anything is parsed
 	SubjectBytesMax = 200
+	// LifetimeMax is how long a token may live, from iat to exp.
+	LifetimeMax     = 90 * 24 * time.Hour
+	appRunesMax     = 200
 	scopesMax       = 100
 	tokenIDBytesMax = 200
 	skewMax         = 30 * time.Second
 )
+
+// EveryTenant, in place of a tenant, lets an issuer speak for all of them.
+const EveryTenant = "*"
+
+// appClaimDefault names the app that a token is bound to, in the tokens of the plane's own issuer.
+const appClaimDefault = "app"
 
 // Issuer is somebody whose tokens are believed.
 type Issuer struct {
@@ -34,8 +43,14 @@ type Issuer struct {
 	Audience string // must be in claim aud
 	Keys     []Key  // static keys
 	KeySet   string // URL of a JWKS, https or a loopback host; empty = none
-	// Tenants that this issuer may speak for; empty = all.
+	// Live, when not nil, returns static keys that may change while the process runs, in place of Keys. It is asked at
+	// each token, so it answers from memory; after an error what it returns beside that is used.
+	Live func() ([]Key, error)
+	// Tenants that this issuer may speak for; EveryTenant alone = all. None at all is for issuers of operators only.
 	Tenants []string
+	// AppClaim names the claim with the app that a token is bound to: each token must have it then. Empty = the claim app,
+	// which a token may lack.
+	AppClaim string
 	// Operator lets it name operators of the plane, whose tokens have envelope.PlaneTenant as org_id.
 	Operator bool
 }
@@ -43,13 +58,17 @@ type Issuer struct {
 // Config configures a Verifier.
 type Config struct {
 	Issuers []Issuer
-	// LifetimeMax bounds exp - iat. Default 366 days.
+	// LifetimeMax bounds exp - iat. Default LifetimeMax.
 	LifetimeMax time.Duration
 	// Client fetches key sets. Default: a client without redirects.
 	Client *http.Client
 	// Now is the clock; nil = time.Now.
 	Now func() time.Time
-	// Logger is told when a key set cannot be fetched; nil = nobody.
+	// Revoked is what has been taken back of the tokens of all issuers; nil = nothing ever is.
+	Revoked *Revocations
+	// Gone reports, from memory, that a tenant was removed; nil = none ever is.
+	Gone func(tenant string) bool
+	// Logger is told when keys cannot be had; nil = nobody.
 	Logger *slog.Logger
 }
 
@@ -59,6 +78,9 @@ type Verifier struct {
 	issuers     map[string]*trusted
 	lifetimeMax time.Duration
 	now         func() time.Time
+	revoked     *Revocations
+	gone        func(tenant string) bool
+	logger      *slog.Logger
 	signed      signatures
 }
 
@@ -69,7 +91,7 @@ type trusted struct {
 
 // NewVerifier checks the configuration; it fetches nothing yet.
 func NewVerifier(c Config) (*Verifier, error) {
-	v := &Verifier{issuers: map[string]*trusted{}, lifetimeMax: cmp.Or(c.LifetimeMax, 366*24*time.Hour), now: c.Now}
+	v := &Verifier{issuers: map[string]*trusted{}, lifetimeMax: cmp.Or(c.LifetimeMax, LifetimeMax), now: c.Now, revoked: c.Revoked, gone: c.Gone}
 	if v.now == nil {
 		v.now = time.Now
 	}
@@ -79,6 +101,7 @@ func NewVerifier(c Config) (*Verifier, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	v.logger = c.Logger
 	var faults []error
 	for _, issuer := range c.Issuers {
 		if err := issuer.check(); err != nil {
@@ -104,12 +127,18 @@ func (i Issuer) check() error {
 	if i.Issuer == "" || i.Audience == "" {
 		faults = append(faults, errors.New("issuer and audience must be given"))
 	}
+	switch {
+	case len(i.Tenants) == 0 && !i.Operator:
+		faults = append(faults, errors.New(`no tenants: name those that it may speak for, or ["*"] for all of them`))
+	case slices.Contains(i.Tenants, EveryTenant) && len(i.Tenants) > 1:
+		faults = append(faults, fmt.Errorf("%q stands beside other tenants: name these, or all of them", EveryTenant))
+	}
 	for _, tenant := range i.Tenants {
-		if !envelope.ValidTenant(tenant) {
+		if tenant != EveryTenant && !envelope.ValidTenant(tenant) {
 			faults = append(faults, fmt.Errorf("%q is no tenant", tenant))
 		}
 	}
-	if len(i.Keys) == 0 && i.KeySet == "" {
+	if len(i.Keys) == 0 && i.KeySet == "" && i.Live == nil {
 		faults = append(faults, errors.New("no key and no key set"))
 	}
 	if i.KeySet != "" && !safeURL(i.KeySet) {
@@ -148,7 +177,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Principal, error) 
 	if issuer == nil {
 		return Principal{}, invalid("unknown issuer")
 	}
-	key, err := issuer.keyFor(ctx, known.header)
+	key, err := issuer.keyFor(ctx, known.header, v.logger)
 	if err != nil {
 		return Principal{}, err
 	}
@@ -158,7 +187,30 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Principal, error) 
 		}
 		v.signed.put(id, &signed{known.header, known.claims, key.Public})
 	}
-	return v.principal(issuer, known.claims)
+	p, err := v.principal(issuer, known.claims)
+	if err == nil {
+		err = v.revoked.check(p, v.now())
+	}
+	if err != nil {
+		return Principal{}, err
+	}
+	return p, nil
+}
+
+// ErrGone: the tenant was removed while its caller was being served.
+var ErrGone = &Error{Code: InvalidToken, Reason: "there is no such tenant"}
+
+// Standing reports, from memory, why a caller who was let in is not to be served any longer: an *Error when the token has
+// expired or was revoked or its tenant was removed, or ErrRevocationsUnknown.
+func (v *Verifier) Standing(p Principal) error {
+	now := v.now()
+	switch {
+	case !now.Before(p.Expires):
+		return invalid("the token has expired")
+	case v.gone != nil && !p.Operator && v.gone(p.Tenant):
+		return ErrGone
+	}
+	return v.revoked.check(p, now)
 }
 
 // parsed splits a token, of which nothing is believed yet.
@@ -180,7 +232,7 @@ func parsed(token string) (*signed, error) {
 func notInToken(r rune) bool { return r != '.' && (r > 0x7f || !envelope.ValidToken(string(r))) }
 
 // keyFor finds the key of a token and refuses every header that asks for anything else than to be compared.
-func (t *trusted) keyFor(ctx context.Context, header map[string]json.RawMessage) (Key, error) {
+func (t *trusted) keyFor(ctx context.Context, header map[string]json.RawMessage, logger *slog.Logger) (Key, error) {
 	for name := range header {
 		if name != "alg" && name != "kid" && name != "typ" {
 			// crit, jku, jwk, x5u, x5c, b64, zip, cty, ...: nothing of it is needed, all of it is dangerous.
@@ -194,7 +246,13 @@ func (t *trusted) keyFor(ctx context.Context, header map[string]json.RawMessage)
 	if err != nil || len(kid) > kidBytesMax {
 		return Key{}, invalid("kid is malformed")
 	}
-	key, ok := findKey(t.Keys, kid)
+	keys := t.Keys
+	if t.Live != nil {
+		if keys, err = t.Live(); err != nil {
+			logger.WarnContext(ctx, "the keys of an issuer cannot be read again, those of before go on", "issuer", t.Issuer.Issuer, "error", err)
+		}
+	}
+	key, ok := findKey(keys, kid)
 	switch {
 	case !ok && t.remote == nil:
 		return Key{}, invalid("unknown key")
@@ -212,7 +270,7 @@ func (t *trusted) keyFor(ctx context.Context, header map[string]json.RawMessage)
 func (v *Verifier) principal(issuer *trusted, claims map[string]json.RawMessage) (Principal, error) {
 	p := Principal{Issuer: issuer.Issuer.Issuer}
 	var err error
-	if p.Expires, err = v.times(claims); err != nil {
+	if p.Issued, p.Expires, err = v.times(claims); err != nil {
 		return Principal{}, err
 	}
 	aud, err := audience(claims)
@@ -237,8 +295,11 @@ func (v *Verifier) principal(issuer *trusted, claims map[string]json.RawMessage)
 	if p.Operator && !issuer.Operator {
 		return Principal{}, invalid("the issuer may not speak for operators of the plane")
 	}
-	if !p.Operator && len(issuer.Tenants) > 0 && !slices.Contains(issuer.Tenants, p.Tenant) {
+	if !p.Operator && !slices.Contains(issuer.Tenants, p.Tenant) && !slices.Contains(issuer.Tenants, EveryTenant) {
 		return Principal{}, invalid("the issuer may not speak for this tenant")
+	}
+	if p.App, err = issuer.app(claims); err != nil {
+		return Principal{}, err
 	}
 	scope, _, err := text(claims, "scope")
 	if err != nil {
@@ -251,26 +312,47 @@ func (v *Verifier) principal(issuer *trusted, claims map[string]json.RawMessage)
 	return p, nil
 }
 
-// times checks exp, iat and nbf, and returns exp.
-func (v *Verifier) times(claims map[string]json.RawMessage) (time.Time, error) {
+// app is the app that a token is bound to.
+func (t *trusted) app(claims map[string]json.RawMessage) (string, error) {
+	name := cmp.Or(t.AppClaim, appClaimDefault)
+	app, there, err := text(claims, name)
+	switch {
+	case err != nil || there && !ValidApp(app):
+		return "", invalid("%s is not the name of an app", name)
+	case !there && t.AppClaim != "":
+		return "", invalid("%s is missing: the issuer binds each token to an app", name)
+	}
+	return app, nil
+}
+
+// ValidApp reports whether a token may be bound to an app of this name: 1 to 200 characters, no control characters, and
+// not blank alone.
+func ValidApp(name string) bool {
+	if strings.TrimSpace(name) == "" || utf8.RuneCountInString(name) > appRunesMax {
+		return false
+	}
+	return !strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f || r == utf8.RuneError })
+}
+
+// times checks exp, iat and nbf, and returns iat and exp.
+func (v *Verifier) times(claims map[string]json.RawMessage) (issued, expires time.Time, err error) {
 	now := v.now()
 	expires, hasExpires, errExpires := instant(claims, "exp")
 	issued, hasIssued, errIssued := instant(claims, "iat")
 	begins, hasBegins, errBegins := instant(claims, "nbf")
-	err := cmp.Or(errExpires, errIssued, errBegins)
+	err = cmp.Or(errExpires, errIssued, errBegins)
 	switch {
 	case err != nil:
-		return time.Time{}, err
 	case !hasExpires || !hasIssued:
-		return time.Time{}, invalid("exp or iat is missing")
+		err = invalid("exp or iat is missing")
 	case !now.Before(expires.Add(skewMax)):
-		return time.Time{}, invalid("the token has expired")
+		err = invalid("the token has expired")
 	case issued.After(now.Add(skewMax)) || hasBegins && begins.After(now.Add(skewMax)):
-		return time.Time{}, invalid("the token is not valid yet")
+		err = invalid("the token is not valid yet")
 	case expires.Sub(issued) > v.lifetimeMax:
-		return time.Time{}, invalid("the token lives longer than %s", v.lifetimeMax)
+		err = invalid("the token lives longer than %s", v.lifetimeMax)
 	}
-	return expires, nil
+	return issued, expires, err
 }
 
 func identity(claims map[string]json.RawMessage) (tenant, subject, tokenID string, err error) {

@@ -125,6 +125,12 @@ func (d *Directory) LimitsOf(id string) Limits {
 	return Limits{}
 }
 
+// Gone reports whether a tenant was removed, as this process knows it, without asking anybody.
+func (d *Directory) Gone(id string) bool {
+	e := d.entry(id)
+	return e != nil && e.tenant.Load().Standing == Removed
+}
+
 func (d *Directory) entry(id string) *entry {
 	d.mu.RLock()
 	defer d.mu.RUnlock()

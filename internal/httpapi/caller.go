@@ -20,10 +20,17 @@ func (s *server) caller(ctx context.Context) (writer.Caller, error) {
 	return s.Writer.Caller(ctx, principal)
 }
 
-// readsAs is the caller as readers see it, reading through one of its apps when asApp is not nil.
+// readsAs is the caller as readers see it, reading through one of its apps when asApp is not nil. One that is bound to an
+// app reads nothing as another.
 func readsAs(c writer.Caller, asApp *uuid.UUID) reader.Caller {
 	r := c.Reads()
-	r.App = asApp
+	switch {
+	case asApp == nil:
+	case c.Principal.App == "", r.App != nil && *r.App == *asApp:
+		r.App = asApp
+	default:
+		r.App = &uuid.Nil
+	}
 	return r
 }
 

@@ -75,7 +75,12 @@ func (s *server) listen(ctx context.Context, route string, p api.ListChangesPara
 		return changeStream{ctx, s, l}, nil
 	}
 	wish.Enough = s.ending.Done()
-	page, err := s.Changes.Next(ctx, c.Reads(), after, wish)
+	standing, cancel := auth.While(ctx, c.Principal, s.Verifier.Standing)
+	defer cancel()
+	page, err := s.Changes.Next(standing, c.Reads(), after, wish)
+	if ended := auth.Ended(standing); ended != nil {
+		return nil, ended
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +173,8 @@ func (p changePage) VisitListTenantChangesResponse(w http.ResponseWriter) error 
 	return p.VisitListChangesResponse(w)
 }
 
-// changeStream answers with events until the listener goes, its token expires, or the server ends.
+// changeStream answers with events until the listener goes, its token expires or is revoked, its tenant is removed, or the
+// server ends.
 type changeStream struct {
 	ctx    context.Context
 	server *server
@@ -194,6 +200,10 @@ func (c changeStream) VisitListChangesResponse(w http.ResponseWriter) error {
 	c.wish.Wait, c.wish.CountMax = c.server.Heartbeat, changes.CountMax
 	for out.err == nil {
 		page, err := c.server.Changes.Next(ctx, c.caller.Reads(), at, c.wish)
+		if ended := auth.Ended(ctx); ended != nil {
+			c.fail(out, ended)
+			return nil
+		}
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -246,15 +256,15 @@ func (e *events) flush() {
 	}
 }
 
-// whileServing ends with the request, with the token, and when the server begins to end.
+// whileServing ends with the request, when its caller is not to be served any longer, and when the server begins to end.
 func (s *server) whileServing(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	unhook := context.AfterFunc(s.ending, cancel)
 	stop := func() { unhook(); cancel() }
 	principal, ok := auth.FromContext(ctx)
-	if !ok || principal.Expires.IsZero() {
+	if !ok {
 		return ctx, stop
 	}
-	ctx, expired := context.WithDeadline(ctx, principal.Expires)
-	return ctx, func() { expired(); stop() }
+	ctx, done := auth.While(ctx, principal, s.Verifier.Standing)
+	return ctx, func() { done(); stop() }
 }

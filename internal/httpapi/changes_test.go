@@ -426,6 +426,65 @@ func TestStreamsEnd(t *testing.T) {
 	}
 }
 
+// Streams and long polls end soon after their token was revoked or their tenant removed, and say so.
+func TestListenersEndWithWhatIsTakenBack(t *testing.T) {
+	s := newServed(t)
+	var err error
+	s.config.Verifier, err = auth.NewVerifier(auth.Config{
+		Issuers: []auth.Issuer{s.key.Issuer()}, Revoked: &s.plane.Tokens.Revoked, Gone: s.plane.Directory.Gone,
+	})
+	check(t, err)
+	_, url := s.replica(t)
+	for tenant, take := range map[string]func(){
+		"a": func() {
+			_, err := s.plane.Tokens.Revoke(t.Context(), auth.Revocation{Tenant: "a", Subject: "alice"}, "test")
+			check(t, err)
+		},
+		"b": func() {
+			_, err := s.plane.RemoveTenant(t.Context(), "b", "test")
+			check(t, err)
+		},
+	} {
+		token := s.token(t, tenant, "alice", 0)
+		stream, err := request(t.Context(), t, "GET", url+"/v1/changes", token, "", "Accept", "text/event-stream")
+		check(t, err)
+		type polled struct {
+			status int
+			body   string
+			err    error
+		}
+		polls := make(chan polled, 1)
+		go func() {
+			poll, err := request(t.Context(), t, "GET", url+"/v1/changes", token, "", "Prefer", "wait=30")
+			if err != nil {
+				polls <- polled{err: err}
+				return
+			}
+			body, err := io.ReadAll(poll.Body)
+			polls <- polled{poll.StatusCode, string(body), err}
+		}()
+		began := time.Now()
+		take()
+		heard, err := io.ReadAll(stream.Body)
+		check(t, err)
+		if !strings.Contains(string(heard), "event: problem") || !strings.Contains(string(heard), "invalid_token") {
+			t.Errorf("the stream of tenant %s does not say why it ends: %s", tenant, heard)
+		}
+		// A poll that came only after the removal hears that there is nothing; one that came before is told why it ends.
+		if p := <-polls; p.err != nil || p.status != http.StatusUnauthorized && (tenant != "b" || p.status != http.StatusOK) {
+			t.Errorf("the poll of tenant %s: %+v", tenant, p)
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("tenant %s is listened to for %s", tenant, took)
+		}
+		again, err := request(t.Context(), t, "GET", url+"/v1/changes", token, "")
+		check(t, err)
+		if tenant == "a" && again.StatusCode != http.StatusUnauthorized {
+			t.Errorf("a revoked token: %d", again.StatusCode)
+		}
+	}
+}
+
 // pipes is a listener whose connections hold nothing back: what one side does not read, the other cannot write.
 type pipes chan net.Conn
 

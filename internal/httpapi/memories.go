@@ -30,19 +30,22 @@ func (s *server) CreateMemory(ctx context.Context, r api.CreateMemoryRequestObje
 	if r.Body.Categories != nil {
 		m.Categories = *r.Body.Categories
 	}
+	if m, err = c.OfItsApp(m); err != nil {
+		return nil, err
+	}
 	done, appID, err := s.Writer.AddMemory(ctx, c, wish, m)
 	if err != nil {
 		return nil, problem.Doubtful(err, wish.ID)
 	}
 	tag, location := etag(done.Version), "/v1/memories/"+done.ID.String()
 	return api.CreateMemory201JSONResponse{
-		Body:    accepted(done, appID, r.Body),
+		Body:    accepted(done, appID, m.App, r.Body),
 		Headers: api.CreateMemory201ResponseHeaders{ETag: &tag, Location: &location, RefoldPosition: s.position(c, done)},
 	}, nil
 }
 
 // accepted is the memory as its event made it; the rows may not have it yet.
-func accepted(done writer.Done, appID *uuid.UUID, body *api.CreateMemory) api.Memory {
+func accepted(done writer.Done, appID *uuid.UUID, app *string, body *api.CreateMemory) api.Memory {
 	m := api.Memory{
 		Id: done.ID, Version: int64(done.Version), Content: body.Content, Metadata: api.Metadata("{}"),
 		State: api.MemoryStateActive, Categories: []string{},
@@ -52,7 +55,7 @@ func accepted(done writer.Done, appID *uuid.UUID, body *api.CreateMemory) api.Me
 		m.Metadata = *body.Metadata
 	}
 	if appID != nil {
-		m.App = &api.AppName{Id: *appID, Name: *body.App}
+		m.App = &api.AppName{Id: *appID, Name: *app}
 	}
 	if body.Categories != nil && len(*body.Categories) > 0 { // what is empty stays a list
 		m.Categories = slices.Compact(slices.Sorted(slices.Values(*body.Categories)))

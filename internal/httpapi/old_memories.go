@@ -221,11 +221,10 @@ func oldCreateMemory(s *server, q *oldRequest) (any, error) {
 	if _, err := q.decode(&body, &body.UserID); err != nil {
 		return nil, err
 	}
-	app := oldAppName
-	if body.App != nil {
-		app = *body.App
+	add := commands.AddMemory{Content: body.Text, App: body.App}
+	if unnamed := oldAppName; add.App == nil && q.c.Principal.App == "" {
+		add.App = &unnamed
 	}
-	add := commands.AddMemory{Content: body.Text, App: &app}
 	if string(body.Metadata) != "null" {
 		add.Metadata = body.Metadata
 	}

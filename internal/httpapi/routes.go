@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"maps"
 	"mime"
@@ -216,8 +217,7 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, operation string,
 	if scope != auth.Open {
 		principal, err := s.authenticate(ctx, r, operation)
 		if err != nil {
-			s.Logger.InfoContext(ctx, "caller refused", "operation", operation, "error", err)
-			s.fail(w, r, err)
+			s.refuse(w, r, operation, err)
 			return
 		}
 		leave, err := s.Limits.Enter(principal.Tenant, classes[operation])
@@ -230,6 +230,11 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, operation string,
 			maps.Copy(w.Header(), s.Limits.Left(principal.Tenant))
 		}
 		ctx = auth.WithPrincipal(ctx, principal)
+		if classes[operation] == quota.Transferring {
+			var end func()
+			ctx, end = auth.While(ctx, principal, s.Verifier.Standing)
+			defer end()
+		}
 		if principal.Operator && s.Operator == nil {
 			s.fail(w, r, problem.NotFound())
 			return
@@ -272,6 +277,19 @@ func bare(w http.ResponseWriter) http.ResponseWriter {
 		}
 		w = wrapped.Unwrap()
 	}
+}
+
+// refuse answers a caller who is not let in. Whoever shows one bad token after the other is told no more than to wait.
+func (s *server) refuse(w http.ResponseWriter, r *http.Request, operation string, err error) {
+	var refused *auth.Error
+	if errors.As(err, &refused) && refused.IsBadToken() {
+		if tooMany := s.Logins.Refused(r); tooMany != nil {
+			s.fail(w, r, tooMany)
+			return
+		}
+	}
+	s.Logger.InfoContext(r.Context(), "caller refused", "operation", operation, "error", err)
+	s.fail(w, r, err)
 }
 
 func (s *server) authenticate(ctx context.Context, r *http.Request, operation string) (auth.Principal, error) {

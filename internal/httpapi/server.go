@@ -51,6 +51,8 @@ var openAPIAsJSON []byte
 // Verifier verifies bearer tokens; *auth.Verifier is one.
 type Verifier interface {
 	Verify(ctx context.Context, token string) (auth.Principal, error)
+	// Standing reports why a caller that was let in is not to be served any longer.
+	Standing(p auth.Principal) error
 }
 
 // Health says what keeps the plane from answering and following as it should; it is asked often.
@@ -69,6 +71,7 @@ type Config struct {
 	Health   Health
 	Operator Operator       // nil = nothing for operators is here
 	Limits   *quota.Limiter // shared with the other edges of the process; nil = none
+	Logins   *quota.Logins  // limits refused tokens by address, shared with the other edges; nil = no limit
 	Origins  []string       // of web pages that may call, each as CheckOrigin wants it; none = no page of another origin
 	// Heartbeat is how often a stream of changes shows that it lives when there are none, and how long a listener may take
 	// to read what is sent to it before it is cut off; 0 = 15 s.

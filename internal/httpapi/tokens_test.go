@@ -122,7 +122,7 @@ func TestKeysUnavailable(t *testing.T) {
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
 	here := s.key.Issuer()
-	verifier, err := auth.NewVerifier(auth.Config{Issuers: []auth.Issuer{{Issuer: here.Issuer, Audience: here.Audience, KeySet: gone.URL}}})
+	verifier, err := auth.NewVerifier(auth.Config{Issuers: []auth.Issuer{{Issuer: here.Issuer, Audience: here.Audience, KeySet: gone.URL, Tenants: here.Tenants}}})
 	check(t, err)
 	s.config.Verifier = verifier
 	alice := s.rebuilt(t).client(t, "a", "alice")

@@ -81,6 +81,9 @@ type NATSProducers struct {
 // ProducersAccount is the name of the account of producers.
 const ProducersAccount = "PRODUCERS"
 
+// kickSubject is where a server is asked to end one of its connections.
+const kickSubject = "$SYS.REQ.SERVER.*.KICK"
+
 // controlLineBytesMax lets a token of 8 KiB into the line that opens a connection.
 const controlLineBytesMax = 16 << 10
 
@@ -91,7 +94,13 @@ func (o NATSOptions) admit(options *server.Options) error {
 	}
 	journal, producers := server.NewAccount(server.DEFAULT_GLOBAL_ACCOUNT), server.NewAccount(ProducersAccount)
 	options.Username, options.Password = "", ""
-	options.Accounts = []*server.Account{journal, producers}
+	system := server.NewAccount(server.DEFAULT_SYSTEM_ACCOUNT)
+	// So that those who answer producers can end a connection. Producers may not: they publish commands and nothing else.
+	if err := errors.Join(system.AddServiceExport(kickSubject, []*server.Account{producers}), producers.AddServiceImport(system, kickSubject, kickSubject)); err != nil {
+		return fmt.Errorf("account of producers: %w", err)
+	}
+	options.SystemAccount = server.DEFAULT_SYSTEM_ACCOUNT
+	options.Accounts = []*server.Account{journal, producers, system}
 	options.Users = []*server.User{
 		{Username: o.User, Password: o.Password, Account: journal},
 		{Username: o.Producers.User, Password: o.Producers.Password, Account: producers},

@@ -316,6 +316,14 @@ func TestPausedApp(t *testing.T) {
 			t.Errorf("%s: %s", tool.Name, code)
 		}
 	}
+	for _, name := range []string{"CANARY-a-Alice", " canary-a-alice "} { // no other app, so that it is paused as well
+		spelt := s.connect(t, s.token(t, "a", "alice"), name, "", nil)
+		for _, tool := range []string{"list_memories", "add_memories"} {
+			if code := spelt.refused(tool, mine.arguments(tool)); code != "app_paused" {
+				t.Errorf("%s as %q: %s", tool, name, code)
+			}
+		}
+	}
 	other := s.connect(t, s.token(t, "a", "alice"), "other", "", nil)
 	if all := items(other.call("list_memories", nil)); len(all) != 1 {
 		t.Errorf("another app sees %v", all)

@@ -48,9 +48,6 @@ func deleteMemories(ctx context.Context, c call, in deleteIn) (out deleteOut, er
 	for i, text := range each {
 		out.Results[i].ID = text
 		id, err := memoryID(text)
-		if err == nil {
-			err = c.mayTouch(ctx, id)
-		}
 		if err != nil {
 			out.Results[i].refuse(refusalOf(ctx, err, c.Logger))
 			continue
@@ -85,28 +82,6 @@ func later(a, b writer.Done) writer.Done {
 		return a
 	}
 	return b
-}
-
-// mayTouch refuses what the user may read and the app may not, as if it were not there. What the rows do not have yet is
-// left to the command to find.
-func (c call) mayTouch(ctx context.Context, id uuid.UUID) error {
-	if c.caller.App == nil {
-		return nil
-	}
-	for _, as := range []*uuid.UUID{c.caller.App, nil} {
-		r := c.caller.Reads()
-		r.App = as
-		readable, err := c.Reader.MayRead(ctx, r, id)
-		switch {
-		case err != nil:
-			return err
-		case readable && as != nil:
-			return nil
-		case readable:
-			return problem.NotFound()
-		}
-	}
-	return nil
 }
 
 type deleteAllIn struct {

@@ -21,8 +21,7 @@ import (
 func (e *Edge) authenticate(w http.ResponseWriter, r *http.Request) (auth.Principal, bool) {
 	p, err := e.verified(r)
 	if err != nil {
-		e.Logger.InfoContext(r.Context(), "agent refused", "error", err)
-		e.challenge(w, r, nil, err)
+		e.refuse(w, r, err)
 		return p, false
 	}
 	if user := r.PathValue("user"); user != "" && user != p.Subject {
@@ -30,6 +29,19 @@ func (e *Edge) authenticate(w http.ResponseWriter, r *http.Request) (auth.Princi
 		return p, false
 	}
 	return p, true
+}
+
+// refuse answers an agent that is not let in. Whoever shows one bad token after the other is told no more than to wait.
+func (e *Edge) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	var refused *auth.Error
+	if errors.As(err, &refused) && refused.IsBadToken() {
+		if tooMany := e.Logins.Refused(r); tooMany != nil {
+			e.fail(w, r, nil, tooMany)
+			return
+		}
+	}
+	e.Logger.InfoContext(r.Context(), "agent refused", "error", err)
+	e.challenge(w, r, nil, err)
 }
 
 func (e *Edge) verified(r *http.Request) (auth.Principal, error) {
@@ -131,7 +143,13 @@ func unknownStatus(r *http.Request) int {
 // serveStreamable answers one message with one answer: nothing of it outlives the request.
 func (e *Edge) serveStreamable(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
-		if _, ok := e.authenticate(w, r); ok {
+		if p, ok := e.authenticate(w, r); ok {
+			leave, err := e.Limits.Enter(p.Tenant, quota.Brief)
+			if err != nil {
+				e.fail(w, r, nil, err)
+				return
+			}
+			defer leave()
 			w.Header().Set("Allow", http.MethodPost)
 			writeError(w, http.StatusMethodNotAllowed, nil, malformed("messages are sent by POST; there is no stream to listen to or to resume, and no session to end"))
 		}
@@ -147,7 +165,9 @@ func (e *Edge) serveStreamable(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer leave()
-	ctx := context.WithValue(auth.WithPrincipal(r.Context(), in.principal), lifeKey{}, r.Context())
+	life, end := auth.While(r.Context(), in.principal, e.Verifier.Standing)
+	defer end()
+	ctx := context.WithValue(auth.WithPrincipal(r.Context(), in.principal), lifeKey{}, life)
 	ctx, err = e.withApp(ctx, r, in)
 	if err != nil {
 		writeError(w, http.StatusNotFound, in.id, malformed("there is no such session: initialize again"))

@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -40,6 +41,8 @@ const (
 // Verifier verifies bearer tokens of the audience of this edge; *auth.Verifier is one.
 type Verifier interface {
 	Verify(ctx context.Context, token string) (auth.Principal, error)
+	// Standing reports why a caller that was let in is not to be served any longer.
+	Standing(p auth.Principal) error
 }
 
 // Config is what the edge stands on. Verifier, Writer, Reader and Sealer must be set.
@@ -56,6 +59,7 @@ type Config struct {
 	// Origins are those of web pages that may call, such as https://inspector.example; empty = none.
 	Origins []string
 	Limits  *quota.Limiter // shared with the other edges of the process; nil = none
+	Logins  *quota.Logins  // limits refused tokens by address, shared with the other edges; nil = no limit
 	// CallMax is how long a tool may take, without the time in which a user is asked; 0 = as long as a reader may wait.
 	CallMax time.Duration
 	// Streams bounds the streams of the older transport. Zero = the default.
@@ -175,7 +179,10 @@ func (e *Edge) knowsHost(host string) bool {
 		return true
 	}
 	name := host
-	if h, _, err := net.SplitHostPort(host); err == nil {
+	if h, port, err := net.SplitHostPort(host); err == nil {
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return false // 127.0.0.1:1.evil.example is no address of this machine
+		}
 		name = h
 	}
 	if strings.EqualFold(name, "localhost") {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/refold-dev/refold/events/commands"
+	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/problem"
 	"github.com/refold-dev/refold/internal/reader"
 	"github.com/refold-dev/refold/internal/writer"
@@ -314,10 +315,12 @@ func addMemory(ctx context.Context, c call, in addIn) (out written, err error) {
 	if err != nil {
 		return out, err
 	}
-	m := commands.AddMemory{Content: in.Text, Metadata: in.Metadata, Categories: in.Categories}
-	if c.app != "" {
-		m.App = &c.app
+	// The app that is there already, paused or not: another spelling is no other app.
+	entered, err := c.Writer.EnterApp(ctx, c.caller, c.app, false)
+	if err != nil && !errors.Is(err, writer.ErrAppPaused) {
+		return out, journal.Unavailable(err)
 	}
+	m := commands.AddMemory{Content: in.Text, Metadata: in.Metadata, Categories: in.Categories, App: &entered.Name}
 	done, _, err := c.Writer.AddMemory(ctx, c.caller, w, m)
 	return c.written(ctx, done, w, err)
 }
@@ -335,9 +338,6 @@ func updateMemory(ctx context.Context, c call, in updateIn) (out written, err er
 	id, errID := memoryID(in.MemoryID)
 	w, err := wish(in.IdempotencyKey)
 	if err := errors.Join(err, errID); err != nil {
-		return out, err
-	}
-	if err := c.mayTouch(ctx, id); err != nil {
 		return out, err
 	}
 	w.IfVersion = in.IfVersion

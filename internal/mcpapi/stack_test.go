@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/refold-dev/refold/events/envelope"
@@ -269,4 +270,12 @@ func (s *stack) pause(t testing.TB, tenant, subject, name string) {
 		Key: envelope.Key{Tenant: tenant, Entity: app.Entity, ID: id.String()}, TenantKey: known.Key, CommandID: "pause", Actor: owner.String(),
 	}, app.Evolve, app.Decide, app.Command(app.Pause{By: owner}))
 	check(t, err)
+}
+
+// appID is the id of alice's app.
+func (s *stack) appID(t testing.TB, name string) uuid.UUID {
+	t.Helper()
+	known, err := s.plane.Directory.Tenant(t.Context(), "a")
+	check(t, err)
+	return app.ID(known.Key, "a", user.ID(known.Key, "a", "alice"), name)
 }

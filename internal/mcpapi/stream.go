@@ -30,7 +30,7 @@ type StreamLimits struct {
 // streamWriteMax bounds how long a client may take to read what is sent to it.
 const streamWriteMax = 10 * time.Second
 
-// streams are the open streams of this process. A stream ends with its request, with its token and with the server.
+// streams are the open streams of this process. A stream ends with its request, with its token or tenant, and with the server.
 type streams struct {
 	StreamLimits
 	mu     sync.Mutex
@@ -141,9 +141,9 @@ func (e *Edge) openStream(w http.ResponseWriter, r *http.Request) {
 type streamKey struct{} // of whether a call came in over a stream
 
 func (e *Edge) runStream(r *http.Request, s *stream) error {
-	ctx, cancel := context.WithDeadline(r.Context(), s.principal.Expires)
+	ctx, cancel := auth.While(r.Context(), s.principal, e.Verifier.Standing)
 	defer cancel()
-	// The bounds of the server are those of a request; this one lives as long as its token.
+	// The bounds of the server are those of a request; this one lives as long as its caller is to be served.
 	if err := s.control.SetReadDeadline(time.Time{}); err != nil {
 		return err
 	}

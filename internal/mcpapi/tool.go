@@ -1,6 +1,7 @@
 package mcpapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -30,7 +31,7 @@ type call struct {
 	*Edge
 	principal auth.Principal
 	caller    writer.Caller
-	app       string // the client's name
+	app       string // the one that the token is bound to, or else the client's name
 	onStream  bool   // the client can be asked back
 	request   *mcp.CallToolRequest
 }
@@ -87,7 +88,8 @@ func (t tool[In, Out]) call(ctx context.Context, e *Edge, r *mcp.CallToolRequest
 	if !ok {
 		return out, &auth.Error{Code: auth.NoToken} // a defect: fail closed
 	}
-	c := call{Edge: e, principal: principal, app: appOf(ctx, r), request: r}
+	// What a client calls itself is its own word; the app of a token is not.
+	c := call{Edge: e, principal: principal, app: cmp.Or(principal.App, appOf(ctx, r)), request: r}
 	if err := checkClient(c.app); err != nil {
 		return out, err
 	}
@@ -100,9 +102,11 @@ func (t tool[In, Out]) call(ctx context.Context, e *Edge, r *mcp.CallToolRequest
 		return out, err
 	}
 	if !t.open {
-		if c.caller.App, err = e.Writer.EnterApp(ctx, c.caller, c.app, principal.Has(auth.MemoriesWrite)); err != nil {
+		entered, err := e.Writer.EnterApp(ctx, c.caller, c.app, principal.Has(auth.MemoriesWrite))
+		if err != nil {
 			return out, err
 		}
+		c.caller.App = entered.App
 	}
 	return t.run(ctx, c, in)
 }

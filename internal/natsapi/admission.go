@@ -22,10 +22,11 @@ const (
 
 // Admission tells a NATS server who may connect as a producer: whoever shows a bearer token that the plane takes, as
 // token or as password. Such a connection may publish to the commands of its tenant, listen to the inbox of its user, and
-// nothing else; it ends with the token.
+// nothing else; it ends with the token, when that is revoked, when its tenant is removed, and after a day.
 type Admission struct {
-	key     nkeys.KeyPair
-	account string
+	key      nkeys.KeyPair
+	account  string
+	admitted admitted
 }
 
 // NewAdmission signs with the account key of this seed, which the server has as auth_callout.issuer, and admits into
@@ -38,7 +39,7 @@ func NewAdmission(seed, account string) (*Admission, error) {
 	if public, err := key.PublicKey(); err != nil || !nkeys.IsValidPublicAccountKey(public) {
 		return nil, fmt.Errorf("key of producers: not an account key (%w)", err)
 	}
-	return &Admission{key, account}, nil
+	return &Admission{key: key, account: account}, nil
 }
 
 // answer answers the server's questions until the subscription is drained.
@@ -69,13 +70,17 @@ func (a *Admission) decide(ctx context.Context, request string, verifier Verifie
 	}
 	principal, err := verifier.Verify(ctx, token)
 	// The verifier allows for clocks that differ; a connection ends at the time itself, so it would end at once.
-	if err != nil || time.Now().Unix() >= principal.Expires.Unix() {
+	if err != nil || principal.Operator || verifier.Standing(principal) != nil || time.Now().Unix() >= principal.Expires.Unix() {
 		answer.Error = "a bearer token of this plane is needed, as token or as password"
 		return answer.Encode(a.key)
+	}
+	if most := time.Now().Add(connectionMax); principal.Expires.After(most) {
+		principal.Expires = most
 	}
 	if answer.Jwt, err = a.userOf(asked.UserNkey, principal).Encode(a.key); err != nil {
 		return "", err
 	}
+	a.admitted.add(connection{asked.Server.ID, asked.ClientInformation.ID}, principal)
 	return answer.Encode(a.key)
 }
 

@@ -19,11 +19,14 @@ func TestWhoIsLetIn(t *testing.T) {
 	forged, err := foreign.Mint(auth.TokenRequest{Tenant: "a", Subject: "ann", Scopes: auth.AllScopes()})
 	check(t, err)
 	good := s.token(t, "a", "ann")
+	operator, err := s.key.Mint(auth.TokenRequest{Operator: true, Subject: "olga", Scopes: auth.AllScopes()})
+	check(t, err)
 	damaged := good[:len(good)-4] + "AAAA"
 	for name, options := range map[string][]nats.Option{
 		"nothing":                      nil,
 		"a forged token":               {nats.Token(forged)},
 		"a damaged token":              {nats.Token(damaged)},
+		"an operator":                  {nats.Token(operator)},
 		"an empty token":               {nats.Token("")},
 		"no token":                     {nats.Token("a.b.c")},
 		"a password that is none":      {nats.UserInfo("ann", "secret")},
@@ -148,4 +151,53 @@ func TestExpiry(t *testing.T) {
 		again.Close()
 		t.Error("an expired token is let in")
 	}
+}
+
+// A connection ends soon after its token was revoked or its tenant removed, and comes back only with a token that is good.
+func TestConnectionsEndWithWhatIsTakenBack(t *testing.T) {
+	s := newStack(t)
+	var err error
+	s.config.Verifier, err = auth.NewVerifier(auth.Config{
+		Issuers: []auth.Issuer{s.key.Issuer()}, Revoked: &s.plane.Tokens.Revoked, Gone: s.plane.Directory.Gone,
+	})
+	check(t, err)
+	s.serve(t)
+	stays := s.producer(t, "a", "bob")
+	for tenant, take := range map[string]func(){
+		"a": func() {
+			_, err := s.plane.Tokens.Revoke(t.Context(), auth.Revocation{Tenant: "a", Subject: "ann"}, "test")
+			check(t, err)
+		},
+		"b": func() {
+			_, err := s.plane.RemoveTenant(t.Context(), "b", "test")
+			check(t, err)
+		},
+	} {
+		p := s.producer(t, tenant, "ann")
+		wantAccepted(t, p.do("k", commands.AddMemory{Content: "c"}))
+		closed := make(chan struct{})
+		p.conn.SetClosedHandler(func(*nats.Conn) { close(closed) })
+		began := time.Now()
+		take()
+		if tenant == "a" { // before the connection ends, nothing is taken any more
+			m, err := p.conn.RequestMsg(p.request("cmd.a.memory.new", `{"content":"c"}`, commands.HeaderCommand, "memory.add", commands.HeaderKey, "late"), patience)
+			if err == nil && !strings.Contains(string(m.Data), "revoked") && !strings.Contains(string(m.Data), "invalid_token") {
+				t.Errorf("a request with the revoked token: %s", m.Data)
+			}
+		}
+		select {
+		case <-closed:
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("the connection of tenant %s ends after %s", tenant, took)
+			}
+		case <-time.After(patience):
+			t.Fatalf("the connection of tenant %s goes on", tenant)
+		}
+		if again, err := nats.Connect(s.url, nats.Token(p.token)); err == nil {
+			again.Close()
+			t.Errorf("tenant %s is let in again", tenant)
+		}
+	}
+	wantAccepted(t, stays.do("k", commands.AddMemory{Content: "c"}))
+	s.producer(t, "a", "ann") // with a new token
 }

@@ -94,6 +94,9 @@ func isKnown(name string) bool {
 
 // carryOut does what a caller wishes, if it may.
 func (e *edge) carryOut(ctx context.Context, q *request, w commands.Wish) (commands.Result, error) {
+	if err := e.Verifier.Standing(q.principal); err != nil { // it may have waited, or be one of many
+		return commands.Result{}, err
+	}
 	wish := writer.Wish{ID: w.Key, TraceParent: writer.TraceParent(q.header[commands.HeaderTrace])}
 	switch {
 	case w.Version == nil && commands.Replaces(w.Command.Name()):

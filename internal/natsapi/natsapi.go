@@ -62,6 +62,8 @@ const (
 // Verifier verifies bearer tokens; *auth.Verifier is one.
 type Verifier interface {
 	Verify(ctx context.Context, token string) (auth.Principal, error)
+	// Standing reports why a caller that was let in is not to be served any longer.
+	Standing(p auth.Principal) error
 }
 
 // Config is what the edge stands on. All fields must be set, but for Limits and Logger (nil = none).
@@ -156,6 +158,7 @@ func (e *edge) start(conn *nats.Conn) (micro.Service, error) {
 		if e.admitting, err = e.Admission.answer(e.ctx, conn, e.Verifier, e.Logger); err != nil {
 			return nil, err
 		}
+		go e.Admission.watch(e.ctx, conn, e.Verifier.Standing, e.Logger)
 	}
 	service, err := micro.AddService(conn, micro.Config{
 		Name: serviceName, Version: serviceVersion, QueueGroup: queueGroup,

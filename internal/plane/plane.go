@@ -25,6 +25,7 @@ import (
 	"github.com/refold-dev/refold/internal/projector"
 	"github.com/refold-dev/refold/internal/report"
 	"github.com/refold-dev/refold/internal/rows"
+	"github.com/refold-dev/refold/internal/tokens"
 	"github.com/refold-dev/refold/internal/verify"
 	"github.com/refold-dev/refold/internal/witness"
 	"golang.org/x/sync/errgroup"
@@ -90,6 +91,7 @@ type Plane struct {
 	Reports   *report.Log
 	Witness   *witness.Witness
 	Auditor   *edition.Auditor
+	Tokens    *tokens.Registry
 	// Activity takes what this process reads; Run writes it into the access log.
 	Activity *activity.Recorder
 	// Fold and Shape are those of this binary.
@@ -148,6 +150,9 @@ func (p *Plane) open(ctx context.Context) (err error) {
 		p.Logger.Warn(risk)
 	}
 	p.equip(p.Journal.Shards)
+	if err := p.Tokens.Refresh(ctx); err != nil {
+		return err
+	}
 	return p.Live.Refresh(ctx, p.DB)
 }
 
@@ -225,6 +230,7 @@ func (p *Plane) equip(shards []journal.Shard) {
 		MemoryBytes: p.MemoryBytes, LedgerEvents: p.LedgerEvents, FreeBytes: freeBytes, VerifyMigrations: !p.SkipVerifyMigrations,
 		Signer: p.Reports.Signer,
 	}
+	p.Tokens = &tokens.Registry{DB: p.DB, Logger: p.Logger}
 	p.Auditor = &edition.Auditor{Editions: p.Editions, Every: p.AuditEvery, Logger: p.Logger}
 	p.Witness = &witness.Witness{
 		DB: p.DB, Shards: shards, Reports: p.Reports, Logger: p.Logger, HeadsDir: filepath.Join(p.DataDir, headsFolder),
@@ -346,6 +352,7 @@ func (p *Plane) Run(ctx context.Context) error {
 		group.Go(func() error { return p.Auditor.Run(ctx) })
 	}
 	group.Go(func() error { return p.Live.Run(ctx, p.DB, p.Logger) })
+	group.Go(func() error { return p.Tokens.Run(ctx) })
 	group.Go(func() error { return p.owedAudits(ctx) })
 	group.Go(func() error { return p.Witness.Run(ctx) })
 	if p.ReplicaScrubRate >= 0 {

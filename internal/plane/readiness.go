@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/fold"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/postgres/db"
@@ -27,6 +28,7 @@ const (
 	codeUnmoved   = "CANNOT_PROJECT"       // projectors get errors from Postgres
 	codeShort     = "JOURNAL_SHORT"        // the journal ends before the checkpoint; latched as PROJECTION_AHEAD if it stays so
 	codeStuck     = "NOT_MOVING"           // events wait, and the checkpoint stands still
+	codeRevoked   = "REVOCATIONS_OLD"      // which tokens were revoked cannot be read
 )
 
 const (
@@ -131,7 +133,28 @@ func (p *Plane) ownConditions() (own []readiness.Condition, deployed bool) {
 	if fault != nil {
 		own = append(own, unavailable(readiness.Every, codeDeploying, plainly(fault)))
 	}
+	if c := p.revocationsOld(); c != nil {
+		own = append(own, *c)
+	}
 	return own, fault == nil
+}
+
+// revocationsOld tells that this process does not know what was revoked a moment ago, and that it therefore believes no
+// token once that has lasted too long. A process that follows nothing, as that of a command, knows what it has read first.
+func (p *Plane) revocationsOld() *readiness.Condition {
+	if p.Tokens == nil || !p.Tokens.Following() {
+		return nil
+	}
+	age := time.Since(p.Tokens.Revoked.At())
+	if age < auth.RevocationsOld {
+		return nil
+	}
+	c := readiness.Condition{Shard: readiness.Every, Code: codeRevoked, Reads: readiness.Degrade, Commands: readiness.Degrade, Detail: fmt.Sprintf(
+		"which tokens were revoked could not be read for %s: after %s no token is believed", age.Truncate(time.Second), auth.RevocationsStale)}
+	if age > auth.RevocationsStale {
+		c.Reads, c.Commands = readiness.Prevent, readiness.Prevent
+	}
+	return &c
 }
 
 // plainly is an error without the words that all of its kind begin with.

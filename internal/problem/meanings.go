@@ -46,6 +46,7 @@ var Meanings = map[string]Meaning{
 	"busy":                   {503, true, "Too many commands about one thing came at once. This one was not stored.", "Repeat the command."},
 	"earlier_unsettled":      {503, true, "In a batch, an earlier command about the same thing may be carried out later. This one was not stored.", "Repeat both, in their order."},
 	"keys_unavailable":       {503, true, "The keys of the token's issuer cannot be fetched at the moment, so the token can neither be believed nor refused. Nothing was stored.", "Wait for as long as Retry-After says."},
+	"revocations_unknown":    {503, true, "Which tokens were revoked cannot be read at the moment, so none is believed. Nothing was stored.", "Wait for as long as Retry-After says."},
 	"no_edition":             {503, true, "No edition is live yet. Nothing was stored.", "Wait for as long as Retry-After says."},
 	"not_ready":              {503, true, "The server cannot answer or follow at the moment.", "Ask another one, or wait."},
 	"not_yet":                {503, true, "The rows have not reached the position in the time given.", "Ask again, or wait longer with Prefer: wait=<seconds>."},

@@ -163,6 +163,8 @@ func ofSentinel(err error) *Problem {
 	switch {
 	case errors.Is(err, auth.ErrKeysUnavailable):
 		return Unavailable("keys_unavailable", "the keys of the token's issuer cannot be had at the moment; nothing was stored", "30")
+	case errors.Is(err, auth.ErrRevocationsUnknown):
+		return Unavailable("revocations_unknown", "which tokens were revoked cannot be read at the moment, so none is believed; nothing was stored", "5")
 	case errors.Is(err, reader.ErrNoEdition):
 		return Unavailable("no_edition", "no edition is live yet; nothing was stored", "5")
 	case errors.Is(err, reader.ErrEditionGone):

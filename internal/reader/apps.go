@@ -3,6 +3,7 @@ package reader
 import (
 	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -33,6 +34,41 @@ func (r *Reader) IsActive(ctx context.Context, c Caller, id uuid.UUID) (active b
 		return absent(err)
 	})
 	return active, err
+}
+
+// AppAlike is an app whose name means the same as another.
+type AppAlike struct {
+	ID                 uuid.UUID
+	Name               string
+	IsActive, HasRules bool
+}
+
+// alikeMax bounds the apps of one user whose names are compared: with more, none can be told apart.
+const alikeMax = 10_000
+
+// ErrTooManyApps: the user has too many apps to say which of them a name means.
+var ErrTooManyApps = errors.New("the user has too many apps")
+
+// AppsAlike returns the apps of the caller that a name means, by name: those for which alike says so. folded is the name
+// in the form in which they are equal.
+func (r *Reader) AppsAlike(ctx context.Context, c Caller, folded string, alike func(name string) bool) (found []AppAlike, err error) {
+	_, err = r.askOne(ctx, c, Freshness{}, func(q *db.Queries) error {
+		found = nil
+		all, err := q.AppsAlike(ctx, db.AppsAlikeParams{TenantID: c.Tenant, OwnerID: c.User, Folded: folded, CountMax: alikeMax + 1})
+		if err != nil {
+			return err
+		}
+		if len(all) > alikeMax {
+			return ErrTooManyApps
+		}
+		for _, a := range all {
+			if alike(a.Name) {
+				found = append(found, AppAlike{a.ID, a.Name, a.IsActive, a.HasRules})
+			}
+		}
+		return nil
+	})
+	return found, err
 }
 
 // AppFilter selects apps; nil fields select all.

@@ -21,6 +21,9 @@ func (w *Writer) AddMemory(ctx context.Context, c Caller, wish Wish, m commands.
 	if err := m.Validate(); err != nil {
 		return Done{}, nil, err
 	}
+	if m, err = c.OfItsApp(m); err != nil {
+		return Done{}, nil, err
+	}
 	shard, position, err := w.open(ctx, c)
 	if err != nil {
 		return Done{}, nil, err
@@ -123,11 +126,14 @@ func always(cmd memory.Command) func(journal.Shard) (memory.Command, error) {
 	return func(journal.Shard) (memory.Command, error) { return cmd, nil }
 }
 
-// onMemory runs a command on a memory that is there already.
+// onMemory runs a command on a memory that is there already. To an app that may not read it, it is not.
 func (w *Writer) onMemory(ctx context.Context, c Caller, wish Wish, id uuid.UUID, name string, makeCommand func(journal.Shard) (memory.Command, error)) (Done, error) {
 	shard, position, err := w.open(ctx, c)
 	if err != nil {
 		return Done{}, err
+	}
+	if err := w.mayTouch(ctx, c, id); err != nil {
+		return Done{}, journal.Unavailable(err)
 	}
 	cmd, err := makeCommand(shard)
 	if err != nil {

@@ -33,11 +33,13 @@ type Writer struct {
 	shard   func(number int) journal.Shard
 	reader  *reader.Reader
 	known   *knownIDs
+	// AppsNeedRules lets apps without access rules read nothing; set it before the first call.
+	AppsNeedRules bool
 }
 
 // New returns a Writer.
 func New(tenants Tenants, shard func(number int) journal.Shard, r *reader.Reader) *Writer {
-	return &Writer{tenants, shard, r, newKnownIDs()}
+	return &Writer{tenants: tenants, shard: shard, reader: r, known: newKnownIDs()}
 }
 
 // Caller is a principal together with what the plane knows about its tenant.
@@ -47,16 +49,19 @@ type Caller struct {
 	User      uuid.UUID // derived from the login; there may be no such user yet
 	// App, when not nil, is the app of the user that asks: its access rules bind what is read, and the access log names it.
 	App *uuid.UUID
+	// appName is that of App, for a token that is bound to it.
+	appName string
 }
 
 // Caller finds the tenant of a principal. It fails with directory.ErrNoTenant for one that does not exist: to its
-// principals, everything is absent.
+// principals, everything is absent. One whose token is bound to an app is that app; it fails with ErrAppPaused when its user
+// has paused it.
 func (w *Writer) Caller(ctx context.Context, p auth.Principal) (Caller, error) {
 	tenant, err := w.tenants.Tenant(ctx, p.Tenant)
 	if err != nil {
 		return Caller{}, err
 	}
-	return Caller{Principal: p, Tenant: tenant, User: user.ID(tenant.Key, tenant.ID, p.Subject)}, nil
+	return w.enterBound(ctx, Caller{Principal: p, Tenant: tenant, User: user.ID(tenant.Key, tenant.ID, p.Subject)})
 }
 
 // Reads is the caller as readers see it.

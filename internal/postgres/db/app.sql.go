@@ -240,3 +240,59 @@ func (q *Queries) AppPage(ctx context.Context, arg AppPageParams) ([]AppPageRow,
 	}
 	return items, nil
 }
+
+const appsAlike = `-- name: AppsAlike :many
+SELECT a.id, a.name, a.is_active, EXISTS (SELECT FROM app_access_rule r WHERE r.tenant_id = a.tenant_id AND r.app_id = a.id) AS has_rules
+FROM app a
+WHERE a.tenant_id = $1 AND a.owner_id = $2
+  AND (translate(btrim(a.name), 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz') = $3::text
+      OR octet_length(a.name) <> length(a.name) OR a.name ~ '[[:cntrl:]]')
+ORDER BY a.name, a.id
+LIMIT $4
+`
+
+type AppsAlikeParams struct {
+	TenantID string
+	OwnerID  uuid.UUID
+	Folded   string
+	CountMax int32
+}
+
+type AppsAlikeRow struct {
+	ID       uuid.UUID
+	Name     string
+	IsActive bool
+	HasRules bool
+}
+
+// The apps of an owner whose names may be equal but for case and form to one that is folded so, with whether they have
+// access rules: those that are so in ASCII, and all with other characters, which the database does not compare as we do.
+func (q *Queries) AppsAlike(ctx context.Context, arg AppsAlikeParams) ([]AppsAlikeRow, error) {
+	rows, err := q.db.Query(ctx, appsAlike,
+		arg.TenantID,
+		arg.OwnerID,
+		arg.Folded,
+		arg.CountMax,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []AppsAlikeRow{}
+	for rows.Next() {
+		var i AppsAlikeRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Name,
+			&i.IsActive,
+			&i.HasRules,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}

@@ -329,6 +329,33 @@ type ControlTenant struct {
 	InFlight  int32
 }
 
+// The tokens that were minted with the plane's own keys, until some time after they expire.
+type ControlToken struct {
+	TokenID  string
+	TenantID string
+	Subject  string
+	Scopes   []string
+	// The app that the token is bound to; empty = none.
+	App       string
+	Audience  string
+	KeyID     string
+	IssuedAt  time.Time
+	ExpiresAt time.Time
+	MintedBy  string
+}
+
+// A token that fits is refused when it was issued at not_before or earlier, whoever its issuer is. An empty text fits all.
+type ControlTokenRevocation struct {
+	TenantID  string
+	Subject   string
+	TokenID   string
+	NotBefore time.Time
+	// When the last token that it refuses has expired.
+	Until     time.Time
+	RevokedAt time.Time
+	RevokedBy string
+}
+
 type ControlVerification struct {
 	ID         int64
 	Edition    int64
