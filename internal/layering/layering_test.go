@@ -31,7 +31,7 @@ var impure = []string{"net", "net/http", "os", "os/exec", "io/fs", "database/sql
 
 // owners names the packages that may import a dependency, with the reason they need it. Tests are free.
 var owners = map[string][]string{
-	"github.com/nats-io/nats.go":                  {"internal/journal", "internal/localstack", "internal/natsapi", "events/client", "internal/testenv", "internal/journal/journaltest", "internal/bench", "internal/bench/dataset", "internal/activity", "internal/isolation", "internal/chaos"}, // activity: the access log has a stream of its own, which is no journal; isolation: attacks as no client would; chaos: reads the journal as each server has it, by nothing of ours
+	"github.com/nats-io/nats.go":                  {"internal/journal", "internal/localstack", "internal/natsapi", "events/client", "internal/testenv", "internal/journal/journaltest", "internal/bench", "internal/bench/dataset", "internal/activity", "internal/isolation", "internal/chaos", "internal/upgrade"}, // activity: the access log has a stream of its own, which is no journal; isolation, upgrade: attack as no client would; chaos: reads the journal as each server has it, by nothing of ours
 	"github.com/nats-io/nats-server/v2":           {"internal/localstack", "internal/testenv", "internal/journal/journaltest"},
 	"github.com/nats-io/nkeys":                    {"internal/localstack", "internal/natsapi", "internal/chaos"}, // who signs the admission of producers
 	"github.com/nats-io/jwt/v2":                   {"internal/natsapi"},                                          // that admission (auth callout)

@@ -81,8 +81,8 @@ type NATSProducers struct {
 // ProducersAccount is the name of the account of producers.
 const ProducersAccount = "PRODUCERS"
 
-// kickSubject is where a server is asked to end one of its connections.
-const kickSubject = "$SYS.REQ.SERVER.*.KICK"
+// serverSubjects are where a server is asked to end one of its connections, and what those have sent.
+var serverSubjects = []string{"$SYS.REQ.SERVER.*.KICK", "$SYS.REQ.SERVER.*.CONNZ"}
 
 // controlLineBytesMax lets a token of 8 KiB into the line that opens a connection.
 const controlLineBytesMax = 16 << 10
@@ -96,8 +96,10 @@ func (o NATSOptions) admit(options *server.Options) error {
 	options.Username, options.Password = "", ""
 	system := server.NewAccount(server.DEFAULT_SYSTEM_ACCOUNT)
 	// So that those who answer producers can end a connection. Producers may not: they publish commands and nothing else.
-	if err := errors.Join(system.AddServiceExport(kickSubject, []*server.Account{producers}), producers.AddServiceImport(system, kickSubject, kickSubject)); err != nil {
-		return fmt.Errorf("account of producers: %w", err)
+	for _, subject := range serverSubjects {
+		if err := errors.Join(system.AddServiceExport(subject, []*server.Account{producers}), producers.AddServiceImport(system, subject, subject)); err != nil {
+			return fmt.Errorf("account of producers: %w", err)
+		}
 	}
 	options.SystemAccount = server.DEFAULT_SYSTEM_ACCOUNT
 	options.Accounts = []*server.Account{journal, producers, system}

@@ -74,6 +74,10 @@ func (a *Admission) decide(ctx context.Context, request string, verifier Verifie
 		answer.Error = "a bearer token of this plane is needed, as token or as password"
 		return answer.Encode(a.key)
 	}
+	if a.admitted.isBanned(principal, time.Now()) {
+		answer.Error = "this user has sent too many messages without a reply: come again in " + floodBan.String()
+		return answer.Encode(a.key)
+	}
 	if most := time.Now().Add(connectionMax); principal.Expires.After(most) {
 		principal.Expires = most
 	}

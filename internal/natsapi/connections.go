@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -33,8 +34,43 @@ type connection struct {
 // admitted are the connections that this process has let in, so that they can be ended when their tokens are revoked: the
 // server itself knows only when they expire.
 type admitted struct {
-	mu  sync.Mutex
-	all map[connection]auth.Principal
+	mu     sync.Mutex
+	all    map[connection]auth.Principal
+	banned map[user]time.Time // until when
+}
+
+type user struct{ tenant, subject string }
+
+// of returns the connections of a tenant.
+func (a *admitted) of(tenant string) map[connection]auth.Principal {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	out := map[connection]auth.Principal{}
+	for c, p := range a.all {
+		if p.Tenant == tenant {
+			out[c] = p
+		}
+	}
+	return out
+}
+
+// ban keeps a user out for a while.
+func (a *admitted) ban(p auth.Principal, until time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.banned == nil {
+		a.banned = map[user]time.Time{}
+	}
+	a.banned[user{p.Tenant, p.Subject}] = until
+}
+
+// isBanned also forgets those who are not any more.
+func (a *admitted) isBanned(p auth.Principal, now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	maps.DeleteFunc(a.banned, func(_ user, until time.Time) bool { return !now.Before(until) })
+	_, banned := a.banned[user{p.Tenant, p.Subject}]
+	return banned
 }
 
 func (a *admitted) add(c connection, p auth.Principal) {
@@ -88,27 +124,36 @@ func (a *Admission) watch(ctx context.Context, conn *nats.Conn, standing func(au
 
 // kick asks a server to end a connection. One that is gone already counts as ended.
 func kick(ctx context.Context, conn *nats.Conn, c connection) error {
+	_, err := askServer(ctx, conn, c.server, "KICK", map[string]uint64{"cid": c.id})
+	return err
+}
+
+// askServer sends a request to a server's own account.
+func askServer(ctx context.Context, conn *nats.Conn, server, what string, request any) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, kickMax)
 	defer cancel()
-	body, err := json.Marshal(map[string]uint64{"cid": c.id})
+	body, err := json.Marshal(request)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	// A subscription of its own: that of conn.Request would stay, and the end waits until there are none.
 	inbox := conn.NewInbox()
 	answer, err := conn.SubscribeSync(inbox)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = answer.Unsubscribe() }() // it fails where the connection is gone, and with it the subscription
-	if err := conn.PublishRequest(fmt.Sprintf("$SYS.REQ.SERVER.%s.KICK", c.server), inbox, body); err != nil {
-		return err
+	if err := conn.PublishRequest(fmt.Sprintf("$SYS.REQ.SERVER.%s.%s", server, what), inbox, body); err != nil {
+		return nil, err
 	}
 	m, err := answer.NextMsgWithContext(ctx)
-	if err == nil && len(m.Data) == 0 && m.Header.Get("Status") == noResponders {
-		err = nats.ErrNoResponders
+	if err != nil {
+		return nil, err
 	}
-	return err
+	if len(m.Data) == 0 && m.Header.Get("Status") == noResponders {
+		return nil, nats.ErrNoResponders
+	}
+	return m.Data, nil
 }
 
 // noResponders is the status of a message that a server sends when nobody hears a subject.

@@ -101,7 +101,9 @@ type edge struct {
 	reading          *quota.Share    // of those that are read
 	singles, batches *quota.Share    // of commands under way
 	dropped          rate.Sometimes  // bounds what the log says of requests without a reply
-	under            sync.WaitGroup  // requests under way
+	floods           floods
+	conn             *nats.Conn
+	under            sync.WaitGroup // requests under way
 	// What came of the requests of each endpoint.
 	ofSingles, ofBatches counts
 	admitting            *nats.Subscription // nil when somebody else admits
@@ -134,6 +136,7 @@ func Serve(ctx context.Context, c Config, ready func()) error {
 		return fmt.Errorf("connect to producers: %w", err)
 	}
 	defer conn.Close()
+	e.conn = conn
 	service, err := e.start(conn)
 	if err != nil {
 		return fmt.Errorf("answer producers: %w", err)
@@ -205,6 +208,9 @@ func (e *edge) taking(answer func(ctx context.Context, r micro.Request, err erro
 	return micro.HandlerFunc(func(r micro.Request) {
 		if r.Reply() == "" {
 			c.dropped.Add(1)
+			if tenant := tenantOf(r.Subject()); e.Admission != nil && e.floods.note(tenant) {
+				go e.stem(e.ctx, tenant)
+			}
 			e.dropped.Do(func() {
 				e.Logger.Info("requests without a reply are not carried out: send them as requests", "subject", r.Subject(), "dropped", c.dropped.Load())
 			})

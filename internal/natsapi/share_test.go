@@ -224,3 +224,29 @@ func TestMessagesWithoutReply(t *testing.T) {
 		t.Errorf("%d events were stored of messages without a reply", got-before)
 	}
 }
+
+// TestFloodsAreEnded: a connection that sends more than anybody could want answered is ended, and its user stays out for a
+// while; others of the tenant stay.
+func TestFloodsAreEnded(t *testing.T) {
+	s := serving(t)
+	noisy, quiet := s.producer(t, "a", "ann"), s.producer(t, "a", "bob")
+	closed := make(chan struct{})
+	noisy.conn.SetClosedHandler(func(*nats.Conn) { close(closed) })
+	message := noisy.request("cmd.a.memory.new", `{"content": "c"}`, commands.HeaderCommand, "memory.add", commands.HeaderKey, "k")
+	late := time.After(patience)
+	for ended := false; !ended; {
+		select {
+		case <-closed:
+			ended = true
+		case <-late:
+			t.Fatal("the connection goes on")
+		default:
+			_ = noisy.conn.PublishMsg(message) // until the server ends it
+		}
+	}
+	if again, err := nats.Connect(s.url, nats.Token(noisy.token)); err == nil {
+		again.Close()
+		t.Error("who flooded is let in again at once")
+	}
+	wantAccepted(t, quiet.do("k", commands.AddMemory{Content: "c"}))
+}
