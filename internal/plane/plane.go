@@ -201,6 +201,7 @@ func (p *Plane) connect(ctx context.Context) (err error) {
 	if p.DB, err = postgres.Open(ctx, p.Stack.PostgresURL()); err != nil {
 		return err
 	}
+	p.DB.Logger = p.Logger
 	if err = p.mustExist(ctx); err != nil {
 		return err
 	}

@@ -71,18 +71,36 @@ func (a *Audit) database(ctx context.Context, tx pgx.Tx) (interference []Finding
 	if known {
 		note(readerFindings(ctx, tx))
 		note(collectFindings(ctx, tx, "SQL readers", readerSettingSQL))
+		note(collectFindings(ctx, tx, "SQL readers", removedReaderSQL, removedComment))
+		var anyReader bool
+		if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM control.sql_reader)").Scan(&anyReader); err != nil {
+			return nil, err
+		}
+		if anyReader {
+			note(functionFindings(ctx, tx))
+		}
+		note(nil, a.note(ctx, tx, openFunctionsNote))
 	}
-	rows, failed := tx.Query(ctx, "SELECT 'extension ' || extname || ' is installed' FROM pg_extension WHERE extname NOT IN ('plpgsql', 'pg_trgm') ORDER BY 1")
-	if failed != nil {
-		return nil, failed
-	}
-	notes, failed := pgx.CollectRows(rows, pgx.RowTo[string])
-	a.Notes = append(a.Notes, notes...)
-	if err == nil {
-		err = failed
-	}
+	note(nil, a.note(ctx, tx, "SELECT 'extension ' || extname || ' is installed' FROM pg_extension WHERE extname NOT IN ('plpgsql', 'pg_trgm') ORDER BY 1"))
 	return interference, err
 }
+
+// note adds the lines of a query to what is worth knowing.
+func (a *Audit) note(ctx context.Context, tx pgx.Tx, sql string) error {
+	rows, err := tx.Query(ctx, sql)
+	if err != nil {
+		return fmt.Errorf("notes of an audit: %w", err)
+	}
+	notes, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	a.Notes = append(a.Notes, notes...)
+	return err
+}
+
+// removedReaderSQL: in this database nothing is left of them.
+const removedReaderSQL = `
+SELECT 'minor', 'role ' || r.rolname, 'role ' || r.rolname || ' was a SQL reader and owns something in another database: run DROP OWNED BY ' || quote_ident(r.rolname) || ' there',
+	format('DROP ROLE %I', r.rolname)
+FROM pg_roles r WHERE shobj_description(r.oid, 'pg_authid') = $1`
 
 // readerFindings are what SQL readers could do that they must not, in the whole database.
 func readerFindings(ctx context.Context, q db.DBTX) ([]Finding, error) {
@@ -92,7 +110,8 @@ func readerFindings(ctx context.Context, q db.DBTX) ([]Finding, error) {
 // roleAuditSQL: each role has the rights of its own grants and no others, and nobody has it who could not make himself a
 // member anyway. Roles belong to the cluster, so members may be the logins of other databases of refold, too. They have
 // CREATEROLE, and that is more: until Postgres 15 it makes members of everybody, since then of whoever made the role, or
-// has it with ADMIN OPTION.
+// has it with ADMIN OPTION. A SQL reader may make others members of itself until PostgreSQL 15: that gives them nothing,
+// and must not stop a start.
 const roleAuditSQL = `
 WITH ours AS (SELECT * FROM pg_roles WHERE rolname = ANY ($1))
 SELECT 'unsafe', 'role ' || rolname, 'role ' || rolname || ' can log in', format('ALTER ROLE %I NOLOGIN', rolname) FROM ours WHERE rolcanlogin
@@ -102,7 +121,8 @@ UNION ALL
 SELECT 'unsafe', 'role ' || rolname, 'role ' || rolname || ' has rights beyond those granted (createrole, createdb or replication)',
 	format('ALTER ROLE %I NOCREATEROLE NOCREATEDB NOREPLICATION', rolname) FROM ours WHERE rolcreaterole OR rolcreatedb OR rolreplication
 UNION ALL
-SELECT DISTINCT 'unsafe', 'role ' || m.rolname, 'role ' || m.rolname || ' is a member of ' || g.rolname, format('REVOKE %I FROM %I', g.rolname, m.rolname) FROM pg_auth_members a
+SELECT DISTINCT CASE WHEN EXISTS (SELECT FROM pg_auth_members s JOIN pg_roles q ON q.oid = s.roleid WHERE q.rolname = 'refold_sql' AND s.member = g.oid) THEN 'minor' ELSE 'unsafe' END,
+	'role ' || m.rolname, 'role ' || m.rolname || ' is a member of ' || g.rolname, format('REVOKE %I FROM %I', g.rolname, m.rolname) FROM pg_auth_members a
 JOIN pg_roles m ON m.oid = a.member JOIN pg_roles g ON g.oid = a.roleid
 WHERE a.member IN (SELECT oid FROM ours)
    OR a.roleid IN (SELECT oid FROM ours) AND NOT m.rolsuper AND m.rolname <> current_user
@@ -119,7 +139,7 @@ SELECT CASE a.grantee WHEN 0 THEN 'minor' ELSE 'unsafe' END, 'schema ' || n.nspn
 	CASE a.grantee WHEN 0 THEN 'every role' ELSE 'role ' || pg_get_userbyid(a.grantee) END || ' may CREATE schema ' || n.nspname,
 	format('REVOKE CREATE ON SCHEMA %I FROM %s', n.nspname, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
 FROM pg_namespace n CROSS JOIN LATERAL aclexplode(n.nspacl) a
-WHERE a.privilege_type = 'CREATE' AND n.nspname !~ '^(pg_|control$|edition_[0-9]+$)' AND (a.grantee = 0 OR pg_get_userbyid(a.grantee) = ANY ($1))
+WHERE a.privilege_type = 'CREATE' AND n.nspname !~ '^(pg_|control$|edition_[0-9]+(_sql)?$)' AND (a.grantee = 0 OR pg_get_userbyid(a.grantee) = ANY ($1))
 UNION ALL
 SELECT 'unsafe', 'database ' || b.datname, CASE a.grantee WHEN 0 THEN 'every role' ELSE 'role ' || pg_get_userbyid(a.grantee) END || ' may CREATE schemas in database ' || b.datname,
 	format('REVOKE CREATE ON DATABASE %I FROM %s', b.datname, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
@@ -140,7 +160,7 @@ const definerAuditSQL = `
 SELECT 'unsafe', 'function ' || p.oid::regprocedure, 'function ' || p.oid::regprocedure || ' is SECURITY DEFINER, and its text names a schema of refold',
 	format('ALTER ROUTINE %s SECURITY INVOKER', p.oid::regprocedure)
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-WHERE p.prosecdef AND n.nspname !~ '^(pg_catalog|information_schema|control|edition_[0-9]+)$' AND p.prosrc ~ '\m(control|edition_[0-9]+)\.'
+WHERE p.prosecdef AND n.nspname !~ '^(pg_catalog|information_schema|control|edition_[0-9]+(_sql)?)$' AND p.prosrc ~ '\m(control|edition_[0-9]+(_sql)?)\.'
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')`
 
 // eventTriggerAuditSQL: what runs with each change of a schema can put its own things into every schema that is made.
@@ -159,8 +179,8 @@ WITH changed AS (
 		CASE WHEN d.defaclnamespace = 0 AND d.defaclobjtype IN ('r', 'S', 'f', 'T', 'n')
 			THEN acldefault(CASE d.defaclobjtype WHEN 'S' THEN 's' ELSE d.defaclobjtype END, d.defaclrole) END AS usual
 	FROM pg_default_acl d JOIN pg_roles r ON r.oid = d.defaclrole LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace
-	WHERE (d.defaclnamespace = 0 OR n.nspname ~ '^(control|edition_[0-9]+)$')
-	  AND (r.rolname = current_user OR r.oid IN (SELECT o.nspowner FROM pg_namespace o WHERE o.nspname ~ '^(control|edition_[0-9]+)$'))
+	WHERE (d.defaclnamespace = 0 OR n.nspname ~ '^(control|edition_[0-9]+(_sql)?)$')
+	  AND (r.rolname = current_user OR r.oid IN (SELECT o.nspowner FROM pg_namespace o WHERE o.nspname ~ '^(control|edition_[0-9]+(_sql)?)$'))
 ), has AS (
 	SELECT c.oid, a.grantee, a.privilege_type FROM changed c CROSS JOIN LATERAL aclexplode(c.defaclacl) a WHERE a.grantee <> c.defaclrole
 ), usual AS (
@@ -182,7 +202,7 @@ WITH setting AS (
 		CASE WHEN r.rolname IS NULL THEN format('ALTER DATABASE %I', b.datname) ELSE format('ALTER ROLE %I%s', r.rolname, ' IN DATABASE ' || quote_ident(b.datname)) END AS alter
 	FROM pg_db_role_setting d LEFT JOIN pg_database b ON b.oid = d.setdatabase LEFT JOIN pg_roles r ON r.oid = d.setrole CROSS JOIN LATERAL unnest(d.setconfig) s (line)
 	WHERE (d.setdatabase = 0 OR b.datname = current_database()) AND (d.setrole = 0 OR r.rolname = current_user OR r.rolname = ANY ($1)
-		OR r.oid IN (SELECT o.nspowner FROM pg_namespace o WHERE o.nspname ~ '^(control|edition_[0-9]+)$'))
+		OR r.oid IN (SELECT o.nspowner FROM pg_namespace o WHERE o.nspname ~ '^(control|edition_[0-9]+(_sql)?)$'))
 )
 SELECT CASE WHEN ours OR name = 'search_path' THEN 'minor' WHEN name = 'default_transaction_read_only' THEN 'broken' ELSE 'unsafe' END, 'setting ' || name, coalesce('role ' || rolname, 'database ' || datname) || ' has ' || line, alter || ' RESET ' || quote_ident(name)
 FROM setting WHERE ours OR name IN ('search_path', 'row_security', 'role', 'session_replication_role', 'session_preload_libraries', 'local_preload_libraries',
@@ -193,16 +213,19 @@ const readerSettingSQL = `
 SELECT 'minor', 'role ' || r.rolname, 'role ' || r.rolname || ' has ' || s.line, format('ALTER ROLE %I IN DATABASE %I RESET %I', r.rolname, current_database(), split_part(s.line, '=', 1))
 FROM control.sql_reader l JOIN pg_roles r ON r.rolname = l.login JOIN pg_db_role_setting d ON d.setrole = r.oid CROSS JOIN LATERAL unnest(d.setconfig) s (line)
 WHERE d.setdatabase = (SELECT b.oid FROM pg_database b WHERE b.datname = current_database())
-  AND s.line !~ '^search_path=(pg_catalog|edition_[0-9]+)$' AND split_part(s.line, '=', 1) IN ('search_path', 'role', 'session_preload_libraries', 'local_preload_libraries')`
+  AND s.line !~ '^search_path=(pg_catalog|edition_[0-9]+(_sql)?)$' AND split_part(s.line, '=', 1) IN ('search_path', 'role', 'session_preload_libraries', 'local_preload_libraries')`
 
-// readerAuditSQL looks at the group and at every login that belongs to a tenant of this database. A table under an
-// edition's policies may be read; anything else not, whether by a grant to them or to everybody.
+// readerAuditSQL looks at the group and at every login that belongs to a tenant of this database. The views on an edition
+// may be read; anything else not, whether by a grant to them or to everybody. Editions that an older binary made have no
+// views: SQL readers read their tables until they are retired.
 const readerAuditSQL = `
 WITH readers AS (
 	SELECT r.*, r.rolname <> 'refold_sql' AS belongs FROM pg_catalog.pg_roles r
 	WHERE r.rolname = 'refold_sql' OR r.rolname IN (SELECT s.login FROM control.sql_reader s)
 ), relations AS (
-	SELECT c.oid, n.nspname, c.relname, n.nspname ~ '^edition_[0-9]+$' AND c.relname <> 'goose_db_version' AND c.relkind IN ('r', 'p') AS may_be_read
+	SELECT c.oid, n.nspname, c.relname, n.nspname ~ '^edition_[0-9]+_sql$' AND c.relkind = 'v'
+		OR n.nspname ~ '^edition_[0-9]+$' AND c.relname <> 'goose_db_version' AND c.relkind IN ('r', 'p')
+			AND NOT EXISTS (SELECT FROM pg_catalog.pg_namespace v WHERE v.nspname = n.nspname || '_sql') AS may_be_read
 	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 	WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp_)'
 	  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
@@ -221,6 +244,7 @@ WITH readers AS (
 		ELSE format('REVOKE %I FROM %I', o.rolname, r.rolname) END FROM readers r
 	JOIN pg_catalog.pg_auth_members m ON m.member = r.oid JOIN pg_catalog.pg_roles o ON o.oid = m.roleid
 	WHERE NOT (r.belongs AND o.rolname = 'refold_sql' AND NOT m.admin_option)
+	  AND NOT EXISTS (SELECT FROM readers other WHERE other.belongs AND other.oid = o.oid)
 	UNION ALL
 	SELECT r.rolname, 'may read ' || c.nspname || '.' || c.relname, format('REVOKE SELECT ON %I.%I FROM PUBLIC, %I', c.nspname, c.relname, r.rolname) FROM readers r CROSS JOIN relations c
 	WHERE NOT c.may_be_read AND (r.belongs OR c.nspname = 'control' OR c.nspname LIKE 'edition\_%') AND pg_catalog.has_any_column_privilege(r.oid, c.oid, 'SELECT')
@@ -244,13 +268,16 @@ WITH readers AS (
 	WHERE r.belongs AND pg_catalog.has_database_privilege(r.oid, pg_catalog.current_database(), 'TEMP')
 	UNION ALL
 	SELECT r.rolname, 'may run ' || f.nspname || '.' || f.proname || ' as its owner', format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC, %I', f.oid::regprocedure, r.rolname) FROM readers r CROSS JOIN functions f
-	WHERE r.belongs AND f.prosecdef AND f.nspname <> 'control'
+	WHERE r.belongs AND f.prosecdef AND f.nspname <> 'control' AND f.nspname !~ '^edition_[0-9]+_sql$'
 	  AND pg_catalog.has_schema_privilege(r.oid, f.nspname, 'USAGE') AND pg_catalog.has_function_privilege(r.oid, f.oid, 'EXECUTE')
 	UNION ALL
 	SELECT r.rolname, 'may run control.' || f.proname, format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC, %I', f.oid::regprocedure, r.rolname) FROM readers r CROSS JOIN functions f
 	WHERE f.nspname = 'control' AND f.proname <> 'sql_tenant' AND pg_catalog.has_function_privilege(r.oid, f.oid, 'EXECUTE')
 )
-SELECT 'unsafe', 'role ' || role, 'role ' || role || ' ' || text, fix FROM faults`
+SELECT 'unsafe', 'role ' || role, 'role ' || role || ' ' || text, fix FROM faults
+UNION ALL
+SELECT 'minor', 'role ' || r.rolname, 'role ' || r.rolname || ' is a member of ' || o.rolname, format('REVOKE %I FROM %I', o.rolname, r.rolname)
+FROM readers r JOIN pg_catalog.pg_auth_members m ON m.member = r.oid JOIN readers o ON o.oid = m.roleid WHERE o.belongs`
 
 // sqlTenantText is the body of control.sql_tenant.
 const sqlTenantText = "SELECT r.tenant_id FROM control.sql_reader r WHERE r.login = session_user::text"
