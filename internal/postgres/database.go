@@ -110,8 +110,7 @@ func readerFindings(ctx context.Context, q db.DBTX) ([]Finding, error) {
 // roleAuditSQL: each role has the rights of its own grants and no others, and nobody has it who could not make himself a
 // member anyway. Roles belong to the cluster, so members may be the logins of other databases of refold, too. They have
 // CREATEROLE, and that is more: until Postgres 15 it makes members of everybody, since then of whoever made the role, or
-// has it with ADMIN OPTION. A SQL reader may make others members of itself until PostgreSQL 15: that gives them nothing,
-// and must not stop a start.
+// has it with ADMIN OPTION.
 const roleAuditSQL = `
 WITH ours AS (SELECT * FROM pg_roles WHERE rolname = ANY ($1))
 SELECT 'unsafe', 'role ' || rolname, 'role ' || rolname || ' can log in', format('ALTER ROLE %I NOLOGIN', rolname) FROM ours WHERE rolcanlogin
@@ -121,8 +120,7 @@ UNION ALL
 SELECT 'unsafe', 'role ' || rolname, 'role ' || rolname || ' has rights beyond those granted (createrole, createdb or replication)',
 	format('ALTER ROLE %I NOCREATEROLE NOCREATEDB NOREPLICATION', rolname) FROM ours WHERE rolcreaterole OR rolcreatedb OR rolreplication
 UNION ALL
-SELECT DISTINCT CASE WHEN EXISTS (SELECT FROM pg_auth_members s JOIN pg_roles q ON q.oid = s.roleid WHERE q.rolname = 'refold_sql' AND s.member = g.oid) THEN 'minor' ELSE 'unsafe' END,
-	'role ' || m.rolname, 'role ' || m.rolname || ' is a member of ' || g.rolname, format('REVOKE %I FROM %I', g.rolname, m.rolname) FROM pg_auth_members a
+SELECT DISTINCT 'unsafe', 'role ' || m.rolname, 'role ' || m.rolname || ' is a member of ' || g.rolname, format('REVOKE %I FROM %I', g.rolname, m.rolname) FROM pg_auth_members a
 JOIN pg_roles m ON m.oid = a.member JOIN pg_roles g ON g.oid = a.roleid
 WHERE a.member IN (SELECT oid FROM ours)
    OR a.roleid IN (SELECT oid FROM ours) AND NOT m.rolsuper AND m.rolname <> current_user
@@ -244,7 +242,6 @@ WITH readers AS (
 		ELSE format('REVOKE %I FROM %I', o.rolname, r.rolname) END FROM readers r
 	JOIN pg_catalog.pg_auth_members m ON m.member = r.oid JOIN pg_catalog.pg_roles o ON o.oid = m.roleid
 	WHERE NOT (r.belongs AND o.rolname = 'refold_sql' AND NOT m.admin_option)
-	  AND NOT EXISTS (SELECT FROM readers other WHERE other.belongs AND other.oid = o.oid)
 	UNION ALL
 	SELECT r.rolname, 'may read ' || c.nspname || '.' || c.relname, format('REVOKE SELECT ON %I.%I FROM PUBLIC, %I', c.nspname, c.relname, r.rolname) FROM readers r CROSS JOIN relations c
 	WHERE NOT c.may_be_read AND (r.belongs OR c.nspname = 'control' OR c.nspname LIKE 'edition\_%') AND pg_catalog.has_any_column_privilege(r.oid, c.oid, 'SELECT')
@@ -274,10 +271,7 @@ WITH readers AS (
 	SELECT r.rolname, 'may run control.' || f.proname, format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC, %I', f.oid::regprocedure, r.rolname) FROM readers r CROSS JOIN functions f
 	WHERE f.nspname = 'control' AND f.proname <> 'sql_tenant' AND pg_catalog.has_function_privilege(r.oid, f.oid, 'EXECUTE')
 )
-SELECT 'unsafe', 'role ' || role, 'role ' || role || ' ' || text, fix FROM faults
-UNION ALL
-SELECT 'minor', 'role ' || r.rolname, 'role ' || r.rolname || ' is a member of ' || o.rolname, format('REVOKE %I FROM %I', o.rolname, r.rolname)
-FROM readers r JOIN pg_catalog.pg_auth_members m ON m.member = r.oid JOIN readers o ON o.oid = m.roleid WHERE o.belongs`
+SELECT 'unsafe', 'role ' || role, 'role ' || role || ' ' || text, fix FROM faults`
 
 // sqlTenantText is the body of control.sql_tenant.
 const sqlTenantText = "SELECT r.tenant_id FROM control.sql_reader r WHERE r.login = session_user::text"

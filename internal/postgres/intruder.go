@@ -2,7 +2,9 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,9 +24,11 @@ const sessionEnd = "2000"
 const isSQLReader = `EXISTS (SELECT FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid WHERE g.rolname = 'refold_sql' AND m.member = a.usesysid)
 	AND NOT EXISTS (SELECT FROM pg_roles o WHERE o.rolname = 'refold_operator' AND pg_has_role(a.usesysid, o.oid, 'MEMBER'))`
 
-// insist tries to take an advisory lock. Sessions of SQL readers that hold it, or wait for it, are ended: they have no use
-// for a lock of refold. ok is false when another process of refold has it, or a login whose sessions cannot be ended.
-func (d *DB) insist(ctx context.Context, lock advisory, try func() (ok bool, err error)) (ok bool, err error) {
+// insist tries to take an advisory lock. Where sessions of SQL readers hold it, or wait for it, it waits in their queue and
+// ends them meanwhile, so that those who come back are behind it: none of them has a use for a lock of refold. exec runs a
+// statement in the session that is to have the lock. ok is false when another process of refold has it, or a login whose
+// sessions cannot be ended.
+func (d *DB) insist(ctx context.Context, lock advisory, exec func(sql string) error, try func() (ok bool, err error)) (ok bool, err error) {
 	for range endTriesMax {
 		if ok, err = try(); err != nil || ok {
 			return ok, err
@@ -33,8 +37,29 @@ func (d *DB) insist(ctx context.Context, lock advisory, try func() (ok bool, err
 		if err != nil || !ended {
 			return false, err
 		}
+		if err := d.queue(ctx, lock, exec); err != nil {
+			return false, err
+		}
 	}
 	return try()
+}
+
+// queue waits for a lock for a while, and ends the SQL readers before it as long as it does.
+func (d *DB) queue(ctx context.Context, lock advisory, exec func(sql string) error) error {
+	queued := make(chan error, 1)
+	go func() { queued <- exec(lock.queueSQL()) }()
+	tick := time.NewTicker(lockPollEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-queued:
+			return err
+		case <-tick.C:
+		}
+		if _, err := d.endReaders(ctx, lock); err != nil {
+			return errors.Join(err, <-queued)
+		}
+	}
 }
 
 // endReaders ends all sessions of the SQL readers that hold a lock or wait for it; of the whole login, because its other
@@ -52,7 +77,7 @@ func (d *DB) endReaders(ctx context.Context, lock advisory) (ended bool, err err
 		WITH held AS (`+advisoryLocks+`), guilty AS MATERIALIZED (
 			SELECT DISTINCT a.usesysid FROM held JOIN pg_stat_activity a ON a.pid = held.pid WHERE `+isSQLReader+` AND pg_has_role(current_user, a.usesysid, 'USAGE')
 		)
-		SELECT coalesce(array_agg(DISTINCT a.usename::text) FILTER (WHERE pg_terminate_backend(a.pid, `+sessionEnd+`)), '{}')
+		SELECT coalesce(array_agg(DISTINCT a.usename::text) FILTER (WHERE pg_terminate_backend(a.pid)), '{}')
 		FROM pg_stat_activity a JOIN guilty g ON g.usesysid = a.usesysid`, lock.name, lock.key).Scan(&logins)
 	if err != nil {
 		return false, fmt.Errorf("end the SQL readers that hold the lock %q: %w", lock.name, err)
@@ -149,7 +174,28 @@ func (d *DB) endSessions(ctx context.Context, login string) error {
 type advisory struct {
 	name string
 	key  *int64 // nil = hashtextextended(name, 0)
+	// transaction: it lasts as long as one, and not as long as the session.
+	transaction bool
 }
+
+// queueSQL waits for the lock in its queue, for queueMax. It may be used in a transaction.
+func (a advisory) queueSQL() string {
+	key, scope := "hashtextextended('"+strings.ReplaceAll(a.name, "'", "''")+"', 0)", ""
+	if a.key != nil {
+		key = strconv.FormatInt(*a.key, 10)
+	}
+	if a.transaction {
+		scope = "xact_"
+	}
+	return `DO $queue$ DECLARE before text := current_setting('lock_timeout'); BEGIN
+		PERFORM set_config('lock_timeout', '` + queueMax + `', true);
+		PERFORM pg_advisory_` + scope + `lock(` + key + `);
+		PERFORM set_config('lock_timeout', before, true);
+	EXCEPTION WHEN lock_not_available THEN NULL; END $queue$`
+}
+
+// queueMax bounds each wait in the queue of a lock.
+const queueMax = "2s"
 
 // advisoryLocks lists the sessions that hold the advisory lock ($1, $2) of this database, or wait for it.
 const advisoryLocks = `SELECT l.pid, l.granted FROM pg_locks l WHERE l.locktype = 'advisory' AND l.objsubid = 1
@@ -159,12 +205,16 @@ const advisoryLocks = `SELECT l.pid, l.granted FROM pg_locks l WHERE l.locktype 
 // LockInTx takes a lock for the rest of a transaction. It waits until others have given it back, and after wait fails with
 // a LockedError. The number of the lock is key.
 func (d *DB) LockInTx(ctx context.Context, tx pgx.Tx, name string, key int64, wait time.Duration) error {
-	lock := advisory{name, &key}
+	lock := advisory{name: name, key: &key, transaction: true}
+	exec := func(sql string) error {
+		_, err := tx.Exec(ctx, sql)
+		return err
+	}
 	deadline := time.After(wait)
 	tick := time.NewTicker(lockPollEvery)
 	defer tick.Stop()
 	for {
-		ok, err := d.insist(ctx, lock, func() (ok bool, err error) {
+		ok, err := d.insist(ctx, lock, exec, func() (ok bool, err error) {
 			err = tx.QueryRow(ctx, "SELECT pg_try_advisory_xact_lock($1)", key).Scan(&ok)
 			return ok, err
 		})

@@ -29,7 +29,7 @@ func (d *DB) TryLock(ctx context.Context, name string) (release func(), ok bool,
 	if err != nil {
 		return nil, false, fmt.Errorf("lock %q: %w", name, err)
 	}
-	ok, err = d.insist(ctx, advisory{name: name}, func() (bool, error) {
+	ok, err = d.insist(ctx, advisory{name: name}, l.exec(ctx), func() (bool, error) {
 		taken, err := l.try(ctx, name)
 		return taken == "", err
 	})
@@ -66,6 +66,10 @@ func (d *DB) TakeLocks(ctx context.Context, wait time.Duration, names ...string)
 			l.release()
 			return nil, err
 		} else if ended {
+			if err := d.queue(ctx, advisory{name: taken}, l.exec(ctx)); err != nil {
+				l.release()
+				return nil, err
+			}
 			again = time.After(0)
 		}
 		select {
@@ -180,6 +184,13 @@ func (l *locks) try(ctx context.Context, names ...string) (taken string, err err
 		}
 	}
 	return "", nil
+}
+
+func (l *locks) exec(ctx context.Context) func(sql string) error {
+	return func(sql string) error {
+		_, err := l.conn.Exec(ctx, sql)
+		return err
+	}
 }
 
 func (l *locks) unlock(ctx context.Context) error {

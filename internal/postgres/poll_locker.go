@@ -28,12 +28,16 @@ func (l *pollLocker) SessionLock(ctx context.Context, conn *sql.Conn) error {
 		most = pollMax
 	}
 	key := lockID(l.name)
-	lock := advisory{l.name, &key}
+	lock := advisory{name: l.name, key: &key}
+	exec := func(sql string) error {
+		_, err := conn.ExecContext(ctx, sql)
+		return err
+	}
 	deadline := time.After(most)
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
-		locked, err := l.db.insist(ctx, lock, func() (locked bool, err error) {
+		locked, err := l.db.insist(ctx, lock, exec, func() (locked bool, err error) {
 			err = conn.QueryRowContext(ctx, "SELECT pg_try_advisory_lock($1)", key).Scan(&locked)
 			return locked, err
 		})
@@ -55,6 +59,6 @@ func (l *pollLocker) SessionLock(ctx context.Context, conn *sql.Conn) error {
 
 // SessionUnlock gives the lock back.
 func (l *pollLocker) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
-	_, err := conn.ExecContext(ctx, "SELECT pg_advisory_unlock($1)", lockID(l.name))
+	_, err := conn.ExecContext(ctx, "SELECT pg_advisory_unlock_all()") // it may have been taken twice
 	return err
 }
