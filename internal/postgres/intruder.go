@@ -143,31 +143,29 @@ func (d *DB) alterReader(ctx context.Context, login string, fn func(pgx.Tx) erro
 		if try == endTriesMax || !isCode(err, "55P03", "40P01", "XX000") { // XX000: "tuple concurrently updated"
 			return err
 		}
-		if err := d.endSessions(ctx, login); err != nil {
+		if _, err := d.endSessions(ctx, login); err != nil {
 			return err
 		}
 	}
 }
 
-// endSessions ends the sessions of a login, and its prepared transactions.
-func (d *DB) endSessions(ctx context.Context, login string) error {
+// endSessions ends the sessions of a login, and its prepared transactions. It returns how many sessions it left: those that
+// do not end, and those that came meanwhile.
+func (d *DB) endSessions(ctx context.Context, login string) (left int, err error) {
 	pool, err := d.Owner(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	// What a call returns says little: it is false for a session that ended by itself just before.
-	var ended, left int
+	var ended int
 	err = pool.QueryRow(ctx, "SELECT count(pg_terminate_backend(pid, "+sessionEnd+")) FROM pg_stat_activity WHERE usename = $1", login).Scan(&ended)
 	if err == nil {
 		err = pool.QueryRow(ctx, "SELECT count(*) FROM pg_stat_activity WHERE usename = $1", login).Scan(&left)
 	}
 	if err != nil {
-		return fmt.Errorf("end the sessions of %s: %w", login, err)
+		return 0, fmt.Errorf("end the sessions of %s: %w", login, err)
 	}
-	if left > 0 {
-		return fmt.Errorf("%d sessions of %s do not end: %w", left, login, ErrBusy)
-	}
-	return d.rollBackPrepared(ctx, login)
+	return left, d.rollBackPrepared(ctx, login)
 }
 
 // advisory is an advisory lock by its name, with the number where that does not follow from the name.

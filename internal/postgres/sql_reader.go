@@ -235,8 +235,13 @@ func (d *DB) dropReader(ctx context.Context, login string) error {
 			_, err := tx.Exec(ctx, "ALTER ROLE "+role+" NOLOGIN")
 			return err
 		})
-		if err == nil {
-			err = d.endSessions(ctx, login)
+		// Some may be logging in at this moment.
+		left := 1
+		for try := 0; err == nil && left > 0 && try < endTriesMax; try++ {
+			left, err = d.endSessions(ctx, login)
+		}
+		if err == nil && left > 0 {
+			err = fmt.Errorf("%d of its sessions do not end: %w", left, ErrBusy)
 		}
 	}
 	if err != nil {
