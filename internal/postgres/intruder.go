@@ -96,7 +96,7 @@ func (d *DB) rollBackPrepared(ctx context.Context, login string) error {
 	}
 	rows, err := pool.Query(ctx, `SELECT p.gid, p.owner::text FROM pg_prepared_xacts p JOIN pg_roles r ON r.rolname = p.owner
 		CROSS JOIN LATERAL (SELECT r.oid AS usesysid) a
-		WHERE p.database = current_database() AND $1::text IN ('', p.owner::text) AND `+isSQLReader, login)
+		WHERE p.database = current_database() AND $1::text IN ('', p.owner::text) AND pg_has_role(current_user, r.oid, 'MEMBER') AND `+isSQLReader, login)
 	if err != nil {
 		return fmt.Errorf("prepared transactions: %w", err)
 	}
