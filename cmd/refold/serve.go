@@ -64,6 +64,7 @@ func (c *cli) serve() *cobra.Command {
 	gate.add(f)
 	edges.agents.add(f)
 	edges.producers.add(f, &c.config)
+	f.StringVar(&c.config.PostgresListen, "postgres-listen", "", "loopback host:port where the private PostgreSQL lets SQL readers in, such as 127.0.0.1:5433; default its Unix socket alone")
 	f.StringVar(&edges.listen, "listen", "127.0.0.1:8080", "address of the HTTP edge")
 	edges.transport.add(f)
 	f.StringSliceVar(&edges.origins, "origin", nil, "origins of web pages that may call, such as https://memories.example")
@@ -82,7 +83,8 @@ func (c *cli) serve() *cobra.Command {
 		"how long it is known who read what; the access log is no part of what is proven, nor of backups")
 	f.DurationVar(&edges.drain, "drain", 2*time.Second, "how long to answer on after SIGTERM while /readyz says no")
 	for flag, name := range map[string]string{
-		"listen": "REFOLD_LISTEN", "origin": "REFOLD_ORIGINS", "issuers": "REFOLD_ISSUERS", "apps-need-rules": "REFOLD_APPS_NEED_RULES", "cutover": "REFOLD_CUTOVER",
+		"postgres-listen": "REFOLD_POSTGRES_LISTEN", "listen": "REFOLD_LISTEN", "origin": "REFOLD_ORIGINS", "issuers": "REFOLD_ISSUERS",
+		"apps-need-rules": "REFOLD_APPS_NEED_RULES", "cutover": "REFOLD_CUTOVER",
 		"cutover-replicas": "REFOLD_CUTOVER_REPLICAS", "scrub-rate": "REFOLD_SCRUB_RATE", "replica-scrub-rate": "REFOLD_REPLICA_SCRUB_RATE", "audit-every": "REFOLD_AUDIT_EVERY", "archive-every": "REFOLD_ARCHIVE_EVERY",
 		"access-log-keep": "REFOLD_ACCESS_LOG_KEEP",
 	} {

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/refold-dev/refold/internal/command"
+	"github.com/refold-dev/refold/internal/localstack"
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/spf13/cobra"
@@ -19,13 +21,51 @@ type sqlReaderView struct {
 	Login    string `json:"login"`
 	Tenant   string `json:"tenant,omitempty"`
 	Password string `json:"password,omitempty"` // only when it was made here
+	Host     string `json:"host,omitempty"`     // or the folder of a Unix socket
+	Port     int    `json:"port,omitempty"`
+	Database string `json:"database,omitempty"`
+	Psql     string `json:"psql,omitempty"` // a command that connects; it asks for the password
+	Hint     string `json:"hint,omitempty"`
+}
+
+// at fills in how the login connects.
+func (v *sqlReaderView) at(a localstack.ReaderAddress) {
+	v.Host, v.Port, v.Database = a.Host, a.Port, a.Database
+	v.Psql = fmt.Sprintf("psql -h %s -p %d -d %s -U %s", shellWord(a.Host), a.Port, shellWord(a.Database), shellWord(v.Login))
+	if a.Socket {
+		v.Hint = "that socket is open to the user of the stack alone: `refold serve --postgres-listen 127.0.0.1:5433` lets others of this machine in"
+	}
+}
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:-]+$`)
+
+func shellWord(s string) string {
+	if plainWord.MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+func (v *sqlReaderView) rows(w *tabwriter.Writer) {
+	if v.Password != "" {
+		row(w, fmt.Sprintf("password %s (kept nowhere, shown this once)", v.Password))
+	}
+	if v.Psql == "" {
+		return
+	}
+	row(w, fmt.Sprintf("host %s, port %d, database %s, user %s", v.Host, v.Port, v.Database, v.Login))
+	row(w, v.Psql)
+	if v.Hint != "" {
+		row(w, v.Hint)
+	}
 }
 
 func (c *cli) sqlReader() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "sql-reader", Short: "Let people read a tenant's rows by SQL",
-		Long: "A SQL reader is a login of the database that sees the rows of one tenant and can write nothing.\n" +
-			"New sessions read the live edition; an open one stays with its edition until that is retired.",
+		Long: "A SQL reader is a login of the database that sees the rows of one tenant, through views, and can write nothing.\n" +
+			"New sessions read the live edition; an open one stays with its edition until that is retired.\n" +
+			"docs/sql-readers.md says what such a login can learn and do at most.",
 	}
 	cmd.AddCommand(c.sqlReaderCreate(), c.sqlReaderList(), c.sqlReaderPassword(), c.sqlReaderDrop())
 	return group(cmd)
@@ -35,12 +75,18 @@ func (c *cli) sqlReaderCreate() *cobra.Command {
 	var tenant string
 	var stdin bool
 	cmd := &cobra.Command{
-		Use: "create LOGIN --tenant TENANT", Short: "Create a login that belongs to a tenant for ever", Args: exactly(1),
+		Use: "create [LOGIN] --tenant TENANT", Short: "Create a login that belongs to a tenant permanently", Args: cobra.MaximumNArgs(1),
+		Long: "Create a login that belongs to a tenant permanently, and print how it connects.\n\n" +
+			"Every login of a PostgreSQL server sees the names of all others: without LOGIN the name is random and tells nothing.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if tenant == "" {
 				return usageError{errors.New("sql-reader create needs --tenant")}
 			}
-			password, view, err := choosePassword(cmd.InOrStdin(), stdin, sqlReaderView{Login: args[0], Tenant: tenant})
+			login := postgres.NewLogin()
+			if len(args) > 0 {
+				login = args[0]
+			}
+			password, view, err := choosePassword(cmd.InOrStdin(), stdin, sqlReaderView{Login: login, Tenant: tenant})
 			if err != nil {
 				return err
 			}
@@ -48,12 +94,17 @@ func (c *cli) sqlReaderCreate() *cobra.Command {
 				if _, err := p.Directory.Tenant(cmd.Context(), tenant); err != nil {
 					return fmt.Errorf("tenant %s: %w", tenant, err)
 				}
-				if err := p.DB.CreateSQLReader(cmd.Context(), args[0], tenant, password); err != nil {
+				if err := p.DB.CreateSQLReader(cmd.Context(), login, tenant, password); err != nil {
 					return readerRefusal(err)
 				}
+				address, err := p.Stack.ReaderAddress()
+				if err != nil {
+					return fmt.Errorf("the login is made, how it connects is not known: %w", err)
+				}
+				view.at(address)
 				return c.show(view, func(w *tabwriter.Writer) {
 					row(w, fmt.Sprintf("login %s reads the rows of tenant %s", view.Login, tenant))
-					passwordRow(w, view)
+					view.rows(w)
 				})
 			})
 		},
@@ -79,7 +130,7 @@ func (c *cli) sqlReaderPassword() *cobra.Command {
 				}
 				return c.show(view, func(w *tabwriter.Writer) {
 					row(w, fmt.Sprintf("login %s has another password", view.Login))
-					passwordRow(w, view)
+					view.rows(w)
 				})
 			})
 		},
@@ -137,12 +188,6 @@ func choosePassword(in io.Reader, stdin bool, view sqlReaderView) (string, sqlRe
 		return "", view, fmt.Errorf("read the password: %w", err)
 	}
 	return strings.TrimRight(line, "\r\n"), view, nil
-}
-
-func passwordRow(w *tabwriter.Writer, v sqlReaderView) {
-	if v.Password != "" {
-		row(w, fmt.Sprintf("password %s (kept nowhere, shown this once)", v.Password))
-	}
 }
 
 // readerRefusal tells what is not allowed from what went wrong.

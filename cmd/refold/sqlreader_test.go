@@ -35,15 +35,15 @@ func TestSQLReaderCommands(t *testing.T) {
 	refold(t, exitRefused, "sql-reader", "create", "Not-A-Name", "--tenant", "acme")
 	made := into[sqlReaderView](t, refold(t, exitOK, "sql-reader", "create", login, "--tenant", "acme"))
 	refold(t, exitRefused, "sql-reader", "create", login, "--tenant", "acme")
-	if n := memories(t, made.Login, made.Password); n != 61 {
-		t.Fatalf("the login sees %d memories, want 61", n)
+	if n := memories(t, made.Login, made.Password); n != 57 {
+		t.Fatalf("the login sees %d memories, want the 57 of 61 that are not deleted", n)
 	}
 	list := into[[]postgres.SQLReader](t, refold(t, exitOK, "sql-reader", "list"))
-	if len(list) != 1 || list[0].Login != login || list[0].Tenant != "acme" || list[0].Schema != "edition_1" {
+	if len(list) != 1 || list[0].Login != login || list[0].Tenant != "acme" || list[0].Schema != "edition_1_sql" {
 		t.Fatalf("list: %+v", list)
 	}
 	again := into[sqlReaderView](t, refold(t, exitOK, "sql-reader", "password", login))
-	if again.Password == made.Password || memories(t, login, again.Password) != 61 {
+	if again.Password == made.Password || memories(t, login, again.Password) != 57 {
 		t.Fatal("the new password is not one")
 	}
 	refold(t, exitOK, "sql-reader", "drop", login)

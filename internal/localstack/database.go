@@ -19,6 +19,7 @@ import (
 type database interface {
 	URL() string
 	Source() string
+	Listening() string     // host:port for SQL readers; empty = what the URL says
 	Done() <-chan struct{} // closed when the server has ended; nil when it is not ours
 	Stop() error
 }
@@ -28,6 +29,7 @@ type remote struct{ url, source string }
 
 func (r remote) URL() string         { return r.url }
 func (r remote) Source() string      { return r.source }
+func (remote) Listening() string     { return "" }
 func (remote) Done() <-chan struct{} { return nil }
 func (remote) Stop() error           { return nil }
 
@@ -52,15 +54,18 @@ func hasDatabase(dataDir string) bool {
 
 // startDatabase tries in this order: the explicit URL, the cluster refold made before, local programs, Docker.
 func startDatabase(ctx context.Context, config Config) (database, error) {
+	if config.PostgresURL != "" && config.PostgresListen != "" {
+		return nil, errors.New("--postgres-listen is for the private PostgreSQL, and --postgres or DATABASE_URL names another: set listen_addresses there")
+	}
 	if config.PostgresURL != "" {
 		return connectRemote(ctx, config.PostgresURL)
 	}
 	dir := filepath.Join(config.DataDir, "postgres")
 	logFile := filepath.Join(config.DataDir, "log", "postgres.log")
 	if hasFile(dockerMarker(dir)) {
-		return startDocker(ctx, dir, logFile)
+		return startDocker(ctx, dir, logFile, config.PostgresListen)
 	}
-	options := PostgresOptions{SearchDirs: config.PostgresSearchDirs, LogFile: logFile, Logger: config.Logger}
+	options := PostgresOptions{SearchDirs: config.PostgresSearchDirs, LogFile: logFile, Logger: config.Logger, Private: true, Listen: config.PostgresListen}
 	if hasFile(filepath.Join(dir, "data", "PG_VERSION")) {
 		return startLocal(ctx, dir, options)
 	}
@@ -73,11 +78,11 @@ func startDatabase(ctx context.Context, config Config) (database, error) {
 		return nil, fmt.Errorf("%w; %w\n%s", missing, err, installAdvice)
 	}
 	config.Logger.Info("running PostgreSQL in Docker", "image", DockerImage)
-	return startDocker(ctx, dir, logFile)
+	return startDocker(ctx, dir, logFile, config.PostgresListen)
 }
 
-func startDocker(ctx context.Context, dir, logFile string) (database, error) {
-	c, err := startContainer(ctx, dir, logFile)
+func startDocker(ctx context.Context, dir, logFile, listen string) (database, error) {
+	c, err := startContainer(ctx, dir, logFile, listen)
 	if err != nil {
 		return nil, err // and not a nil pointer in an interface that is not nil
 	}

@@ -8,10 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -31,6 +33,7 @@ type container struct {
 	name     string // of the container and of its volume
 	image    string
 	password string
+	publish  string // host:port where it was asked to be, port 0 = any
 	address  string // host:port
 	cli      *Child
 }
@@ -48,10 +51,19 @@ func dockerAnswers(ctx context.Context) error {
 }
 
 // startContainer runs the cluster whose notes are in dir, made first when absent. The first run may pull the image.
-func startContainer(ctx context.Context, dir, logFile string) (*container, error) {
+// listen is where it is published; empty = on a free loopback port.
+func startContainer(ctx context.Context, dir, logFile, listen string) (*container, error) {
 	c, err := openContainer(dir)
 	if err != nil {
 		return nil, err
+	}
+	c.publish = "127.0.0.1:0"
+	if listen != "" {
+		host, port, err := checkListen(listen)
+		if err != nil {
+			return nil, err
+		}
+		c.publish = net.JoinHostPort(host, strconv.Itoa(port))
 	}
 	if err := c.removeLeftover(ctx); err != nil {
 		return nil, err
@@ -111,7 +123,7 @@ func (c *container) removeLeftover(ctx context.Context) error {
 
 func (c *container) arguments() []string {
 	return []string{
-		"run", "--rm", "--name", c.name, "--publish", "127.0.0.1:0:5432", "--volume", c.name + ":/var/lib/postgresql",
+		"run", "--rm", "--name", c.name, "--publish", c.publish + ":5432", "--volume", c.name + ":/var/lib/postgresql",
 		"--shm-size", "256m", "--env", "POSTGRES_USER=" + Superuser, "--env", "POSTGRES_DB=" + Database,
 		"--env", "POSTGRES_PASSWORD", // its value comes by our environment: arguments are public
 		"--env", "POSTGRES_INITDB_ARGS=--data-checksums --encoding=UTF8 --locale=C.UTF-8 --auth-host=scram-sha-256",
@@ -172,6 +184,9 @@ func (c *container) URL() string {
 	}
 	return address.String()
 }
+
+// Listening is where everybody connects, SQL readers too.
+func (c *container) Listening() string { return c.address }
 
 // Source names image and volume.
 func (c *container) Source() string {

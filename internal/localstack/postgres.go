@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,6 +30,9 @@ type Postgres struct {
 	options  PostgresOptions
 	password string
 	sockets  string // folder of its Unix socket; "" = none
+
+	listenHost string // where SQL readers connect; "" = by the socket alone
+	listenPort int    // 0 = any
 
 	mu    sync.Mutex // guards what a restart replaces
 	port  int
@@ -76,6 +80,11 @@ func openPostgres(ctx context.Context, dir string, options PostgresOptions) (*Po
 		options.LogFile = filepath.Join(c.dir, "postgres.log")
 	}
 	p := &Postgres{cluster: c, options: options}
+	if options.Listen != "" {
+		if p.listenHost, p.listenPort, err = checkListen(options.Listen); err != nil {
+			return nil, err
+		}
+	}
 	if err := p.takeLock(); err != nil {
 		return nil, err
 	}
@@ -92,9 +101,43 @@ func openPostgres(ctx context.Context, dir string, options PostgresOptions) (*Po
 	return p, nil
 }
 
-// startOnAnyPort prefers the port of last time, so that a bookmarked URL stays good.
+// access are the settings that say who may connect, and where.
+func (p *Postgres) access() (map[string]string, error) {
+	if !p.options.Private {
+		return nil, nil
+	}
+	file, err := p.cluster.writeAccess(p.sockets)
+	var hosts []string
+	if p.sockets == "" {
+		hosts = append(hosts, "127.0.0.1")
+	}
+	if p.listenHost != "" && !slices.Contains(hosts, p.listenHost) {
+		hosts = append(hosts, p.listenHost)
+	}
+	return map[string]string{"hba_file": file, "listen_addresses": strings.Join(hosts, ",")}, err
+}
+
+// Listening is the host:port where SQL readers connect to a private server; empty = by its socket alone.
+func (p *Postgres) Listening() string {
+	if p.listenHost == "" {
+		return ""
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return net.JoinHostPort(p.listenHost, strconv.Itoa(p.port))
+}
+
+// startOnAnyPort prefers the port of last time, so that a bookmarked URL stays good. A port that was asked for is taken, or
+// refused.
 func (p *Postgres) startOnAnyPort(ctx context.Context) error {
 	if err := p.cluster.stopLeftover(ctx, p.options.Logger); err != nil {
+		return err
+	}
+	if p.listenPort != 0 {
+		err := p.startOn(ctx, p.listenPort)
+		if errors.Is(err, errPortTaken) {
+			err = fmt.Errorf("listen for SQL readers on %s (another address: --postgres-listen): %w", p.options.Listen, err)
+		}
 		return err
 	}
 	port := p.cluster.lastPort()
@@ -141,6 +184,9 @@ func freePort() (int, error) {
 func (p *Postgres) URL() string { return p.urlOf(Database) }
 
 func (p *Postgres) urlOf(database string) string {
+	if p.options.Private && p.sockets != "" {
+		return p.socketURL(database)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	address := url.URL{
@@ -156,10 +202,14 @@ func (p *Postgres) SocketURL() string {
 	if p.sockets == "" {
 		return p.URL()
 	}
+	return p.socketURL(Database)
+}
+
+func (p *Postgres) socketURL(database string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	address := url.URL{
-		Scheme: "postgres", User: url.UserPassword(Superuser, p.password), Path: Database,
+		Scheme: "postgres", User: url.UserPassword(Superuser, p.password), Path: "/" + database,
 		RawQuery: url.Values{"host": {p.sockets}, "port": {strconv.Itoa(p.port)}, "sslmode": {"disable"}}.Encode(),
 	}
 	return address.String()

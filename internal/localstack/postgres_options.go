@@ -17,6 +17,12 @@ type PostgresOptions struct {
 	Settings map[string]string
 	// Fast gives durability up for speed: a crash of the machine ruins the cluster. Only for throw-away test data.
 	Fast bool
+	// Private: refold alone connects, by the Unix socket where the path of the cluster is short enough for one, and SQL
+	// readers. Otherwise every login may, by loopback, too.
+	Private bool
+	// Listen is the loopback host:port where SQL readers connect to a private server; empty = by its socket alone. Port 0 is
+	// a free one.
+	Listen string
 	// Logger receives notes on leftover servers; nil = none.
 	Logger *slog.Logger
 }
@@ -53,11 +59,12 @@ var fastSettings = map[string]string{
 }
 
 // arguments of the postgres program.
-func (o PostgresOptions) arguments(dataDir, sockets string, port int) []string {
+func (o PostgresOptions) arguments(dataDir, sockets string, port int, access map[string]string) []string {
 	settings := maps.Clone(durableSettings)
 	if o.Fast {
 		maps.Copy(settings, fastSettings)
 	}
+	maps.Copy(settings, access)
 	maps.Copy(settings, o.Settings)
 	settings["port"] = strconv.Itoa(port)
 	settings["unix_socket_directories"] = sockets

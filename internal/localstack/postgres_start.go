@@ -51,7 +51,11 @@ func (p *Postgres) startOnce(ctx context.Context, port int) error {
 	if err != nil {
 		return err
 	}
-	cmd := p.cluster.command(p.cluster.dataDir(), "postgres", p.options.arguments(p.cluster.dataDir(), p.sockets, port)...)
+	access, err := p.access()
+	if err != nil {
+		return err
+	}
+	cmd := p.cluster.command(p.cluster.dataDir(), "postgres", p.options.arguments(p.cluster.dataDir(), p.sockets, port, access)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	deathSignal := syscall.SIGINT // fast shutdown
 	if p.options.Fast {

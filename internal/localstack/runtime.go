@@ -31,7 +31,9 @@ type note struct {
 	Producers      *ProducersLogin `json:"producers,omitempty"`
 	PostgresURL    string          `json:"postgres_url"`
 	PostgresSource string          `json:"postgres_source"`
-	Durability     string          `json:"durability"`
+	// PostgresListen is where SQL readers connect; empty = where refold does.
+	PostgresListen string `json:"postgres_listen,omitempty"`
+	Durability     string `json:"durability"`
 	// MemoryLimit of the owner, in bytes; 0 = not known.
 	MemoryLimit int64 `json:"memory_limit,omitempty"`
 }
@@ -110,7 +112,8 @@ func (n note) trusting(dataDir string) []nats.Option {
 func (s *Stack) noted(config Config) (note, error) {
 	natsURL := config.NATSURL
 	n := note{
-		PID: os.Getpid(), PostgresURL: s.database.URL(), PostgresSource: s.database.Source(), Durability: DurabilityExternal, Producers: s.producers,
+		PID: os.Getpid(), PostgresURL: s.database.URL(), PostgresSource: s.database.Source(), PostgresListen: s.database.Listening(),
+		Durability: DurabilityExternal, Producers: s.producers,
 		NATSURL: WithoutCredentials(natsURL), NATSServers: natsURL,
 	}
 	if s.server != nil {

@@ -18,8 +18,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -44,6 +46,9 @@ type Config struct {
 	// NATSListen is the host and port where the embedded server listens, for producers too; empty = a free loopback port,
 	// and no producers.
 	NATSListen string
+	// PostgresListen is the loopback host:port where the private PostgreSQL listens for SQL readers, and for nobody else; empty =
+	// they connect by its Unix socket.
+	PostgresListen string
 	// NATSCertFile and NATSKeyFile are the TLS certificate of the embedded server, followed when they change; empty = no TLS,
 	// which is refused for a NATSListen that is not on loopback.
 	NATSCertFile, NATSKeyFile string
@@ -151,6 +156,9 @@ func (s *Stack) fits(config Config) (*Stack, error) {
 	if config.PostgresURL != "" && config.PostgresURL != s.note.PostgresURL {
 		err = fmt.Errorf("it uses %s, and --postgres or DATABASE_URL names another database", s.note.PostgresSource)
 	}
+	if config.PostgresListen != "" && config.PostgresListen != s.note.PostgresListen {
+		err = errors.Join(err, errors.New("it does not listen for SQL readers there (--postgres-listen)"))
+	}
 	if config.Durability != "" && config.Durability != s.note.Durability {
 		err = errors.Join(err, fmt.Errorf("it runs with durability %s, not %s", s.note.Durability, config.Durability))
 	}
@@ -214,6 +222,35 @@ func (s *Stack) NATSURL() string { return s.note.NATSURL }
 
 // PostgresURL is the database with its credentials: do not print it.
 func (s *Stack) PostgresURL() string { return s.note.PostgresURL }
+
+// ReaderAddress is how a SQL reader connects.
+func (s *Stack) ReaderAddress() (ReaderAddress, error) {
+	config, err := parseURL(s.note.PostgresURL)
+	if err != nil {
+		return ReaderAddress{}, err
+	}
+	a := ReaderAddress{Host: config.Host, Port: int(config.Port), Database: config.Database}
+	if s.note.PostgresListen != "" {
+		host, port, err := net.SplitHostPort(s.note.PostgresListen)
+		if err != nil {
+			return ReaderAddress{}, err
+		}
+		a.Host = host
+		if a.Port, err = strconv.Atoi(port); err != nil {
+			return ReaderAddress{}, err
+		}
+	}
+	a.Socket = strings.HasPrefix(a.Host, "/")
+	return a, nil
+}
+
+// ReaderAddress is where a SQL reader connects.
+type ReaderAddress struct {
+	Host     string // or the folder of a Unix socket
+	Port     int
+	Database string
+	Socket   bool
+}
 
 // PostgresSource says which of the possible databases was taken, for people.
 func (s *Stack) PostgresSource() string { return s.note.PostgresSource }

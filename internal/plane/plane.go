@@ -41,6 +41,8 @@ type Config struct {
 	PostgresURL string // database to use instead of a local one
 	NATSURL     string // server to use instead of the embedded one
 	NATSListen  string // host and port where the embedded server listens for producers; empty = not for them
+	// PostgresListen is the loopback host and port where the private PostgreSQL listens for SQL readers; empty = its socket.
+	PostgresListen string
 	// NATSCertFile and NATSKeyFile are the TLS certificate of the embedded server; empty = none, on loopback only.
 	NATSCertFile, NATSKeyFile string
 	NATSAccess                localstack.NATSAccess // what the server of NATSURL asks for
@@ -206,6 +208,7 @@ func (p *Plane) connect(ctx context.Context) (err error) {
 	if p.DB, err = postgres.Open(ctx, p.Stack.PostgresURL()); err != nil {
 		return err
 	}
+	p.DB.Logger = p.Logger
 	if err = p.mustExist(ctx); err != nil {
 		return err
 	}
@@ -313,7 +316,7 @@ func (p *Plane) stack(ctx context.Context) (*localstack.Stack, error) {
 
 func (p *Plane) stackConfig() localstack.Config {
 	return localstack.Config{
-		DataDir: p.DataDir, PostgresURL: p.PostgresURL, NATSURL: p.NATSURL, NATSListen: p.NATSListen, NATSCertFile: p.NATSCertFile, NATSKeyFile: p.NATSKeyFile,
+		DataDir: p.DataDir, PostgresURL: p.PostgresURL, NATSURL: p.NATSURL, NATSListen: p.NATSListen, PostgresListen: p.PostgresListen, NATSCertFile: p.NATSCertFile, NATSKeyFile: p.NATSKeyFile,
 		NATSAccess: p.NATSAccess, Durability: p.Durability,
 		Existing: p.Existing, Logger: p.Logger,
 	}

@@ -77,7 +77,7 @@ func TestSQLReadersFollowCutovers(t *testing.T) {
 			t.Fatalf("got %v in %s, want %v in %s", got, at, want, schema)
 		}
 	}
-	expect(first, "edition_1", "of acme")
+	expect(first, "edition_1_sql", "of acme")
 
 	second, err := p.Editions.Build(t.Context(), nil)
 	if err != nil {
@@ -92,20 +92,20 @@ func TestSQLReadersFollowCutovers(t *testing.T) {
 	settle(t, p, 1)
 	settle(t, p, second)
 	// The open session stays in its edition, which is kept level; a new one reads the live one.
-	expect(first, "edition_1", "of acme", "of acme, after the cutover")
-	expect(sqlSession(t, reader), "edition_2", "of acme", "of acme, after the cutover")
+	expect(first, "edition_1_sql", "of acme", "of acme, after the cutover")
+	expect(sqlSession(t, reader), "edition_2_sql", "of acme", "of acme, after the cutover")
 
 	if _, err := p.Editions.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	expect(sqlSession(t, reader), "edition_1", "of acme", "of acme, after the cutover")
+	expect(sqlSession(t, reader), "edition_1_sql", "of acme", "of acme, after the cutover")
 
 	shard := acme.Shard
 	if _, err := p.Editions.CutoverTenant(t.Context(), second, shard, "acme"); err != nil {
 		t.Fatal(err)
 	}
-	expect(sqlSession(t, reader), "edition_2", "of acme", "of acme, after the cutover")
-	expect(sqlSession(t, sqlReader(t, p, "blue")), "edition_1", "of blue")
+	expect(sqlSession(t, reader), "edition_2_sql", "of acme", "of acme, after the cutover")
+	expect(sqlSession(t, sqlReader(t, p, "blue")), "edition_1_sql", "of blue")
 }
 
 func TestCheckNamesWhatIsWrongWithAnEdition(t *testing.T) {

@@ -154,11 +154,16 @@ func (d *DB) audit(ctx context.Context, tx pgx.Tx, a *Audit) error {
 	}
 	for _, edition := range a.Editions {
 		name := SchemaName(edition)
-		there, err := readObjects(ctx, tx, name)
-		if err != nil {
-			return err
+		for _, s := range []struct {
+			name string
+			want []object
+		}{{name, made.editionObjects}, {viewsOf(name), made.viewObjects}} {
+			there, err := readObjects(ctx, tx, s.name)
+			if err != nil {
+				return err
+			}
+			a.Findings = append(a.Findings, compare(s.name, made.as(s.want, name), there)...)
 		}
-		a.Findings = append(a.Findings, compare(name, made.as(made.editionObjects, name), there)...)
 	}
 	return nil
 }

@@ -75,8 +75,8 @@ var damages = []damage{
 	{"ALTER TABLE edition_1.memory ALTER COLUMN content DROP NOT NULL", postgres.Broken, "not null of column edition_1.memory.content is may be null, not not null", ""},
 	{"ALTER TABLE edition_1.memory ADD COLUMN extra text", postgres.Broken, "column edition_1.memory.extra is not refold's", "ALTER TABLE edition_1.memory DROP COLUMN extra"},
 	{"ALTER TABLE edition_1.memory ADD COLUMN twice text GENERATED ALWAYS AS (content || content) STORED", postgres.Broken, "column edition_1.memory.twice is not refold's", "ALTER TABLE edition_1.memory DROP COLUMN twice"},
-	{"ALTER TABLE edition_1.held_event ALTER COLUMN version TYPE integer", postgres.Broken, "column edition_1.held_event.version is integer, not bigint", "ALTER TABLE edition_1.held_event ALTER COLUMN version TYPE bigint"},
-	{`ALTER TABLE edition_1.held_event ALTER COLUMN kind TYPE text COLLATE "C"`, postgres.Broken, "column edition_1.held_event.kind is text COLLATE \"C\", not text", "ALTER TABLE edition_1.held_event ALTER COLUMN kind TYPE text"},
+	{"DROP VIEW edition_1_sql.held_event; ALTER TABLE edition_1.held_event ALTER COLUMN version TYPE integer", postgres.Broken, "column edition_1.held_event.version is integer, not bigint", "ALTER TABLE edition_1.held_event ALTER COLUMN version TYPE bigint"},
+	{`DROP VIEW edition_1_sql.held_event; ALTER TABLE edition_1.held_event ALTER COLUMN kind TYPE text COLLATE "C"`, postgres.Broken, "column edition_1.held_event.kind is text COLLATE \"C\", not text", "ALTER TABLE edition_1.held_event ALTER COLUMN kind TYPE text"},
 	{"ALTER TABLE edition_1.memory_status RENAME COLUMN ordinal TO place", postgres.Broken, "column edition_1.memory_status.ordinal is missing", "ALTER TABLE edition_1.memory_status RENAME COLUMN place TO ordinal"},
 	{"ALTER TABLE edition_1.config RENAME TO settings", postgres.Broken, "table edition_1.config is missing", "ALTER TABLE edition_1.settings RENAME TO config"},
 	{"ALTER SCHEMA edition_1 RENAME TO hidden", postgres.Broken, "schema edition_1 is missing", "ALTER SCHEMA hidden RENAME TO edition_1"},
@@ -110,6 +110,22 @@ var damages = []damage{
 	{"ALTER TABLE edition_1.memory DISABLE ROW LEVEL SECURITY", postgres.Unsafe, "row level security of table edition_1.memory is off, not on", ""},
 	{"ALTER TABLE control.access NO FORCE ROW LEVEL SECURITY", postgres.Unsafe, "forced row level security of table control.access is off, not on", ""},
 	{"ALTER TABLE control.tenant ENABLE ROW LEVEL SECURITY", postgres.Unsafe, "row level security of table control.tenant is on, not off", ""},
+
+	// What SQL readers see.
+	{"CREATE OR REPLACE VIEW edition_1_sql.category AS SELECT * FROM edition_1.category", postgres.Unsafe, "view edition_1_sql.category is not as refold made it", ""},
+	{"DROP VIEW edition_1_sql.category", postgres.Broken, "view edition_1_sql.category is missing", ""},
+	{"DROP FUNCTION edition_1_sql.category() CASCADE", postgres.Broken, "function edition_1_sql.category() is missing", ""},
+	{"ALTER FUNCTION edition_1_sql.memory() RESET client_min_messages", postgres.Unsafe, "function edition_1_sql.memory() is not as refold made it", ""},
+	{"ALTER FUNCTION edition_1_sql.memory() ROWS 5", postgres.Unsafe, "function edition_1_sql.memory() is not as refold made it", ""},
+	{"ALTER FUNCTION edition_1_sql.memory() SECURITY INVOKER", postgres.Unsafe, "function edition_1_sql.memory() is not as refold made it", ""},
+	{"GRANT EXECUTE ON FUNCTION edition_1_sql.memory() TO PUBLIC", postgres.Unsafe, "every role may EXECUTE function edition_1_sql.memory", ""},
+	{"GRANT SELECT ON edition_1_sql.memory TO refold_reader", postgres.Unsafe, "role refold_reader may SELECT edition_1_sql.memory", ""},
+	{"GRANT USAGE ON SCHEMA edition_1 TO refold_sql", postgres.Unsafe, "role refold_sql may USAGE schema edition_1", ""},
+	{"GRANT SELECT ON edition_1.memory TO refold_sql", postgres.Unsafe, "role refold_sql may SELECT edition_1.memory", ""},
+	{"REVOKE SELECT ON edition_1_sql.memory FROM refold_sql", postgres.Broken, "role refold_sql may not SELECT edition_1_sql.memory", ""},
+	{"REVOKE USAGE ON SCHEMA edition_1_sql FROM refold_sql", postgres.Broken, "role refold_sql may not USAGE schema edition_1_sql", ""},
+	{"CREATE VIEW edition_1_sql.more AS SELECT * FROM edition_1.memory; GRANT SELECT ON edition_1_sql.more TO refold_sql", postgres.Unsafe, "view edition_1_sql.more is not refold's", ""},
+	{"ALTER POLICY sql_reader ON edition_1.app TO PUBLIC", postgres.Unsafe, "policy sql_reader of table edition_1.app is not as refold made it", ""},
 
 	// Rights that are missing.
 	{"REVOKE SELECT ON edition_1.memory FROM refold_reader", postgres.Broken, "role refold_reader may not SELECT edition_1.memory", ""},
@@ -193,7 +209,7 @@ func mustBeClean(t testing.TB, d *postgres.DB, when string) bool {
 func TestAuditIsNotFooledByWhatActsOnNewSchemas(t *testing.T) {
 	_, super, address := ownCluster(t)
 	exec(t, super, "ALTER DEFAULT PRIVILEGES FOR ROLE owner GRANT SELECT ON TABLES TO PUBLIC; GRANT SELECT ON edition_1.memory TO PUBLIC")
-	want := []string{"default privileges of role owner give SELECT on new tables to PUBLIC", "every role may SELECT edition_1.memory"}
+	want := []string{"default privileges of role owner give SELECT on new tables to PUBLIC", "every role may SELECT edition_1.memory", "role refold_sql may read edition_1.memory"}
 	if faults := audited(t, openURL(t, address), 1); !sameTexts(faults, want) {
 		t.Errorf("got %q, want %q", faults, want)
 	}
@@ -205,7 +221,7 @@ func TestAuditIsNotFooledByWhatActsOnNewSchemas(t *testing.T) {
 	d := openURL(t, address)
 	a, err := d.Audit(t.Context(), 1)
 	must(t, err)
-	if len(a.NotChecked) != 1 || !strings.Contains(a.NotChecked[0], "something acts on every schema that is made") || a.Safe || len(a.Severe()) != 2 {
+	if len(a.NotChecked) != 1 || !strings.Contains(a.NotChecked[0], "something acts on every schema that is made") || a.Safe || len(a.Severe()) != 3 {
 		t.Errorf("the owner cannot undo an event trigger: %+v", a)
 	}
 	exec(t, super, "DROP EVENT TRIGGER open")

@@ -95,7 +95,10 @@ func (d *DB) MigrateWith(ctx context.Context, o MigrateOptions) error {
 	if err != nil {
 		return err
 	}
-	return d.migrate(ctx, set, o.withDefaults())
+	if err := d.migrate(ctx, set, o.withDefaults()); err != nil {
+		return err
+	}
+	return d.settleReaders(ctx)
 }
 
 // ourControl is the control tables as this binary knows them.
@@ -243,7 +246,7 @@ func (d *DB) applyControl(ctx context.Context, set controlSet, o MigrateOptions)
 		return fmt.Errorf("migrate control tables: %w", err)
 	}
 	defer conn.Close()
-	locker := &pollLocker{name: controlLock}
+	locker := &pollLocker{db: d, name: controlLock}
 	if err := locker.SessionLock(ctx, conn); err != nil {
 		return fmt.Errorf("migrate control tables: %w", err)
 	}

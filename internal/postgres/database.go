@@ -71,18 +71,36 @@ func (a *Audit) database(ctx context.Context, tx pgx.Tx) (interference []Finding
 	if known {
 		note(readerFindings(ctx, tx))
 		note(collectFindings(ctx, tx, "SQL readers", readerSettingSQL))
+		note(collectFindings(ctx, tx, "SQL readers", removedReaderSQL, removedComment))
+		var anyReader bool
+		if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM control.sql_reader)").Scan(&anyReader); err != nil {
+			return nil, err
+		}
+		if anyReader {
+			note(functionFindings(ctx, tx))
+		}
+		note(nil, a.note(ctx, tx, openFunctionsNote))
 	}
-	rows, failed := tx.Query(ctx, "SELECT 'extension ' || extname || ' is installed' FROM pg_extension WHERE extname NOT IN ('plpgsql', 'pg_trgm') ORDER BY 1")
-	if failed != nil {
-		return nil, failed
-	}
-	notes, failed := pgx.CollectRows(rows, pgx.RowTo[string])
-	a.Notes = append(a.Notes, notes...)
-	if err == nil {
-		err = failed
-	}
+	note(nil, a.note(ctx, tx, "SELECT 'extension ' || extname || ' is installed' FROM pg_extension WHERE extname NOT IN ('plpgsql', 'pg_trgm') ORDER BY 1"))
 	return interference, err
 }
+
+// note adds the lines of a query to what is worth knowing.
+func (a *Audit) note(ctx context.Context, tx pgx.Tx, sql string) error {
+	rows, err := tx.Query(ctx, sql)
+	if err != nil {
+		return fmt.Errorf("notes of an audit: %w", err)
+	}
+	notes, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	a.Notes = append(a.Notes, notes...)
+	return err
+}
+
+// removedReaderSQL: in this database nothing is left of them.
+const removedReaderSQL = `
+SELECT 'minor', 'role ' || r.rolname, 'role ' || r.rolname || ' was a SQL reader and owns something in another database: run DROP OWNED BY ' || quote_ident(r.rolname) || ' there',
+	format('DROP ROLE %I', r.rolname)
+FROM pg_roles r WHERE shobj_description(r.oid, 'pg_authid') = $1`
 
 // readerFindings are what SQL readers could do that they must not, in the whole database.
 func readerFindings(ctx context.Context, q db.DBTX) ([]Finding, error) {
@@ -119,7 +137,7 @@ SELECT CASE a.grantee WHEN 0 THEN 'minor' ELSE 'unsafe' END, 'schema ' || n.nspn
 	CASE a.grantee WHEN 0 THEN 'every role' ELSE 'role ' || pg_get_userbyid(a.grantee) END || ' may CREATE schema ' || n.nspname,
 	format('REVOKE CREATE ON SCHEMA %I FROM %s', n.nspname, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
 FROM pg_namespace n CROSS JOIN LATERAL aclexplode(n.nspacl) a
-WHERE a.privilege_type = 'CREATE' AND n.nspname !~ '^(pg_|control$|edition_[0-9]+$)' AND (a.grantee = 0 OR pg_get_userbyid(a.grantee) = ANY ($1))
+WHERE a.privilege_type = 'CREATE' AND n.nspname !~ '^(pg_|control$|edition_[0-9]+(_sql)?$)' AND (a.grantee = 0 OR pg_get_userbyid(a.grantee) = ANY ($1))
 UNION ALL
 SELECT 'unsafe', 'database ' || b.datname, CASE a.grantee WHEN 0 THEN 'every role' ELSE 'role ' || pg_get_userbyid(a.grantee) END || ' may CREATE schemas in database ' || b.datname,
 	format('REVOKE CREATE ON DATABASE %I FROM %s', b.datname, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
@@ -140,7 +158,7 @@ const definerAuditSQL = `
 SELECT 'unsafe', 'function ' || p.oid::regprocedure, 'function ' || p.oid::regprocedure || ' is SECURITY DEFINER, and its text names a schema of refold',
 	format('ALTER ROUTINE %s SECURITY INVOKER', p.oid::regprocedure)
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-WHERE p.prosecdef AND n.nspname !~ '^(pg_catalog|information_schema|control|edition_[0-9]+)$' AND p.prosrc ~ '\m(control|edition_[0-9]+)\.'
+WHERE p.prosecdef AND n.nspname !~ '^(pg_catalog|information_schema|control|edition_[0-9]+(_sql)?)$' AND p.prosrc ~ '\m(control|edition_[0-9]+(_sql)?)\.'
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')`
 
 // eventTriggerAuditSQL: what runs with each change of a schema can put its own things into every schema that is made.
@@ -159,8 +177,8 @@ WITH changed AS (
 		CASE WHEN d.defaclnamespace = 0 AND d.defaclobjtype IN ('r', 'S', 'f', 'T', 'n')
 			THEN acldefault(CASE d.defaclobjtype WHEN 'S' THEN 's' ELSE d.defaclobjtype END, d.defaclrole) END AS usual
 	FROM pg_default_acl d JOIN pg_roles r ON r.oid = d.defaclrole LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace
-	WHERE (d.defaclnamespace = 0 OR n.nspname ~ '^(control|edition_[0-9]+)$')
-	  AND (r.rolname = current_user OR r.oid IN (SELECT o.nspowner FROM pg_namespace o WHERE o.nspname ~ '^(control|edition_[0-9]+)$'))
+	WHERE (d.defaclnamespace = 0 OR n.nspname ~ '^(control|edition_[0-9]+(_sql)?)$')
+	  AND (r.rolname = current_user OR r.oid IN (SELECT o.nspowner FROM pg_namespace o WHERE o.nspname ~ '^(control|edition_[0-9]+(_sql)?)$'))
 ), has AS (
 	SELECT c.oid, a.grantee, a.privilege_type FROM changed c CROSS JOIN LATERAL aclexplode(c.defaclacl) a WHERE a.grantee <> c.defaclrole
 ), usual AS (
@@ -182,7 +200,7 @@ WITH setting AS (
 		CASE WHEN r.rolname IS NULL THEN format('ALTER DATABASE %I', b.datname) ELSE format('ALTER ROLE %I%s', r.rolname, ' IN DATABASE ' || quote_ident(b.datname)) END AS alter
 	FROM pg_db_role_setting d LEFT JOIN pg_database b ON b.oid = d.setdatabase LEFT JOIN pg_roles r ON r.oid = d.setrole CROSS JOIN LATERAL unnest(d.setconfig) s (line)
 	WHERE (d.setdatabase = 0 OR b.datname = current_database()) AND (d.setrole = 0 OR r.rolname = current_user OR r.rolname = ANY ($1)
-		OR r.oid IN (SELECT o.nspowner FROM pg_namespace o WHERE o.nspname ~ '^(control|edition_[0-9]+)$'))
+		OR r.oid IN (SELECT o.nspowner FROM pg_namespace o WHERE o.nspname ~ '^(control|edition_[0-9]+(_sql)?)$'))
 )
 SELECT CASE WHEN ours OR name = 'search_path' THEN 'minor' WHEN name = 'default_transaction_read_only' THEN 'broken' ELSE 'unsafe' END, 'setting ' || name, coalesce('role ' || rolname, 'database ' || datname) || ' has ' || line, alter || ' RESET ' || quote_ident(name)
 FROM setting WHERE ours OR name IN ('search_path', 'row_security', 'role', 'session_replication_role', 'session_preload_libraries', 'local_preload_libraries',
@@ -193,16 +211,19 @@ const readerSettingSQL = `
 SELECT 'minor', 'role ' || r.rolname, 'role ' || r.rolname || ' has ' || s.line, format('ALTER ROLE %I IN DATABASE %I RESET %I', r.rolname, current_database(), split_part(s.line, '=', 1))
 FROM control.sql_reader l JOIN pg_roles r ON r.rolname = l.login JOIN pg_db_role_setting d ON d.setrole = r.oid CROSS JOIN LATERAL unnest(d.setconfig) s (line)
 WHERE d.setdatabase = (SELECT b.oid FROM pg_database b WHERE b.datname = current_database())
-  AND s.line !~ '^search_path=(pg_catalog|edition_[0-9]+)$' AND split_part(s.line, '=', 1) IN ('search_path', 'role', 'session_preload_libraries', 'local_preload_libraries')`
+  AND s.line !~ '^search_path=(pg_catalog|edition_[0-9]+(_sql)?)$' AND split_part(s.line, '=', 1) IN ('search_path', 'role', 'session_preload_libraries', 'local_preload_libraries')`
 
-// readerAuditSQL looks at the group and at every login that belongs to a tenant of this database. A table under an
-// edition's policies may be read; anything else not, whether by a grant to them or to everybody.
+// readerAuditSQL looks at the group and at every login that belongs to a tenant of this database. The views on an edition
+// may be read; anything else not, whether by a grant to them or to everybody. Editions that an older binary made have no
+// views: SQL readers read their tables until they are retired.
 const readerAuditSQL = `
 WITH readers AS (
 	SELECT r.*, r.rolname <> 'refold_sql' AS belongs FROM pg_catalog.pg_roles r
 	WHERE r.rolname = 'refold_sql' OR r.rolname IN (SELECT s.login FROM control.sql_reader s)
 ), relations AS (
-	SELECT c.oid, n.nspname, c.relname, n.nspname ~ '^edition_[0-9]+$' AND c.relname <> 'goose_db_version' AND c.relkind IN ('r', 'p') AS may_be_read
+	SELECT c.oid, n.nspname, c.relname, n.nspname ~ '^edition_[0-9]+_sql$' AND c.relkind = 'v'
+		OR n.nspname ~ '^edition_[0-9]+$' AND c.relname <> 'goose_db_version' AND c.relkind IN ('r', 'p')
+			AND NOT EXISTS (SELECT FROM pg_catalog.pg_namespace v WHERE v.nspname = n.nspname || '_sql') AS may_be_read
 	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 	WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp_)'
 	  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
@@ -244,7 +265,7 @@ WITH readers AS (
 	WHERE r.belongs AND pg_catalog.has_database_privilege(r.oid, pg_catalog.current_database(), 'TEMP')
 	UNION ALL
 	SELECT r.rolname, 'may run ' || f.nspname || '.' || f.proname || ' as its owner', format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC, %I', f.oid::regprocedure, r.rolname) FROM readers r CROSS JOIN functions f
-	WHERE r.belongs AND f.prosecdef AND f.nspname <> 'control'
+	WHERE r.belongs AND f.prosecdef AND f.nspname <> 'control' AND f.nspname !~ '^edition_[0-9]+_sql$'
 	  AND pg_catalog.has_schema_privilege(r.oid, f.nspname, 'USAGE') AND pg_catalog.has_function_privilege(r.oid, f.oid, 'EXECUTE')
 	UNION ALL
 	SELECT r.rolname, 'may run control.' || f.proname, format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC, %I', f.oid::regprocedure, r.rolname) FROM readers r CROSS JOIN functions f

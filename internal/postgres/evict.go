@@ -30,9 +30,9 @@ func (d *DB) Evict(ctx context.Context, edition int64) (int, error) {
 		  AND EXISTS (
 			SELECT FROM pg_locks l LEFT JOIN pg_class c ON c.oid = l.relation LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
 			WHERE l.pid = a.pid AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND l.granted
-			  AND (n.nspname = $1
+			  AND (n.nspname IN ($1, $3)
 				OR l.locktype = 'advisory' AND l.objsubid = 1 AND l.classid = ($2::bigint >> 32)::oid AND l.objid = ($2::bigint & 4294967295)::oid)
-		  )`, SchemaName(edition), lockID("refold "+SchemaName(edition))).Scan(&ended)
+		  )`, SchemaName(edition), lockID("refold "+SchemaName(edition)), viewsName(edition)).Scan(&ended)
 	if err != nil {
 		return 0, fmt.Errorf("end the sessions on edition %d: %w", edition, err)
 	}
@@ -97,20 +97,33 @@ const (
 	dropWait = "2s"
 )
 
-func (d *DB) dropSchema(ctx context.Context, name string) error {
-	pool, err := d.Owner(ctx)
-	if err != nil {
-		return err
-	}
-	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+// dropSchemas drops the tables of an edition and the views on them.
+func (d *DB) dropSchemas(ctx context.Context, edition int64) error {
+	err := d.inOwner(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '"+dropWait+"'"); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, "DROP SCHEMA IF EXISTS "+pgx.Identifier{name}.Sanitize()+" CASCADE")
+		_, err := tx.Exec(ctx, "DROP SCHEMA IF EXISTS "+viewsName(edition)+", "+SchemaName(edition)+" CASCADE")
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("drop %s: %w", name, err)
+		return fmt.Errorf("drop schemas of edition %d: %w", edition, err)
+	}
+	return nil
+}
+
+// closeViews keeps SQL readers from beginning new questions to an edition.
+func (d *DB) closeViews(ctx context.Context, edition int64) error {
+	err := d.inOwner(ctx, func(tx pgx.Tx) error {
+		var there bool
+		if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)", viewsName(edition)).Scan(&there); err != nil || !there {
+			return err
+		}
+		_, err := tx.Exec(ctx, "REVOKE ALL ON SCHEMA "+viewsName(edition)+" FROM "+string(RoleSQL))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("close the views of edition %d: %w", edition, err)
 	}
 	return nil
 }

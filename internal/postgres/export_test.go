@@ -17,7 +17,7 @@ func (d *DB) HoldControlLock(ctx context.Context) (release func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	locker := &pollLocker{name: controlLock}
+	locker := &pollLocker{db: d, name: controlLock}
 	return func() {
 		_ = locker.SessionUnlock(context.WithoutCancel(ctx), conn)
 		_ = conn.Close()

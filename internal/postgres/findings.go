@@ -32,6 +32,8 @@ func (o object) subject() string {
 	return s
 }
 
+func (o object) isView() bool { return o.Kind == kindRelation && strings.HasPrefix(o.Def, "view:") }
+
 // isThere is what there is to say of an object that is no more than its name.
 const isThere = "is there"
 
@@ -52,6 +54,10 @@ const (
 
 func (o object) rank() int {
 	switch o.Kind {
+	case kindRelation:
+		if o.isView() {
+			return rankPolicy // it calls functions
+		}
 	case "constraint":
 		if o.Note == "foreign key" {
 			return rankReference
@@ -149,6 +155,9 @@ func different(schema string, want, is object) Finding {
 		if len(want.Make) > 0 {
 			f.Fix = append([]string{is.Drop}, want.Make...)
 		}
+	}
+	if want.isView() {
+		f.Severity = Unsafe
 	}
 	switch want.Kind {
 	case "row level security", "forced row level security", "policy", "trigger", "rule", kindFunction:

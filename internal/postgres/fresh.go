@@ -20,8 +20,9 @@ import (
 // fresh is the objects of a control schema and of an edition that were made a moment ago, in this database and by the
 // files of this binary. The schemas have names that nobody else uses.
 type fresh struct {
-	control, edition               string // names of the schemas; there is no edition where control is too old for one
-	controlObjects, editionObjects []object
+	control, edition string // names of the schemas; there is no edition where control is too old for one
+
+	controlObjects, editionObjects, viewObjects []object
 }
 
 // makeFresh makes both schemas within a transaction, which the caller rolls back: nothing of them stays, nobody sees them,
@@ -71,7 +72,9 @@ func makeFresh(ctx context.Context, tx pgx.Tx, at standing) (*fresh, error) {
 	if err := makeSchema(ctx, tx, f.edition, f.edition, projection, edition, names); err != nil {
 		return nil, err
 	}
-	f.editionObjects, err = readObjects(ctx, tx, f.edition)
+	if f.editionObjects, err = readObjects(ctx, tx, f.edition); err == nil {
+		f.viewObjects, err = readObjects(ctx, tx, viewsOf(f.edition))
+	}
 	return f, err
 }
 

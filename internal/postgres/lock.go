@@ -20,7 +20,8 @@ const (
 	releaseMax = time.Second
 )
 
-// TryLock takes a named advisory lock on a connection of its own; ok is false when another process has it. The lock
+// TryLock takes a named advisory lock on a connection of its own; ok is false when another process has it. SQL readers that
+// have it lose their sessions. The lock
 // lasts until release, until the connection is lost, or until this process has been frozen or cut off for
 // lockSilenceMax: it lessens contention and proves nothing.
 func (d *DB) TryLock(ctx context.Context, name string) (release func(), ok bool, err error) {
@@ -28,8 +29,11 @@ func (d *DB) TryLock(ctx context.Context, name string) (release func(), ok bool,
 	if err != nil {
 		return nil, false, fmt.Errorf("lock %q: %w", name, err)
 	}
-	taken, err := l.try(ctx, name)
-	if err != nil || taken != "" {
+	ok, err = d.insist(ctx, advisory{name: name}, l.exec(ctx), func() (bool, error) {
+		taken, err := l.try(ctx, name)
+		return taken == "", err
+	})
+	if err != nil || !ok {
 		l.release()
 		return nil, false, err
 	}
@@ -57,14 +61,25 @@ func (d *DB) TakeLocks(ctx context.Context, wait time.Duration, names ...string)
 			l.keep()
 			return l.release, nil
 		}
+		again := tick.C
+		if ended, err := d.endReaders(ctx, advisory{name: taken}); err != nil {
+			l.release()
+			return nil, err
+		} else if ended {
+			if err := d.queue(ctx, advisory{name: taken}, l.exec(ctx)); err != nil {
+				l.release()
+				return nil, err
+			}
+			again = time.After(0)
+		}
 		select {
 		case <-ctx.Done():
 			l.release()
 			return nil, fmt.Errorf("lock %q: %w", taken, ctx.Err())
 		case <-deadline:
 			l.release()
-			return nil, d.locked(ctx, taken)
-		case <-tick.C:
+			return nil, d.locked(ctx, advisory{name: taken})
+		case <-again:
 		}
 	}
 }
@@ -86,21 +101,18 @@ func (e *LockedError) Error() string {
 }
 
 // locked asks who has a lock, as the owner: other roles see less of sessions.
-func (d *DB) locked(ctx context.Context, name string) error {
+func (d *DB) locked(ctx context.Context, lock advisory) error {
 	pool, err := d.Owner(ctx)
 	if err != nil {
 		return err
 	}
-	e := &LockedError{Lock: name}
+	e := &LockedError{Lock: lock.name}
 	err = pool.QueryRow(ctx, `
 		SELECT a.pid, coalesce(a.usename, ''), coalesce(a.application_name, ''),
 			coalesce(host(a.client_addr) || ':' || a.client_port, CASE a.client_port WHEN -1 THEN 'a local socket' ELSE 'unknown' END)
-		FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
-		WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-		  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-		  AND (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended($1, 0)`, name).Scan(&e.PID, &e.Login, &e.Application, &e.Client)
+		FROM (`+advisoryLocks+`) l JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.granted`, lock.name, lock.key).Scan(&e.PID, &e.Login, &e.Application, &e.Client)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return fmt.Errorf("holder of lock %q: %w", name, err)
+		return fmt.Errorf("holder of lock %q: %w", lock.name, err)
 	}
 	return e
 }
@@ -172,6 +184,13 @@ func (l *locks) try(ctx context.Context, names ...string) (taken string, err err
 		}
 	}
 	return "", nil
+}
+
+func (l *locks) exec(ctx context.Context) func(sql string) error {
+	return func(sql string) error {
+		_, err := l.conn.Exec(ctx, sql)
+		return err
+	}
 }
 
 func (l *locks) unlock(ctx context.Context) error {

@@ -71,12 +71,15 @@ func analyze(ctx context.Context, pool *pgxpool.Pool, table string) error {
 	return err
 }
 
-// DropEdition removes the schema of an edition with all rows. Sessions of refold that do not let go of it are ended. It
+// DropEdition removes the schemas of an edition with all rows. Sessions of refold that do not let go of it are ended. It
 // may be repeated.
 func (d *DB) DropEdition(ctx context.Context, edition int64) error {
 	d.Forget(edition)
+	if err := d.closeViews(ctx, edition); err != nil {
+		return err
+	}
 	for range dropsMax {
-		err := d.dropSchema(ctx, SchemaName(edition))
+		err := d.dropSchemas(ctx, edition)
 		if err == nil || !IsLockTimeout(err) {
 			return err
 		}
@@ -95,7 +98,7 @@ func (d *DB) withProjection(ctx context.Context, edition int64, run func(*goose.
 	if err != nil {
 		return err
 	}
-	provider, err := newProvider(conn, files, name+".goose_db_version", "refold "+name)
+	provider, err := d.newProvider(conn, files, name+".goose_db_version", "refold "+name)
 	if err != nil {
 		return fmt.Errorf("schema of edition %d: %w", edition, err)
 	}
@@ -105,9 +108,9 @@ func (d *DB) withProjection(ctx context.Context, edition int64, run func(*goose.
 	return nil
 }
 
-func newProvider(conn *sql.DB, files fs.FS, table, lockName string) (*goose.Provider, error) {
+func (d *DB) newProvider(conn *sql.DB, files fs.FS, table, lockName string) (*goose.Provider, error) {
 	return goose.NewProvider(goose.DialectPostgres, conn, files, goose.WithTableName(table),
-		goose.WithSessionLocker(&pollLocker{name: lockName}), goose.WithDisableGlobalRegistry(true))
+		goose.WithSessionLocker(&pollLocker{db: d, name: lockName}), goose.WithDisableGlobalRegistry(true))
 }
 
 // sqlDB is a database/sql handle as goose wants it, pinned to a schema.

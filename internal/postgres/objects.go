@@ -66,7 +66,9 @@ var catalogueSQL = []string{
 	// Rows are never removed by a statement of ours: a table more is for a human to look at.
 	`SELECT 'relation', '', name, CASE relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' WHEN 'f' THEN 'foreign table' WHEN 'S' THEN 'sequence'
 		WHEN 'v' THEN 'view: ' || pg_get_viewdef(oid) ELSE 'materialized view: ' || pg_get_viewdef(oid) END,
-	'{}'::text[], CASE relkind WHEN 'v' THEN 'DROP VIEW ' || name WHEN 'm' THEN 'DROP MATERIALIZED VIEW ' || name WHEN 'f' THEN 'DROP FOREIGN TABLE ' || name ELSE '' END, ''
+	CASE relkind WHEN 'v' THEN ARRAY['CREATE OR REPLACE VIEW ' || name || ' AS ' || pg_get_viewdef(oid)] || ARRAY(
+		SELECT format('GRANT %s ON %s TO %s', a.privilege_type, name, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
+		FROM aclexplode(relacl) a WHERE a.grantee <> relowner) ELSE '{}'::text[] END, CASE relkind WHEN 'v' THEN 'DROP VIEW ' || name WHEN 'm' THEN 'DROP MATERIALIZED VIEW ' || name WHEN 'f' THEN 'DROP FOREIGN TABLE ' || name ELSE '' END, ''
 	FROM rel`,
 
 	`SELECT 'persistence', name, '', CASE relpersistence WHEN 'p' THEN 'logged' WHEN 'u' THEN 'unlogged' ELSE 'temporary' END,
@@ -134,7 +136,7 @@ var catalogueSQL = []string{
 	`, policy AS (
 		SELECT rel.name AS rel, p.polname, format('AS %s FOR %s TO %s%s%s', CASE WHEN p.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
 			CASE p.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
-			(SELECT string_agg(CASE r WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(r)) END, ', ' ORDER BY pg_get_userbyid(r)) FROM unnest(p.polroles) r),
+			(SELECT string_agg(CASE r WHEN 0 THEN 'PUBLIC' WHEN rel.relowner THEN 'CURRENT_USER' ELSE quote_ident(pg_get_userbyid(r)) END, ', ' ORDER BY pg_get_userbyid(r)) FROM unnest(p.polroles) r),
 			' USING (' || pg_get_expr(p.polqual, p.polrelid) || ')', ' WITH CHECK (' || pg_get_expr(p.polwithcheck, p.polrelid) || ')') AS def
 		FROM rel JOIN pg_policy p ON p.polrelid = rel.oid)
 	SELECT 'policy', rel, polname::text, def, ARRAY[format('CREATE POLICY %I ON %s %s', polname, rel, def)], format('DROP POLICY %I ON %s', polname, rel), '' FROM policy`,
@@ -221,7 +223,8 @@ var catalogueSQL = []string{
 	SELECT 'subscription', rel.name, s.subname::text, '', '{}', '', ''
 	FROM rel JOIN pg_subscription_rel r ON r.srrelid = rel.oid JOIN pg_subscription s ON s.oid = r.srsubid`,
 
-	// What stands elsewhere and depends on a relation of the schema shows what is in it, or acts on it.
+	// What stands elsewhere and depends on a relation of the schema shows what is in it, or acts on it. The views of SQL
+	// readers are compared by themselves.
 	`, found AS (
 		SELECT DISTINCT rel.name AS rel, d.classid, d.objid, coalesce(
 			(SELECT c.relnamespace FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class WHERE d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid),
@@ -240,5 +243,5 @@ var catalogueSQL = []string{
 	SELECT 'dependent', found.rel, i.type || ' ' || i.identity, '', '{}'::text[],
 		CASE WHEN i.type IN ('view', 'materialized view', 'function', 'procedure', 'rule', 'trigger', 'policy') THEN format('DROP %s %s', upper(i.type), i.identity) ELSE '' END, ''
 	FROM ns, found CROSS JOIN LATERAL pg_identify_object(CASE WHEN view IS NULL THEN classid ELSE 'pg_class'::regclass END, coalesce(view, objid), 0) i
-	WHERE found.at <> ns.oid AND NOT EXISTS (SELECT FROM pg_namespace t WHERE t.oid = found.at AND t.nspname LIKE 'pg\_toast%')`,
+	WHERE found.at <> ns.oid AND NOT EXISTS (SELECT FROM pg_namespace t WHERE t.oid = found.at AND (t.nspname LIKE 'pg\_toast%' OR t.nspname = ns.nspname || '_sql'))`,
 }

@@ -16,6 +16,7 @@ const (
 // pollLocker is a lock of a session that goose can use, by the name of what is locked. It asks again and again rather
 // than waiting in the server: a session that waits there holds back whoever builds an index concurrently.
 type pollLocker struct {
+	db   *DB
 	name string
 	max  time.Duration // 0 = pollMax
 }
@@ -26,12 +27,21 @@ func (l *pollLocker) SessionLock(ctx context.Context, conn *sql.Conn) error {
 	if most == 0 {
 		most = pollMax
 	}
+	key := lockID(l.name)
+	lock := advisory{name: l.name, key: &key}
+	exec := func(sql string) error {
+		_, err := conn.ExecContext(ctx, sql)
+		return err
+	}
 	deadline := time.After(most)
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
-		var locked bool
-		if err := conn.QueryRowContext(ctx, "SELECT pg_try_advisory_lock($1)", lockID(l.name)).Scan(&locked); err != nil {
+		locked, err := l.db.insist(ctx, lock, exec, func() (locked bool, err error) {
+			err = conn.QueryRowContext(ctx, "SELECT pg_try_advisory_lock($1)", key).Scan(&locked)
+			return locked, err
+		})
+		if err != nil {
 			return fmt.Errorf("lock %q: %w", l.name, err)
 		}
 		if locked {
@@ -41,7 +51,7 @@ func (l *pollLocker) SessionLock(ctx context.Context, conn *sql.Conn) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-deadline:
-			return fmt.Errorf("lock %q: process %d of the database has held it for %s: %w", l.name, l.holder(ctx, conn), most, ErrBusy)
+			return fmt.Errorf("%w within %s: %w", ErrBusy, most, l.db.locked(ctx, lock))
 		case <-tick.C:
 		}
 	}
@@ -49,14 +59,6 @@ func (l *pollLocker) SessionLock(ctx context.Context, conn *sql.Conn) error {
 
 // SessionUnlock gives the lock back.
 func (l *pollLocker) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
-	_, err := conn.ExecContext(ctx, "SELECT pg_advisory_unlock($1)", lockID(l.name))
+	_, err := conn.ExecContext(ctx, "SELECT pg_advisory_unlock_all()") // it may have been taken twice
 	return err
-}
-
-// holder is the server process that has the lock; 0 when it cannot be told.
-func (l *pollLocker) holder(ctx context.Context, conn *sql.Conn) (pid int) {
-	_ = conn.QueryRowContext(ctx, `SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1
-		AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-		AND (classid::bigint << 32 | objid::bigint) = $1`, lockID(l.name)).Scan(&pid)
-	return pid
 }

@@ -5,6 +5,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"sync"
 
@@ -32,6 +33,10 @@ var roles = []Role{RoleOperator, RoleProjector, RoleReader, RoleVerifier}
 
 // DB is a Postgres that holds refold's control tables and editions. It is safe for concurrent use.
 type DB struct {
+	// Logger is told about sessions of SQL readers that were ended because refold waited for them; nil = nobody. It is set
+	// before the first use.
+	Logger *slog.Logger
+
 	config *pgxpool.Config
 	server server
 
@@ -115,6 +120,11 @@ func (d *DB) Verifier(ctx context.Context, edition int64) (*pgxpool.Pool, error)
 
 // SchemaName is the schema of an edition.
 func SchemaName(edition int64) string { return "edition_" + strconv.FormatInt(edition, 10) }
+
+// viewsName is the schema of the views through which SQL readers see an edition.
+func viewsName(edition int64) string { return viewsOf(SchemaName(edition)) }
+
+func viewsOf(schema string) string { return schema + "_sql" }
 
 // Forget closes the pools of an edition, before its schema is dropped.
 func (d *DB) Forget(edition int64) {

@@ -15,7 +15,7 @@ func (d *DB) createRoles(ctx context.Context) error {
 		return err
 	}
 	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", lockID("refold roles")); err != nil {
+		if err := d.LockInTx(ctx, tx, rolesLock, lockID(rolesLock), pollMax); err != nil {
 			return err
 		}
 		for _, role := range append([]Role{RoleSQL}, roles...) {
@@ -27,6 +27,9 @@ func (d *DB) createRoles(ctx context.Context) error {
 		return nil
 	})
 }
+
+// rolesLock lets one process at a time make the roles.
+const rolesLock = "refold roles"
 
 // rolesSQL makes the roles for a login that may not.
 func rolesSQL(login string) string {

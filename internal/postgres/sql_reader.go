@@ -56,6 +56,9 @@ var loginName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 // NewPassword has 130 random bits in letters and digits.
 func NewPassword() string { return rand.Text() }
 
+// NewLogin is a name for a SQL reader that tells nothing of its tenant: every login of a server sees all names.
+func NewLogin() string { return "r_" + strings.ToLower(rand.Text())[:12] }
+
 // CreateSQLReader makes a login that belongs to a tenant for ever.
 func (d *DB) CreateSQLReader(ctx context.Context, login, tenant, password string) error {
 	if tenant == "" {
@@ -92,6 +95,9 @@ func createReader(ctx context.Context, tx pgx.Tx, login, tenant, verifier string
 	if err := tx.QueryRow(ctx, "SELECT quote_ident(current_database())").Scan(&database); err != nil {
 		return err
 	}
+	if err := mayEnd(ctx, tx, login); err != nil {
+		return err
+	}
 	for _, setting := range readerSettings {
 		if _, err := tx.Exec(ctx, "ALTER ROLE "+role+" IN DATABASE "+database+" SET "+setting); err != nil {
 			return err
@@ -99,6 +105,9 @@ func createReader(ctx context.Context, tx pgx.Tx, login, tenant, verifier string
 	}
 	// Every role may make temporary tables unless that is taken from all; refold itself makes none.
 	if _, err := tx.Exec(ctx, "REVOKE TEMPORARY ON DATABASE "+database+" FROM PUBLIC"); err != nil && !isCode(err, "42501") {
+		return err
+	}
+	if err := closeFunctions(ctx, tx); err != nil {
 		return err
 	}
 	if err := db.New(tx).SQLReaderInsert(ctx, db.SQLReaderInsertParams{Login: login, TenantID: tenant}); err != nil {
@@ -119,22 +128,26 @@ func createReader(ctx context.Context, tx pgx.Tx, login, tenant, verifier string
 	return err
 }
 
+// readersWait bounds each wait for others that alter logins.
+const readersWait = "2s"
+
 // lockReaders lets one transaction at a time alter logins: ALTER ROLE does not wait for its like, it fails.
 func lockReaders(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '"+readersWait+"'"); err != nil {
+		return err
+	}
 	_, err := tx.Exec(ctx, "LOCK TABLE control.sql_reader IN SHARE ROW EXCLUSIVE MODE")
 	return err
 }
 
-// SetSQLReaderPassword gives a SQL reader another password. Open sessions stay.
+// SetSQLReaderPassword gives a SQL reader another password. Open sessions stay, unless
+// they hold the role back.
 func (d *DB) SetSQLReaderPassword(ctx context.Context, login, password string) error {
 	verifier, err := scramVerifier(password)
 	if err != nil {
 		return err
 	}
-	err = d.inOwner(ctx, func(tx pgx.Tx) error {
-		if err := lockReaders(ctx, tx); err != nil {
-			return err
-		}
+	err = d.alterReader(ctx, login, func(tx pgx.Tx) error {
 		if err := isReader(ctx, tx, login); err != nil {
 			return err
 		}
@@ -191,67 +204,79 @@ func readerSchema(ctx context.Context, q db.DBTX, login string) (schema string, 
 	return schema, err
 }
 
-// DropSQLReader removes a login and ends its sessions. It may be repeated until it succeeds.
+// DropSQLReader removes a login with everything it owns in this database, and ends its sessions. It may be repeated until it
+// succeeds. Where the login owns something in another database of the server, the role stays, without any right and unable
+// to log in; audits name it.
 func (d *DB) DropSQLReader(ctx context.Context, login string) error {
+	if err := d.dropReader(ctx, login); err != nil {
+		return fmt.Errorf("drop SQL reader %s: %w", login, err)
+	}
+	return nil
+}
+
+func (d *DB) dropReader(ctx context.Context, login string) error {
 	role := pgx.Identifier{login}.Sanitize()
-	err := d.inOwner(ctx, func(tx pgx.Tx) error {
+	there := false
+	err := d.inOwner(ctx, func(tx pgx.Tx) (err error) {
 		if err := lockReaders(ctx, tx); err != nil {
 			return err
 		}
 		if err := isReader(ctx, tx, login); err != nil {
 			return err
 		}
-		there, err := isRole(ctx, tx, login)
-		if err != nil || !there {
-			return err
-		}
-		// From here on nobody logs in; then those are ended who did.
-		if _, err := tx.Exec(ctx, "ALTER ROLE "+role+" NOLOGIN"); err != nil {
+		if there, err = isRole(ctx, tx, login); err != nil || !there {
 			return err
 		}
 		return mayEnd(ctx, tx, login)
 	})
-	if err == nil {
-		err = d.inOwner(ctx, func(tx pgx.Tx) error { return dropReader(ctx, tx, login) })
+	if err == nil && there {
+		// From here on nobody logs in; then those are ended who did.
+		err = d.alterReader(ctx, login, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, "ALTER ROLE "+role+" NOLOGIN")
+			return err
+		})
+		// Some may be logging in at this moment.
+		left := 1
+		for try := 0; err == nil && left > 0 && try < endTriesMax; try++ {
+			left, err = d.endSessions(ctx, login)
+		}
+		if err == nil && left > 0 {
+			err = fmt.Errorf("%d of its sessions do not end: %w", left, ErrBusy)
+		}
 	}
 	if err != nil {
-		return fmt.Errorf("drop SQL reader %s: %w", login, err)
-	}
-	return nil
-}
-
-// endWait bounds the wait for each session to end, in milliseconds.
-const endWait = "5000"
-
-func dropReader(ctx context.Context, tx pgx.Tx, login string) error {
-	if err := lockReaders(ctx, tx); err != nil {
 		return err
 	}
-	// What a call returns says little: it is false for a session that ended by itself just before.
-	var left int
-	for _, ask := range []string{
-		"SELECT count(pg_terminate_backend(pid, " + endWait + ")) FROM pg_stat_activity WHERE usename = $1",
-		"SELECT count(*) FROM pg_stat_activity WHERE usename = $1",
-	} {
-		// Within a transaction the list of sessions stays as it was first seen, unless it is thrown away.
-		if _, err := tx.Exec(ctx, "SELECT pg_stat_clear_snapshot()"); err != nil {
+	return d.alterReader(ctx, login, func(tx pgx.Tx) error {
+		if _, err := db.New(tx).SQLReaderDelete(ctx, login); err != nil || !there {
 			return err
 		}
-		if err := tx.QueryRow(ctx, ask, login).Scan(&left); err != nil {
+		if _, err := tx.Exec(ctx, "DROP OWNED BY "+role); err != nil {
 			return err
 		}
-	}
-	if left > 0 {
-		return fmt.Errorf("%d of its sessions do not end: %w", left, ErrBusy)
-	}
-	if _, err := db.New(tx).SQLReaderDelete(ctx, login); err != nil {
-		return err
-	}
-	_, err := tx.Exec(ctx, "DROP ROLE IF EXISTS "+pgx.Identifier{login}.Sanitize())
-	return err
+		err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, "DROP ROLE "+role)
+			return err
+		})
+		if !isCode(err, "2BP01") {
+			return err
+		}
+		for _, statement := range []string{
+			fmt.Sprintf("REVOKE %s FROM %s", RoleSQL, role), "ALTER ROLE " + role + " PASSWORD NULL CONNECTION LIMIT 0",
+			"COMMENT ON ROLE " + role + " IS '" + removedComment + "'",
+		} {
+			if _, err := tx.Exec(ctx, statement); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
-// mayEnd makes our login a member of a reader that is about to go: only members may end its sessions.
+// removedComment is on roles that cannot be dropped, because they own something in another database.
+const removedComment = "refold: removed SQL reader"
+
+// mayEnd makes our login a member of a reader: only members may end its sessions.
 func mayEnd(ctx context.Context, tx pgx.Tx, login string) error {
 	_, err := tx.Exec(ctx, `DO $$ BEGIN
 		IF NOT pg_has_role(current_user, '`+login+`', 'USAGE') THEN
@@ -259,6 +284,41 @@ func mayEnd(ctx context.Context, tx pgx.Tx, login string) error {
 		END IF;
 	END $$`)
 	return err
+}
+
+// settleReaders gives SQL readers what this binary gives new ones, and points those to the live edition that held a flip
+// back. What the login may not do is left: an audit says what is missing.
+func (d *DB) settleReaders(ctx context.Context) error {
+	var all []db.ControlSqlReader
+	err := d.inOwner(ctx, func(tx pgx.Tx) (err error) {
+		var known bool
+		if err := tx.QueryRow(ctx, "SELECT to_regclass('control.sql_reader') IS NOT NULL").Scan(&known); err != nil || !known {
+			return err
+		}
+		all, err = db.New(tx).SQLReaderList(ctx)
+		return err
+	})
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	steps := []func(pgx.Tx) error{
+		func(tx pgx.Tx) error { return closeFunctions(ctx, tx) },
+		func(tx pgx.Tx) error { return FollowLive(ctx, tx) },
+	}
+	for _, r := range all {
+		steps = append(steps, func(tx pgx.Tx) error {
+			if there, err := isRole(ctx, tx, r.Login); err != nil || !there {
+				return err
+			}
+			return mayEnd(ctx, tx, r.Login)
+		})
+	}
+	for _, step := range steps {
+		if err := d.inOwner(ctx, step); err != nil && !isCode(err, "42501") {
+			return fmt.Errorf("settle SQL readers: %w", err)
+		}
+	}
+	return nil
 }
 
 func isRole(ctx context.Context, tx pgx.Tx, name string) (there bool, err error) {

@@ -112,7 +112,7 @@ func TestASQLReaderSeesItsTenant(t *testing.T) {
 		t.Run(trick, func(t *testing.T) {
 			conn := connect(t, readerURL)
 			_, _ = conn.Exec(t.Context(), trick)
-			for schema, want := range map[string]string{"": "acme of edition 1", "edition_1.": "acme of edition 1", "edition_2.": "acme of edition 2"} {
+			for schema, want := range map[string]string{"": "acme of edition 1", "edition_1_sql.": "acme of edition 1", "edition_2_sql.": "acme of edition 2"} {
 				var got []string
 				rows, err := conn.Query(t.Context(), "SELECT name FROM "+schema+"category")
 				if err == nil {
@@ -129,7 +129,7 @@ func TestASQLReaderSeesItsTenant(t *testing.T) {
 	}
 	t.Run("a name further up the path", func(t *testing.T) {
 		conn := connect(t, readerURL)
-		_, err := conn.Exec(t.Context(), "SET search_path = edition_2")
+		_, err := conn.Exec(t.Context(), "SET search_path = edition_2_sql")
 		must(t, err)
 		if got := names(t, conn, "SELECT name FROM category"); !slices.Equal(got, []string{"acme of edition 2"}) {
 			t.Fatalf("got %v", got)
@@ -172,6 +172,9 @@ func TestASQLReaderDoesNothingElse(t *testing.T) {
 		"CREATE FUNCTION public.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
 		"CREATE ROLE mine",
 		"DROP TABLE category",
+		"SELECT * FROM edition_1.category",
+		"INSERT INTO edition_1.category SELECT * FROM category",
+		"DO 'BEGIN LOCK TABLE edition_1.category IN ACCESS SHARE MODE; END'",
 		"SELECT * FROM edition_1.goose_db_version",
 		"SELECT * FROM control.goose_db_version",
 		"SELECT * FROM control.tenant",
@@ -191,7 +194,8 @@ func TestASQLReaderDoesNothingElse(t *testing.T) {
 		"ALTER ROLE " + login + " SUPERUSER",
 	} {
 		_, err := conn.Exec(t.Context(), sql)
-		if !isCode(err, "42501") {
+		// 55000, 42809, 42704: what is written, emptied or dropped is a view that reads a function.
+		if !isCode(err, "42501") && !isCode(err, "55000") && !isCode(err, "42809") && !isCode(err, "42704") {
 			t.Errorf("%s: got %v, want that it may not", sql, err)
 		}
 	}
@@ -303,7 +307,7 @@ func TestLogins(t *testing.T) {
 	login, readerURL := reader(t, d, address, "acme")
 	super := one[string](t, d, "SELECT current_user::text")
 	all, err := d.SQLReaders(t.Context())
-	if err != nil || len(all) != 1 || all[0].Login != login || all[0].Tenant != "acme" || all[0].Schema != "edition_1" {
+	if err != nil || len(all) != 1 || all[0].Login != login || all[0].Tenant != "acme" || all[0].Schema != "edition_1_sql" {
 		t.Fatalf("%+v %v", all, err)
 	}
 	for name, want := range map[string]error{
@@ -355,7 +359,7 @@ func TestAuditFindsWhatASQLReaderMustNotDo(t *testing.T) {
 	database := one[string](t, d, "SELECT quote_ident(current_database())")
 	const restored = `CREATE OR REPLACE FUNCTION control.sql_tenant() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
 		SET search_path = pg_catalog, pg_temp AS $$SELECT r.tenant_id FROM control.sql_reader r WHERE r.login = session_user::text$$`
-	policy := "CREATE POLICY sql_reader ON edition_1.app FOR SELECT TO refold_sql USING (tenant_id = (SELECT control.sql_tenant()))"
+	policy := "CREATE POLICY sql_reader ON edition_1.app FOR SELECT TO CURRENT_USER USING (tenant_id = (SELECT control.sql_tenant()))"
 	for _, c := range []struct{ do, undo, fault string }{
 		{"CREATE POLICY extra ON edition_1.app FOR SELECT TO refold_sql USING (true)", "DROP POLICY extra ON edition_1.app", "policy extra of table edition_1.app is not refold's"},
 		{"CREATE POLICY extra ON edition_1.app FOR SELECT TO PUBLIC USING (true)", "DROP POLICY extra ON edition_1.app", "policy extra of table edition_1.app is not refold's"},

@@ -38,6 +38,9 @@ type Recorded struct {
 // lockSeries is the advisory lock that lets one report after the other join the series.
 const lockSeries = 0x7265666f6c645265
 
+// lockWait is how long a report waits for those that are recorded at the moment.
+const lockWait = 10 * time.Second
+
 // Append signs a report that follows the newest one, and records it.
 func (l *Log) Append(ctx context.Context, kind string, body any) (*Recorded, error) {
 	pool, err := l.DB.Operator(ctx)
@@ -61,7 +64,7 @@ func (l *Log) Append(ctx context.Context, kind string, body any) (*Recorded, err
 // AppendIn is Append inside a transaction of the operator's role. The series waits until it ends. Numbers of reports that
 // are gone are not used again: the gap shows permanently that they existed.
 func (l *Log) AppendIn(ctx context.Context, tx pgx.Tx, kind string, body any) (*Recorded, error) {
-	if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(lockSeries)); err != nil {
+	if err := l.DB.LockInTx(ctx, tx, "refold reports", lockSeries, lockWait); err != nil {
 		return nil, fmt.Errorf("record a report: %w", err)
 	}
 	q := db.New(tx)

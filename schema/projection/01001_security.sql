@@ -13,14 +13,14 @@ BEGIN
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', t.tablename);
         EXECUTE format($f$CREATE POLICY reader ON %I FOR SELECT TO refold_reader
             USING (tenant_id = nullif(current_setting('app.tenant', true), ''))$f$, t.tablename);
-        -- Whoever reads by SQL belongs to a tenant by the name of the login, which no setting can change.
-        EXECUTE format('CREATE POLICY sql_reader ON %I FOR SELECT TO refold_sql USING (tenant_id = (SELECT control.sql_tenant()))', t.tablename);
+        -- The functions of 01003 run as the owner, for one tenant by the name of the login, which no setting can change.
+        EXECUTE format('CREATE POLICY sql_reader ON %I FOR SELECT TO CURRENT_USER USING (tenant_id = (SELECT control.sql_tenant()))', t.tablename);
         EXECUTE format('CREATE POLICY projector ON %I FOR ALL TO refold_projector USING (true) WITH CHECK (true)', t.tablename);
         EXECUTE format('CREATE POLICY verifier ON %I FOR SELECT TO refold_verifier USING (true)', t.tablename);
-        EXECUTE format('GRANT SELECT ON %I TO refold_reader, refold_verifier, refold_sql', t.tablename);
+        EXECUTE format('GRANT SELECT ON %I TO refold_reader, refold_verifier', t.tablename);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %I TO refold_projector', t.tablename);
     END LOOP;
-    EXECUTE format('GRANT USAGE ON SCHEMA %I TO refold_reader, refold_projector, refold_verifier, refold_sql', current_schema());
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO refold_reader, refold_projector, refold_verifier', current_schema());
 END
 $$;
 -- +goose StatementEnd
