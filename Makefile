@@ -38,14 +38,15 @@ memory: stores ## peak memory of serve, verify and build at a million events; fa
 fuzz: stores ## fuzz every target for FUZZ_TIME (20s), or those of FUZZ="PACKAGE:FUNCTION ..."
 	FUZZ_TIME=$(or $(FUZZ_TIME),20s) GO="$(GO)" scripts/fuzz.sh $(FUZZ)
 
-generate: ## generate queries, the HTTP server and the schemas for producers anew (commit the result alone)
+generate: ## generate queries, the HTTP server, its Go client and the schemas for producers again (commit the result alone)
 	$(TOOL) sqlc generate
 	$(GO) run ./internal/upgrade -generate "env $(TOOL) sqlc"
 	cd internal/httpapi && CGO_ENABLED=0 $(GO) tool -modfile=../../tools/go.mod oapi-codegen -config oapi.yaml openapi.yaml
+	cd internal/httpapi && CGO_ENABLED=0 $(GO) tool -modfile=../../tools/go.mod oapi-codegen -config oapi-client.yaml openapi.yaml
 	cd events/schemas && CGO_ENABLED=0 $(GO) generate .
 
 verify: generate ## fail when generated code, formatting, vet or lint is not as it should be
-	@git diff --exit-code -- internal/postgres/db internal/httpapi/api events/schemas examples/upgrade/internal/postgres/db || { echo "generated code is not up to date: run 'make generate' and commit"; exit 1; }
+	@git diff --exit-code -- internal/postgres/db internal/httpapi/api clients/go events/schemas examples/upgrade/internal/postgres/db || { echo "generated code is not up to date: run 'make generate' and commit"; exit 1; }
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt"; exit 1; }
 	$(GO) vet ./...
 	cd tools/lint && CGO_ENABLED=0 $(GO) build -o ../../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
