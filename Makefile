@@ -9,7 +9,7 @@ LOAD_FLAGS ?=
 CHAOS_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-upgrade test race memory chaos chaos-cluster fuzz generate verify bench load up down stores build
+.PHONY: help demo demo-upgrade test race memory chaos chaos-cluster fuzz generate verify clients bench load up down stores npm build
 
 help: ## print this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,13 @@ verify: generate ## fail when generated code, formatting, vet or lint is not as 
 	cd tools/lint && CGO_ENABLED=0 $(GO) build -o ../../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	bin/golangci-lint run
 
+clients: build stores npm ## generate the TypeScript client, check its types, test it against a real refold; fails when it was not up to date (needs npm)
+	npm ci --prefix clients/typescript
+	npm run --prefix clients/typescript generate
+	npm run --prefix clients/typescript build
+	node scripts/with-refold.mjs bin/refold npm test --prefix clients/typescript
+	@git diff --exit-code --stat -- clients/typescript || { echo "the TypeScript client was not up to date: commit clients/typescript"; exit 1; }
+
 bench: stores ## measure; prints `name value unit` lines and writes bench.json
 	$(GO) run ./internal/bench
 
@@ -69,3 +76,6 @@ down: ## stop the containers; data volumes stay
 
 stores: # makes sure that a PostgreSQL can be started
 	@scripts/stores.sh
+
+npm: # makes sure that there is Node.js
+	@command -v node npm >/dev/null || { echo "no Node.js found: install version 20 or later, with npm"; exit 1; }
