@@ -9,10 +9,10 @@ LOAD_FLAGS ?=
 CHAOS_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-upgrade test race memory chaos chaos-cluster fuzz generate verify clients bench load up down stores npm build
+.PHONY: help demo demo-upgrade test race memory chaos chaos-cluster fuzz generate verify clients mcp-conformance bench load up down stores npm build
 
 help: ## print this help
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: stores ## run the story of refold on sample data (DEMO_FLAGS=--keep leaves it serving)
 	$(GO) run ./cmd/refold demo $(DEMO_FLAGS)
@@ -58,6 +58,10 @@ clients: build stores npm ## generate the TypeScript client, check its types, te
 	npm run --prefix clients/typescript build
 	node scripts/with-refold.mjs bin/refold npm test --prefix clients/typescript
 	@git diff --exit-code --stat -- clients/typescript || { echo "the TypeScript client was not up to date: commit clients/typescript"; exit 1; }
+
+mcp-conformance: build stores npm ## run the conformance suite of the Model Context Protocol against a real refold (needs npm)
+	npm ci --prefix tools/mcp-conformance
+	node scripts/with-refold.mjs bin/refold npm test --prefix tools/mcp-conformance
 
 bench: stores ## measure; prints `name value unit` lines and writes bench.json
 	$(GO) run ./internal/bench
