@@ -9,10 +9,10 @@ LOAD_FLAGS ?=
 CHAOS_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-upgrade test race memory chaos chaos-cluster fuzz generate verify bench load up down stores build
+.PHONY: help demo demo-upgrade test race memory chaos chaos-cluster fuzz generate verify clients mcp-conformance bench load up down stores npm build
 
 help: ## print this help
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: stores ## run the story of refold on sample data (DEMO_FLAGS=--keep leaves it serving)
 	$(GO) run ./cmd/refold demo $(DEMO_FLAGS)
@@ -38,19 +38,31 @@ memory: stores ## peak memory of serve, verify and build at a million events; fa
 fuzz: stores ## fuzz every target for FUZZ_TIME (20s), or those of FUZZ="PACKAGE:FUNCTION ..."
 	FUZZ_TIME=$(or $(FUZZ_TIME),20s) GO="$(GO)" scripts/fuzz.sh $(FUZZ)
 
-generate: ## generate queries, the HTTP server and the schemas for producers anew (commit the result alone)
+generate: ## generate queries, the HTTP server, its Go client and the schemas for producers again (commit the result alone)
 	$(TOOL) sqlc generate
 	$(GO) run ./internal/upgrade -generate "env $(TOOL) sqlc"
 	cd internal/httpapi && CGO_ENABLED=0 $(GO) tool -modfile=../../tools/go.mod oapi-codegen -config oapi.yaml openapi.yaml
+	cd internal/httpapi && CGO_ENABLED=0 $(GO) tool -modfile=../../tools/go.mod oapi-codegen -config oapi-client.yaml openapi.yaml
 	cd internal/httpapi && CGO_ENABLED=0 $(GO) run ./contract/generate
 	cd events/schemas && CGO_ENABLED=0 $(GO) generate .
 
 verify: generate ## fail when generated code, formatting, vet or lint is not as it should be
-	@git diff --exit-code -- internal/postgres/db internal/httpapi/api internal/httpapi/contract docs/api.md events/schemas examples/upgrade/internal/postgres/db || { echo "generated code is not up to date: run 'make generate' and commit"; exit 1; }
+	@git diff --exit-code -- internal/postgres/db internal/httpapi/api internal/httpapi/contract clients/go docs/api.md events/schemas examples/upgrade/internal/postgres/db || { echo "generated code is not up to date: run 'make generate' and commit"; exit 1; }
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt"; exit 1; }
 	$(GO) vet ./...
 	cd tools/lint && CGO_ENABLED=0 $(GO) build -o ../../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	bin/golangci-lint run
+
+clients: build stores npm ## generate the TypeScript client, check its types, test it against a real refold; fails when it was not up to date (needs npm)
+	npm ci --prefix clients/typescript
+	npm run --prefix clients/typescript generate
+	npm run --prefix clients/typescript build
+	node scripts/with-refold.mjs bin/refold npm test --prefix clients/typescript
+	@git diff --exit-code --stat -- clients/typescript || { echo "the TypeScript client was not up to date: commit clients/typescript"; exit 1; }
+
+mcp-conformance: build stores npm ## run the conformance suite of the Model Context Protocol against a real refold (needs npm)
+	npm ci --prefix tools/mcp-conformance
+	node scripts/with-refold.mjs bin/refold npm test --prefix tools/mcp-conformance
 
 bench: stores ## measure; prints `name value unit` lines and writes bench.json
 	$(GO) run ./internal/bench
@@ -73,3 +85,6 @@ down: ## stop the containers; data volumes stay
 
 stores: # makes sure that a PostgreSQL can be started
 	@scripts/stores.sh
+
+npm: # makes sure that there is Node.js
+	@command -v node npm >/dev/null || { echo "no Node.js found: install version 20 or later, with npm"; exit 1; }

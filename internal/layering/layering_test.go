@@ -43,7 +43,7 @@ var owners = map[string][]string{
 	"github.com/pressly/goose/v3":                 {"internal/postgres"},
 	"github.com/lestrrat-go/jwx/v3":               {"internal/auth"},
 	"go.yaml.in/yaml/v3":                          {"internal/httpapi/contract"}, // what is generated of openapi.yaml
-	"github.com/oapi-codegen/runtime":             {"internal/httpapi", "internal/httpapi/api"},
+	"github.com/oapi-codegen/runtime":             {"internal/httpapi", "internal/httpapi/api", "clients/go/refoldhttp"},
 	"github.com/spf13/cobra":                      {"cmd/refold"},
 	"github.com/spf13/pflag":                      {"cmd/refold"}, // cobra's flags, for those that several commands share
 	"github.com/vbauerster/mpb/v8":                {"cmd/refold"},
@@ -136,6 +136,25 @@ func TestEventsStandAlone(t *testing.T) {
 	}
 	if met < 10 {
 		t.Errorf("met %d files below events/: the test looks in the wrong place", met)
+	}
+}
+
+// TestClientsStandAlone: whoever imports a client gets nothing of this repository with it.
+func TestClientsStandAlone(t *testing.T) {
+	met := 0
+	for _, s := range sources(t) {
+		if s.test || !strings.HasPrefix(s.pkg, "clients/") {
+			continue
+		}
+		met++
+		for _, i := range s.imports {
+			if strings.HasPrefix(i, module) {
+				t.Errorf("%s imports %s: clients stand on nothing else of this repository", s.file, i)
+			}
+		}
+	}
+	if met < 2 {
+		t.Errorf("met %d files below clients/: the test looks in the wrong place", met)
 	}
 }
 

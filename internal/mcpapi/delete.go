@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/refold-dev/refold/internal/problem"
@@ -148,7 +149,8 @@ const (
 )
 
 // confirmed tells whether the user agrees. Where the client can ask, it does, whatever the model has put into its
-// arguments; the state that comes back with the answer is sealed to this caller and this question.
+// arguments; the state that comes back with the answer is sealed to this caller and this question. Any other state is
+// an error of the protocol, as SEP-2322 wants it.
 func (c call) confirmed(tool string, argument bool, message string) (bool, error) {
 	if !c.canAsk() {
 		if !argument {
@@ -168,7 +170,7 @@ func (c call) confirmed(tool string, argument bool, message string) (bool, error
 	body, err := c.Sealer.Open(askKind, c.request.Params.RequestState, bound...)
 	var expires int64
 	if err != nil || json.Unmarshal(body, &expires) != nil || time.Now().Unix() > expires {
-		return false, invalid("this is no answer to a question that was asked here, or it came too late: call again")
+		return false, &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: "nothing was done: requestState is not that of a question to this user, or it has expired; call again without it"}
 	}
 	yes, _ := answer.Content[question].(bool)
 	return answer.Action == "accept" && yes, nil

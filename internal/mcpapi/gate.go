@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
@@ -82,6 +83,9 @@ func (e *Edge) pass(w http.ResponseWriter, r *http.Request) (in passed, ok bool)
 		return in, false
 	}
 	status, fault := in.read(w, r)
+	if in.isCall() && isStateless(r) && slices.Contains(withSessions, in.method) {
+		status, fault = http.StatusNotFound, unknownMethod(in.method)
+	}
 	if fault != nil {
 		writeError(w, status, in.id, fault)
 		return in, false
@@ -134,11 +138,14 @@ func unknownMethod(method string) *jsonrpc.Error {
 
 // unknownStatus is that of an unknown method. Before 2026-07-28, 404 meant that the session is gone.
 func unknownStatus(r *http.Request) int {
-	if r.Header.Get("Mcp-Protocol-Version") >= stateless {
+	if isStateless(r) {
 		return http.StatusNotFound
 	}
 	return http.StatusOK
 }
+
+// isStateless tells requests of the revisions without sessions.
+func isStateless(r *http.Request) bool { return r.Header.Get("Mcp-Protocol-Version") >= stateless }
 
 // serveStreamable answers one message with one answer: nothing of it outlives the request.
 func (e *Edge) serveStreamable(w http.ResponseWriter, r *http.Request) {

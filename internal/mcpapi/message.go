@@ -27,6 +27,9 @@ var methods = []string{
 	"notifications/initialized", "notifications/cancelled", "notifications/progress", "notifications/roots/list_changed",
 }
 
+// withSessions are the methods that the stateless revisions do not have.
+var withSessions = []string{methodInitialize, methodPing}
+
 const requestIDBytesMax = 200
 
 // stateless is the revision of the protocol that did away with sessions.

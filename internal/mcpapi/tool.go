@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/uuid"
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/refold-dev/refold/events/commands"
@@ -75,6 +76,10 @@ func add[In, Out any](e *Edge, s *mcp.Server, t tool[In, Out]) {
 				*asked = true
 			}
 			return question.result(), nil
+		}
+		var protocol *jsonrpc.Error
+		if errors.As(err, &protocol) {
+			return nil, protocol
 		}
 		if err != nil {
 			return refused(refusalOf(ctx, err, e.Logger)), nil
