@@ -2,6 +2,7 @@ package memory
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -52,6 +53,8 @@ func (s State) decide(cmd Command) (Payload, error) {
 		return s.move(c.By, events.Deleted, &events.MemoryDeleted{By: c.By})
 	case Undelete:
 		return s.undelete(c)
+	case Restore:
+		return nil, errors.New("a Restore is decided by DecideRestore")
 	}
 	return nil, fmt.Errorf("no decision about the command %T", cmd)
 }

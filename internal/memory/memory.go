@@ -44,6 +44,12 @@ type State struct {
 	history *line
 }
 
+// WithoutHistory is the state without its status history, for those who fold a long one and decide nothing.
+func (s State) WithoutHistory() State {
+	s.history = nil
+	return s
+}
+
 // line is one line of the status history, newest first: adding one leaves the older states as they were.
 type line struct {
 	change events.StatusChange

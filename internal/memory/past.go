@@ -4,21 +4,11 @@ import (
 	"bytes"
 	"slices"
 
-	"github.com/google/uuid"
-
 	"github.com/refold-dev/refold/events/envelope"
-	"github.com/refold-dev/refold/events/storable"
 	"github.com/refold-dev/refold/internal/command"
 )
 
-// Restore gives a memory the content, metadata and categories again that it had at a version. Its decision rests on more
-// than a State: Evolve and DecideRestore take the place of those of the other commands.
-type Restore struct {
-	By      uuid.UUID
-	Version uint64
-}
-
-// Past is a memory as it is, and as it was at one version.
+// Past is what the decision about a Restore rests on: a memory as it is, and as it was at one version.
 type Past struct {
 	State
 	then *State // nil until that version
@@ -36,8 +26,8 @@ func (c Restore) Evolve(p Past, e *envelope.Event) (_ Past, err error) {
 // DecideRestore answers a Restore as Decide does other commands. Whether there is such a version is told to the memory's user
 // alone.
 func DecideRestore(p Past, c Restore) (Payload, error) {
-	if err := storable.ID("the user", c.By); err != nil {
-		return nil, command.Refused(err)
+	if err := Validate(c); err != nil {
+		return nil, err
 	}
 	if err := p.of(c.By); err != nil {
 		return nil, err
