@@ -88,7 +88,7 @@ func (s *scanner) payload(kind string) Payload {
 	case kindMemoryChanged:
 		return decodeMemoryChanged(s)
 	case kindMemoryActivated:
-		return &MemoryActivated{By: decodeBy(s)}
+		return decodeMemoryActivated(s)
 	case kindMemoryPaused:
 		return &MemoryPaused{By: decodeBy(s)}
 	case kindMemoryArchived:

@@ -80,9 +80,12 @@ func golden() map[string]events.Payload {
 		"memory.changed.v1.emptied": &events.MemoryChanged{CategoryIDs: &[]uuid.UUID{}},
 		"memory.changed.v1.minimal": &events.MemoryChanged{},
 		"memory.activated.v1":       &events.MemoryActivated{By: id(0x10)},
-		"memory.paused.v1":          &events.MemoryPaused{By: id(0x10)},
-		"memory.archived.v1":        &events.MemoryArchived{By: id(0x10)},
-		"memory.deleted.v1":         &events.MemoryDeleted{By: id(0x10)},
+		"memory.activated.v1.undeleted": &events.MemoryActivated{
+			By: id(0x10), Private: events.MemoryChangedPrivate{Content: ref(awkwardText), Metadata: json.RawMessage(`{}`)},
+		},
+		"memory.paused.v1":   &events.MemoryPaused{By: id(0x10)},
+		"memory.archived.v1": &events.MemoryArchived{By: id(0x10)},
+		"memory.deleted.v1":  &events.MemoryDeleted{By: id(0x10)},
 		"memory.imported.v1": &events.MemoryImported{
 			UserID: id(0x10), AppID: ref(id(0x20)), State: events.Archived, CreatedAt: at(1), UpdatedAt: at(2),
 			ArchivedAt: ref(at(3)), DeletedAt: ref(at(4)), CategoryIDs: []uuid.UUID{id(0x30)}, History: changes, Private: memory,

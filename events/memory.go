@@ -48,8 +48,12 @@ type MemoryChanged struct {
 	Private     MemoryChangedPrivate
 }
 
-// MemoryActivated: kind memory.activated.v1.
-type MemoryActivated struct{ By uuid.UUID }
+// MemoryActivated: kind memory.activated.v1. A deleted memory is active again with Private, which holds all of its content
+// then: whoever folds events need not keep what is deleted.
+type MemoryActivated struct {
+	By      uuid.UUID
+	Private MemoryChangedPrivate // nil fields stay as they are
+}
 
 // MemoryPaused: kind memory.paused.v1.
 type MemoryPaused struct{ By uuid.UUID }

@@ -15,14 +15,22 @@ func (p *MemoryAdded) Halves() (public, private []byte, err error) {
 func (p *MemoryChanged) Halves() (public, private []byte, err error) {
 	w := object(0)
 	w.uuidsPointer("category_ids", p.CategoryIDs)
-	hidden := object(len(p.Private.Metadata))
-	hidden.textPointer("content", p.Private.Content)
-	hidden.metadata("metadata", p.Private.Metadata)
-	return halves(w, hidden)
+	return halves(w, p.Private.write())
+}
+
+func (p *MemoryChangedPrivate) write() writer {
+	w := object(len(p.Metadata))
+	w.textPointer("content", p.Content)
+	w.metadata("metadata", p.Metadata)
+	return w
 }
 
 // Halves implements Payload.
-func (p *MemoryActivated) Halves() (public, private []byte, err error) { return halvesBy(p.By) }
+func (p *MemoryActivated) Halves() (public, private []byte, err error) {
+	w := object(0)
+	w.uuid("by", p.By)
+	return halves(w, p.Private.write())
+}
 
 // Halves implements Payload.
 func (p *MemoryPaused) Halves() (public, private []byte, err error) { return halvesBy(p.By) }
@@ -136,6 +144,23 @@ func (p *MemoryChangedPrivate) read(s *scanner) {
 			s.skip()
 		}
 	}
+}
+
+func decodeMemoryActivated(s *scanner) *MemoryActivated {
+	p := new(MemoryActivated)
+	m := s.object()
+	for s.next(&m) {
+		switch string(m.name) {
+		case "private":
+			p.Private.read(s)
+		case "by":
+			p.By = s.uuid()
+		default:
+			s.skip()
+		}
+	}
+	s.require(&m, "by")
+	return p
 }
 
 // decodeBy reads a payload that says nothing but who did it.

@@ -20,6 +20,7 @@ import (
 	"github.com/refold-dev/refold/internal/plane"
 	"github.com/refold-dev/refold/internal/quota"
 	"github.com/refold-dev/refold/internal/reader"
+	"github.com/refold-dev/refold/internal/versions"
 	"github.com/refold-dev/refold/internal/writer"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -209,9 +210,11 @@ func edgeParts(p *plane.Plane, issuers ...auth.Issuer) (parts httpapi.Config, er
 	rows.Admission = questions
 	feed := changes.New(p.Journal.Shard, rows)
 	feed.CatchUps = questions.CatchUp
+	past := versions.New(p.Journal.Shard, rows)
+	past.Reading = questions.CatchUp
 	rows.Activity = p.Activity
 	return httpapi.Config{
-		Verifier: verifier, Writer: writer.New(p.Directory, p.Shard, rows), Reader: rows, Changes: feed,
+		Verifier: verifier, Writer: writer.New(p.Directory, p.Shard, rows), Reader: rows, Changes: feed, Versions: past,
 		Sealer: sealer, Health: p, Operator: p, Limits: quotas(p), Logins: &quota.Logins{}, Logger: p.Logger,
 	}, nil
 }

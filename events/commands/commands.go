@@ -61,6 +61,7 @@ func (e *InvalidError) Error() string {
 // Names returns the name of every command that Decode knows.
 func Names() []string {
 	return []string{nameAddMemory, nameChangeMemory, nameArchiveMemory, namePauseMemory, nameActivateMemory, nameDeleteMemory,
+		nameUndeleteMemory, nameRestoreMemory,
 		nameChangeApp, namePauseApp, nameActivateApp, nameRuleAccess, nameWithdrawAccess, nameChangeUser,
 		nameMakeArchivePolicy, nameChangeArchivePolicy, nameWithdrawArchivePolicy}
 }
@@ -103,6 +104,12 @@ func decode(name string, target uuid.UUID, body []byte) (Command, error) {
 		return ActivateMemory{target}, nothing(body)
 	case nameDeleteMemory:
 		return DeleteMemory{target}, nothing(body)
+	case nameUndeleteMemory:
+		return UndeleteMemory{target}, nothing(body)
+	case nameRestoreMemory:
+		c, err := read[RestoreMemory](body, membersOfRestoreMemory)
+		c.ID = target
+		return c, err
 	case nameChangeApp:
 		c, err := read[ChangeApp](body, membersOfChangeApp)
 		c.ID = target

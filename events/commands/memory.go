@@ -13,11 +13,15 @@ const (
 	namePauseMemory    = "memory.pause"
 	nameActivateMemory = "memory.activate"
 	nameDeleteMemory   = "memory.delete"
+	nameUndeleteMemory = "memory.undelete"
+	nameRestoreMemory  = "memory.restore"
 )
 
 var (
 	membersOfAddMemory    = []string{"content", "app", "categories", "metadata"}
 	membersOfChangeMemory = []string{"content", "categories", "metadata"}
+
+	membersOfRestoreMemory = []string{"version"}
 )
 
 // AddMemory: memory.add. It makes a memory of the caller's, active. Its id is derived from the caller and the
@@ -67,12 +71,26 @@ type DeleteMemory struct {
 	ID uuid.UUID `json:"-"`
 }
 
+// UndeleteMemory: memory.undelete. It makes a deleted memory of the caller's active again, as it was when it was deleted.
+type UndeleteMemory struct {
+	ID uuid.UUID `json:"-"`
+}
+
+// RestoreMemory: memory.restore. It gives a memory the content, metadata and categories again that it had at a version; its
+// state stays.
+type RestoreMemory struct {
+	ID      uuid.UUID `json:"-"`
+	Version int64     `json:"version"` // 1 or more
+}
+
 func (AddMemory) command()      {}
 func (ChangeMemory) command()   {}
 func (ArchiveMemory) command()  {}
 func (PauseMemory) command()    {}
 func (ActivateMemory) command() {}
 func (DeleteMemory) command()   {}
+func (UndeleteMemory) command() {}
+func (RestoreMemory) command()  {}
 
 // Name implements Command.
 func (AddMemory) Name() string { return nameAddMemory }
@@ -92,6 +110,12 @@ func (ActivateMemory) Name() string { return nameActivateMemory }
 // Name implements Command.
 func (DeleteMemory) Name() string { return nameDeleteMemory }
 
+// Name implements Command.
+func (UndeleteMemory) Name() string { return nameUndeleteMemory }
+
+// Name implements Command.
+func (RestoreMemory) Name() string { return nameRestoreMemory }
+
 // Target implements Command.
 func (AddMemory) Target() uuid.UUID { return uuid.Nil }
 
@@ -109,6 +133,12 @@ func (c ActivateMemory) Target() uuid.UUID { return c.ID }
 
 // Target implements Command.
 func (c DeleteMemory) Target() uuid.UUID { return c.ID }
+
+// Target implements Command.
+func (c UndeleteMemory) Target() uuid.UUID { return c.ID }
+
+// Target implements Command.
+func (c RestoreMemory) Target() uuid.UUID { return c.ID }
 
 // Validate implements Command.
 func (c AddMemory) Validate() error {
@@ -155,3 +185,14 @@ func (ActivateMemory) Validate() error { return nil }
 
 // Validate implements Command.
 func (DeleteMemory) Validate() error { return nil }
+
+// Validate implements Command.
+func (UndeleteMemory) Validate() error { return nil }
+
+// Validate implements Command.
+func (c RestoreMemory) Validate() error {
+	if c.Version < 1 {
+		return &InvalidError{"/version", "want the number of a version, 1 or more"}
+	}
+	return nil
+}

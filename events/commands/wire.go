@@ -132,7 +132,7 @@ func (v Version) String() string {
 // or that any may be replaced.
 func Replaces(name string) bool {
 	switch name {
-	case nameChangeMemory, nameChangeApp, nameChangeUser, nameChangeArchivePolicy:
+	case nameChangeMemory, nameRestoreMemory, nameChangeApp, nameChangeUser, nameChangeArchivePolicy:
 		return true
 	}
 	return false

@@ -33,6 +33,8 @@ const (
 	Pause    Kind = "pause"
 	Activate Kind = "activate"
 	Delete   Kind = "delete"
+	Undelete Kind = "undelete"
+	Restore  Kind = "restore"
 )
 
 // Access is that a user, perhaps through an app, accessed memories in one way at one time.

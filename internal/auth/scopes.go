@@ -90,9 +90,14 @@ var operations = map[string]string{
 	"activateMemory":   MemoriesWrite,
 	"deleteMemory":     MemoriesDelete,
 	"getMemoryHistory": MemoriesRead,
-	"listApps":         AppsRead,
-	"getApp":           AppsRead,
-	"mcp:whoami":       MemoriesRead,
+	// What was deleted is not back by the word of a token that could not have deleted it.
+	"undeleteMemory":     MemoriesDelete,
+	"listMemoryVersions": MemoriesRead,
+	"getMemoryVersion":   MemoriesRead,
+	"restoreMemory":      MemoriesWrite,
+	"listApps":           AppsRead,
+	"getApp":             AppsRead,
+	"mcp:whoami":         MemoriesRead,
 
 	"searchMemories":      MemoriesRead,
 	"listRelatedMemories": MemoriesRead,
@@ -137,6 +142,8 @@ var operations = map[string]string{
 	"nats:memory.pause":    MemoriesWrite,
 	"nats:memory.activate": MemoriesWrite,
 	"nats:memory.delete":   MemoriesDelete,
+	"nats:memory.undelete": MemoriesDelete,
+	"nats:memory.restore":  MemoriesWrite,
 
 	"nats:user.change":             MeWrite,
 	"nats:app.change":              AppsWrite,

@@ -66,13 +66,13 @@ func Apply(w *rows.Set, e *envelope.Event) error {
 	case *events.MemoryChanged:
 		return at.memoryChanged(w, p)
 	case *events.MemoryActivated:
-		return at.memoryState(w, events.Active, p.By)
+		return at.memoryState(w, events.Active, p.By, p.Private)
 	case *events.MemoryPaused:
-		return at.memoryState(w, events.Paused, p.By)
+		return at.memoryState(w, events.Paused, p.By, unchanged)
 	case *events.MemoryArchived:
-		return at.memoryState(w, events.Archived, p.By)
+		return at.memoryState(w, events.Archived, p.By, unchanged)
 	case *events.MemoryDeleted:
-		return at.memoryState(w, events.Deleted, p.By)
+		return at.memoryState(w, events.Deleted, p.By, unchanged)
 	case *events.MemoryImported:
 		return at.memoryImported(w, p)
 	case *events.MemorySupplemented:

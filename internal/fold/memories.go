@@ -32,15 +32,8 @@ func (n entity) memoryChanged(w *rows.Set, p *events.MemoryChanged) error {
 	if !ok {
 		return errNotThere
 	}
-	if p.Private.Content != nil {
-		m.Content = *p.Private.Content
-	}
-	if p.Private.Metadata != nil {
-		metadata, err := jsonb.NormalizeObject(p.Private.Metadata)
-		if err != nil {
-			return err
-		}
-		m.Metadata = metadata
+	if err := change(&m, p.Private); err != nil {
+		return err
 	}
 	m.Version, m.UpdatedAt = n.version, n.event.Time
 	if err := memories.Put(w, m); err != nil {
@@ -55,11 +48,33 @@ func (n entity) memoryChanged(w *rows.Set, p *events.MemoryChanged) error {
 	return n.addCategories(w, *p.CategoryIDs)
 }
 
+// change replaces what is given of a memory's content and metadata.
+func change(m *db.Memory, p events.MemoryChangedPrivate) error {
+	if p.Content != nil {
+		m.Content = *p.Content
+	}
+	if p.Metadata == nil {
+		return nil
+	}
+	metadata, err := jsonb.NormalizeObject(p.Metadata)
+	if err != nil {
+		return err
+	}
+	m.Metadata = metadata
+	return nil
+}
+
+// unchanged is what an event says of content that says nothing of it.
+var unchanged events.MemoryChangedPrivate
+
 // memoryState moves a memory to another state and writes the line of its status history.
-func (n entity) memoryState(w *rows.Set, state events.State, by uuid.UUID) error {
+func (n entity) memoryState(w *rows.Set, state events.State, by uuid.UUID, private events.MemoryChangedPrivate) error {
 	m, ok := memories.Get(w, rows.One{})
 	if !ok {
 		return errNotThere
+	}
+	if err := change(&m, private); err != nil {
+		return err
 	}
 	old := m.State
 	at := n.event.Time

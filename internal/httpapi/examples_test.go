@@ -22,6 +22,7 @@ type belongings struct {
 	position string
 	memories string // cursors and tokens
 	apps     string
+	versions string
 	changes  string
 	all      string // the token of the tenant's changes
 }
@@ -174,6 +175,17 @@ var examples = map[string]example{
 	"activateMemory":   {about: one("/v1/memories/{id}/activate")},
 	"deleteMemory":     {about: one("/v1/memories/{id}")},
 	"getMemoryHistory": {about: one("/v1/memories/{id}/history")},
+	"listMemoryVersions": {about: func(o belongings) []inquiry {
+		return []inquiry{
+			{path: "/v1/memories/" + o.memory + "/versions"}, {path: "/v1/memories/" + o.memory + "/versions?as_app=" + o.app},
+			{path: "/v1/memories/" + o.memory + "/versions?limit=1&cursor=" + url.QueryEscape(o.versions)},
+		}
+	}},
+	"getMemoryVersion": {about: func(o belongings) []inquiry {
+		return []inquiry{{path: "/v1/memories/" + o.memory + "/versions/1"}, {path: "/v1/memories/" + o.memory + "/versions/2?as_app=" + o.app}}
+	}},
+	"restoreMemory":  {about: oneWith("/v1/memories/{id}/restore", `{"version":1}`, "If-Match", "*")},
+	"undeleteMemory": {about: one("/v1/memories/{id}/undelete")},
 	"listApps": {about: func(o belongings) []inquiry {
 		return []inquiry{
 			{path: "/v1/apps?search=" + url.QueryEscape(o.marker)},

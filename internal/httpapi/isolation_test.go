@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"github.com/refold-dev/refold/internal/category"
 	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/postgres/db"
 	"github.com/refold-dev/refold/internal/reader"
@@ -229,6 +230,7 @@ func countAll(t *testing.T, q *db.Queries, tenant string, owner, memory, app uui
 	})
 	check(t, err)
 	out["EntitiesVisible"] = len(visible)
+	countVersions(t, q, tenant, owner, memory, app, out)
 	counted, err := q.MemoryCount(ctx, db.MemoryCountParams{TenantID: tenant, UserID: owner, States: []string{"active", "paused"}})
 	check(t, err)
 	appsCounted, err := q.AppCount(ctx, db.AppCountParams{TenantID: tenant, OwnerID: owner})
@@ -243,6 +245,22 @@ func countAll(t *testing.T, q *db.Queries, tenant string, owner, memory, app uui
 	check(t, err)
 	out["MemoryPage"], out["MemoryStatusOf"], out["AppPage"] = len(page), len(history), len(apps)
 	return out
+}
+
+// countVersions runs the queries for versions.
+func countVersions(t *testing.T, q *db.Queries, tenant string, owner, memory, app uuid.UUID, out map[string]int) {
+	t.Helper()
+	ctx := t.Context()
+	other, err := known.Tenant(ctx, "b")
+	check(t, err)
+	categories, err := q.CategoryNames(ctx, db.CategoryNamesParams{TenantID: tenant, Ids: []uuid.UUID{category.ID(other.Key, "b", "canary-other")}})
+	check(t, err)
+	apps, err := q.AppNames(ctx, db.AppNamesParams{TenantID: tenant, OwnerID: owner, Ids: []uuid.UUID{app}})
+	check(t, err)
+	out["CategoryNames"], out["AppNames"], out["MemoryRuled"] = len(categories), len(apps), 1
+	if _, err := q.MemoryRuled(ctx, db.MemoryRuledParams{TenantID: tenant, ID: memory, UserID: owner}); err != nil {
+		out["MemoryRuled"] = 0
+	}
 }
 
 // countExport runs the queries of an export.

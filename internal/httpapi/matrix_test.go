@@ -22,6 +22,7 @@ import (
 	"github.com/refold-dev/refold/internal/httpapi"
 	"github.com/refold-dev/refold/internal/journal"
 	"github.com/refold-dev/refold/internal/reader"
+	"github.com/refold-dev/refold/internal/versions"
 	"github.com/refold-dev/refold/internal/writer"
 )
 
@@ -95,7 +96,7 @@ func (m *matrix) over(rewrite func(string) string) *matrix {
 	rows := reader.New(m.live, watch(m.t, m.stack, path, rewrite))
 	shard := func(int) journal.Shard { return readJournal{m.journal, path} }
 	s := m.rebuilt(m.t)
-	s.config.Reader, s.config.Writer, s.config.Changes = rows, writer.New(known, shard, rows), changes.New(shard, rows)
+	s.config.Reader, s.config.Writer, s.config.Changes, s.config.Versions = rows, writer.New(known, shard, rows), changes.New(shard, rows), versions.New(shard, rows)
 	s.config.Logger = nil
 	s.handler = httpapi.Handler(s.config)
 	over := &matrix{stack: s, t: m.t, path: path, routes: m.routes, who: m.who}
@@ -121,6 +122,7 @@ func belong(t *testing.T, s *stack, tenant, subject, marker string) belongings {
 	c.do("POST", "/v1/memories/"+o.memory+"/activate", "").want(t, http.StatusOK)
 	o.position = c.position
 	o.memories, _ = c.do("GET", "/v1/memories?limit=1", "").want(t, http.StatusOK)["next_cursor"].(string)
+	o.versions, _ = c.do("GET", "/v1/memories/"+o.memory+"/versions?limit=1", "").want(t, http.StatusOK)["next_cursor"].(string)
 	page := c.do("GET", "/v1/apps?limit=1", "").want(t, http.StatusOK)
 	o.apps, _ = page["next_cursor"].(string)
 	o.app, _ = c.do("GET", "/v1/memories/"+o.memory, "").want(t, http.StatusOK)["app"].(map[string]any)["id"].(string)
@@ -142,7 +144,7 @@ func nobodys(like belongings) belongings {
 	return belongings{
 		subject: "nobody", marker: "nobody-" + uuid.NewString()[:len(like.marker)-7], memory: uuid.NewString(), app: uuid.NewString(), category: uuid.NewString(),
 		rule: uuid.NewString(), policy: uuid.NewString(), position: damaged(like.position),
-		memories: damaged(like.memories), apps: damaged(like.apps), changes: damaged(like.changes), all: damaged(like.all),
+		memories: damaged(like.memories), apps: damaged(like.apps), versions: damaged(like.versions), changes: damaged(like.changes), all: damaged(like.all),
 	}
 }
 
@@ -457,7 +459,7 @@ func TestIsolationMatrix(t *testing.T) {
 	none.foreign("of another tenant")
 	found := strings.Join(none.faults, "\n")
 	for _, operation := range []string{
-		"getMemory", "getMemoryHistory", "listMemories", "getApp", "listApps",
+		"getMemory", "getMemoryHistory", "listMemoryVersions", "getMemoryVersion", "listMemories", "getApp", "listApps",
 		"old:getMemory", "old:listMemories", "old:filterMemories", "old:getApp", "old:listAppMemories", "old:listApps", "old:export",
 	} {
 		if !strings.Contains(found, ", "+operation+" (-of nobody +of another tenant)") {

@@ -15,6 +15,7 @@ import (
 	"github.com/refold-dev/refold/internal/reader"
 	"github.com/refold-dev/refold/internal/readiness"
 	"github.com/refold-dev/refold/internal/testenv"
+	"github.com/refold-dev/refold/internal/versions"
 	"github.com/refold-dev/refold/internal/writer"
 )
 
@@ -44,7 +45,7 @@ func TestOverAPlane(t *testing.T) {
 	check(t, err)
 	rows := reader.New(p.Live, p.DB)
 	s := &stack{key: key, handler: httpapi.Handler(httpapi.Config{
-		Verifier: verifier, Writer: writer.New(p.Directory, p.Journal.Shard, rows), Reader: rows, Changes: changes.New(p.Journal.Shard, rows), Sealer: sealer, Health: p,
+		Verifier: verifier, Writer: writer.New(p.Directory, p.Journal.Shard, rows), Reader: rows, Changes: changes.New(p.Journal.Shard, rows), Versions: versions.New(p.Journal.Shard, rows), Sealer: sealer, Health: p,
 	})}
 	alice := s.client(t, "a", "alice")
 	path := "/v1/memories/" + alice.add(`{"content":"likes tea","app":"notes","categories":["taste"]}`)

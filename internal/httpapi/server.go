@@ -26,6 +26,7 @@ import (
 	"github.com/refold-dev/refold/internal/quota"
 	"github.com/refold-dev/refold/internal/reader"
 	"github.com/refold-dev/refold/internal/readiness"
+	"github.com/refold-dev/refold/internal/versions"
 	"github.com/refold-dev/refold/internal/writer"
 )
 
@@ -68,6 +69,7 @@ type Config struct {
 	Reader   *reader.Reader
 	Sealer   *reader.Sealer
 	Changes  *changes.Feed
+	Versions *versions.Log
 	Health   Health
 	Operator Operator       // nil = nothing for operators is here
 	Limits   *quota.Limiter // shared with the other edges of the process; nil = none
@@ -203,8 +205,8 @@ func (s *server) malformed(w http.ResponseWriter, r *http.Request, err error) {
 	var absent *api.RequiredParamError
 	var wrong *json.UnmarshalTypeError
 	switch {
-	case errors.As(err, &format) && (format.ParamName == "id" || format.ParamName == "rule"):
-		problem.NotFound().Write(w) // what is no id is as absent as any
+	case errors.As(err, &format) && (format.ParamName == "id" || format.ParamName == "rule" || format.ParamName == "version"):
+		problem.NotFound().Write(w) // a malformed id or version is answered like an unknown one
 	case errors.As(err, &format):
 		unfit(format.ParamName).Write(w)
 	case errors.As(err, &missing) && missing.ParamName == "If-Match":

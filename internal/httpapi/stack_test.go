@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -26,6 +27,7 @@ import (
 	"github.com/refold-dev/refold/internal/reader"
 	"github.com/refold-dev/refold/internal/readiness"
 	"github.com/refold-dev/refold/internal/testenv"
+	"github.com/refold-dev/refold/internal/versions"
 	"github.com/refold-dev/refold/internal/writer"
 )
 
@@ -129,7 +131,7 @@ var known = tenants{
 // answerFrom lets the next handler read, and look before it writes, through another reader.
 func (s *stack) answerFrom(r *reader.Reader) {
 	shard := func(int) journal.Shard { return s.journal }
-	s.config.Reader, s.config.Writer, s.config.Changes = r, writer.New(known, shard, r), changes.New(shard, r)
+	s.config.Reader, s.config.Writer, s.config.Changes, s.config.Versions = r, writer.New(known, shard, r), changes.New(shard, r), versions.New(shard, r)
 }
 
 // rebuilt returns the stack with a handler made from its configuration as it is now.
@@ -213,7 +215,7 @@ func (c *client) do(method, path, body string, headers ...string) answer {
 		r.Header.Set("Refold-Position", c.position)
 		r.Header.Set("Prefer", "wait=20")
 	}
-	if method == http.MethodPatch || method == http.MethodPut {
+	if method == http.MethodPatch || method == http.MethodPut || strings.HasSuffix(path, "/restore") {
 		r.Header.Set("If-Match", "*")
 	}
 	for i := 0; i < len(headers); i += 2 {

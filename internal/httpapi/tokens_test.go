@@ -24,6 +24,10 @@ var routes = []struct{ method, path, scope string }{
 	{"POST", "/v1/memories/{id}/pause", auth.MemoriesWrite},
 	{"POST", "/v1/memories/{id}/activate", auth.MemoriesWrite},
 	{"GET", "/v1/memories/{id}/history", auth.MemoriesRead},
+	{"GET", "/v1/memories/{id}/versions", auth.MemoriesRead},
+	{"GET", "/v1/memories/{id}/versions/1", auth.MemoriesRead},
+	{"POST", "/v1/memories/{id}/restore", auth.MemoriesWrite},
+	{"POST", "/v1/memories/{id}/undelete", auth.MemoriesDelete},
 	{"GET", "/v1/apps", auth.AppsRead},
 	{"GET", "/v1/apps/{id}", auth.AppsRead},
 	{"GET", "/v1/memories/search?q=x", auth.MemoriesRead},
@@ -59,6 +63,8 @@ func bodyOf(method, path string) string {
 	switch method + " " + path {
 	case "POST /v1/memories", "PATCH /v1/memories/{id}":
 		return `{"content":"x"}`
+	case "POST /v1/memories/{id}/restore":
+		return `{"version":1}`
 	case "PATCH /v1/apps/{id}":
 		return `{"description":"x"}`
 	case "PATCH /v1/me":

@@ -154,6 +154,11 @@ func (j readJournal) History(ctx context.Context, key envelope.Key) ([]envelope.
 	return j.Shard.History(ctx, key)
 }
 
+func (j readJournal) Visit(ctx context.Context, key envelope.Key, upTo uint64, visit func(*envelope.Event) error) error {
+	j.path.step("visit of a " + key.Entity)
+	return j.Shard.Visit(ctx, key, upTo, visit)
+}
+
 func (j readJournal) Last(ctx context.Context, key envelope.Key) (*envelope.Event, error) {
 	j.path.step("last of a " + key.Entity)
 	return j.Shard.Last(ctx, key)

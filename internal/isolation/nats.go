@@ -284,7 +284,7 @@ var (
 	forbiddenToNeighbours = []string{"{u}.>", "{u}.x", "_INBOX.{t}.>", "ev.0.{t}.memory.{id}"}
 	// What is stored names nobody else's ids: else they were the attacker's own from then on.
 	commandsAboutOne = []struct{ name, body string }{
-		{"memory.archive", ""}, {"memory.pause", ""}, {"memory.activate", ""}, {"memory.delete", ""}, {"memory.change", `{"content":"probe"}`},
+		{"memory.archive", ""}, {"memory.pause", ""}, {"memory.activate", ""}, {"memory.delete", ""}, {"memory.undelete", ""}, {"memory.restore", `{"version":1}`}, {"memory.change", `{"content":"probe"}`},
 		{"app.change", `{"description":"probe"}`}, {"app.pause", ""}, {"app.activate", ""}, {"user.change", `{"metadata":{"probe":1}}`},
 		{"app.rule-access", `{"rule":"{id}","object_type":"memory","object_id":"{id}","effect":"allow"}`}, {"app.withdraw-access", `{"rule":"{id}"}`},
 		{"archive-policy.change", `{"criteria":"app","criteria_id":"{id}","days":3650}`}, {"archive-policy.withdraw", ""},

@@ -123,6 +123,10 @@ type Shard interface {
 	// History returns all events of an entity, oldest first. It may lag behind on a cluster: a decision made on
 	// it is checked by Append.
 	History(ctx context.Context, key envelope.Key) ([]envelope.Event, error)
+	// Visit calls visit with the events of an entity up to a version, oldest first and each once, and returns its error. It
+	// holds a page of them at a time, a few megabytes, however long the history is. It fails with ErrNoEvent when one of
+	// them is not there.
+	Visit(ctx context.Context, key envelope.Key, upTo uint64, visit func(*envelope.Event) error) error
 	// Last returns the newest event of an entity, read from the leader of the stream, or nil when there is none.
 	Last(ctx context.Context, key envelope.Key) (*envelope.Event, error)
 	// At returns the event at a sequence, read from the leader, or from another replica when the leader has lost it. It fails

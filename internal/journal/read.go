@@ -15,8 +15,10 @@ import (
 )
 
 const (
-	// historyPage is how many events of an entity are asked for at once.
-	historyPage = 500
+	// historyPage is how many events of an entity are asked for at once, and historyBytes about how many bytes of them: the
+	// server ends a page with the event that reaches them.
+	historyPage  = 500
+	historyBytes = 4 << 20
 	// historyMax bounds the read of one page.
 	historyMax = 10 * time.Second
 )
@@ -151,12 +153,12 @@ func (s *jetShard) History(ctx context.Context, key envelope.Key) ([]envelope.Ev
 	var history []envelope.Event
 	for {
 		from := lastSeq(history) + 1
-		page, err := s.historyPagePatiently(ctx, subject, from)
+		page, more, err := s.historyPagePatiently(ctx, subject, from)
 		if err != nil {
 			return nil, fmt.Errorf("history of %s from sequence %d: %w", key, from, err)
 		}
 		history = append(history, page...)
-		if len(page) < historyPage {
+		if !more {
 			break
 		}
 	}
@@ -196,34 +198,92 @@ func lastSeq(history []envelope.Event) uint64 {
 	return history[len(history)-1].Seq
 }
 
-func (s *jetShard) historyPagePatiently(ctx context.Context, subject string, from uint64) (page []envelope.Event, err error) {
+// Visit implements Shard. What a replica lacks, be it because it lags or because it has lost it, the leader is asked for.
+func (s *jetShard) Visit(ctx context.Context, key envelope.Key, upTo uint64, visit func(*envelope.Event) error) error {
+	subject, err := envelope.Subject(s.number, key)
+	if err != nil {
+		return err
+	}
+	for version, seq := uint64(0), uint64(0); version < upTo; {
+		page, err := s.visitPage(ctx, subject, seq+1, version+1)
+		if err != nil {
+			return fmt.Errorf("history of %s from version %d: %w", key, version+1, err)
+		}
+		for i := range page {
+			if version, seq = page[i].Version, page[i].Seq; version > upTo {
+				break
+			}
+			if err := visit(&page[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// visitPage returns events from a sequence on, of which the first has this version and none is missing in between. It fails
+// with ErrNoEvent when there is none.
+func (s *jetShard) visitPage(ctx context.Context, subject string, from, version uint64) ([]envelope.Event, error) {
+	page, _, err := s.historyPagePatiently(ctx, subject, from)
+	if err != nil {
+		return nil, err
+	}
+	if page = dense(page, version); len(page) > 0 || !s.replicated {
+		return page, errNone(page)
+	}
+	e, err := s.askPatiently(ctx, getRequest{Seq: from, NextFor: subject})
+	if err == nil && e != nil {
+		page = dense([]envelope.Event{*e}, version)
+	}
+	return page, errors.Join(err, errNone(page))
+}
+
+// dense returns the events of a page until the first that has not the version that it must have.
+func dense(page []envelope.Event, version uint64) []envelope.Event {
+	for i := range page {
+		if page[i].Version != version+uint64(i) {
+			return page[:i]
+		}
+	}
+	return page
+}
+
+func errNone(page []envelope.Event) error {
+	if len(page) == 0 {
+		return ErrNoEvent
+	}
+	return nil
+}
+
+// historyPagePatiently returns events of a subject from a sequence on; more tells that others follow.
+func (s *jetShard) historyPagePatiently(ctx context.Context, subject string, from uint64) (page []envelope.Event, more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, historyMax)
 	defer cancel()
 	err = patiently(ctx, func(ctx context.Context) error {
-		page, err = s.historyPage(ctx, subject, from)
+		page, more, err = s.historyPage(ctx, subject, from)
 		return err
 	})
-	return page, err
+	return page, more, err
 }
 
-func (s *jetShard) historyPage(ctx context.Context, subject string, from uint64) ([]envelope.Event, error) {
+func (s *jetShard) historyPage(ctx context.Context, subject string, from uint64) (page []envelope.Event, more bool, err error) {
 	messages, err := jetstreamext.GetBatch(ctx, s.js, s.stream, historyPage,
-		jetstreamext.GetBatchSubject(subject), jetstreamext.GetBatchSeq(from))
+		jetstreamext.GetBatchSubject(subject), jetstreamext.GetBatchSeq(from), jetstreamext.GetBatchMaxBytes(historyBytes))
 	if err != nil {
-		return nil, gone(err)
+		return nil, false, gone(err)
 	}
-	var page []envelope.Event
 	for m, err := range messages {
 		if errors.Is(err, jetstreamext.ErrNoMessages) {
-			return page, nil
+			return page, false, nil
 		}
 		if err != nil {
-			return nil, gone(err)
+			return nil, false, gone(err)
 		}
 		page = append(page, decode(s.number, m.Subject, m.Sequence, m.Header, m.Data))
+		more = m.Header.Get("Nats-Num-Pending") != "0" // of the subject, behind this event
 	}
 	// The read ends silently when its time is over.
-	return page, ctx.Err()
+	return page, more, ctx.Err()
 }
 
 // checkVersions holds when no event of an entity is missing in between, for instance lost on the way here.

@@ -55,6 +55,16 @@ type (
 	Delete   struct{ By uuid.UUID }
 )
 
+// Undelete makes a deleted memory active again, as it was when it was deleted.
+type Undelete struct{ By uuid.UUID }
+
+// Restore gives a memory the content, metadata and categories again that it had at a version. What it had is not in a State:
+// Restore.Evolve and DecideRestore take the place of Evolve and Decide.
+type Restore struct {
+	By      uuid.UUID
+	Version uint64
+}
+
 // Import brings the record of another system, under the id it had there. A memory that is unknown is made. One that
 // exists gets the categories and history it lacks, and with Overwrite also everything else of the record.
 type Import struct {
@@ -76,6 +86,8 @@ func (Archive) command()  {}
 func (Pause) command()    {}
 func (Activate) command() {}
 func (Delete) command()   {}
+func (Undelete) command() {}
+func (Restore) command()  {}
 func (Import) command()   {}
 
 // Validate refuses a command that no state would allow, because it could not be stored. Decide does so, too.
@@ -105,6 +117,10 @@ func storableForm(cmd Command) (Command, error) {
 	case Activate:
 		return c, storable.ID("the user", c.By)
 	case Delete:
+		return c, storable.ID("the user", c.By)
+	case Undelete:
+		return c, storable.ID("the user", c.By)
+	case Restore:
 		return c, storable.ID("the user", c.By)
 	}
 	return nil, fmt.Errorf("no rules for the command %T", cmd)

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -13,7 +14,7 @@ import (
 )
 
 // Decide answers a command: an event, a *command.Refusal, or nil and nil when there is nothing to do. A memory that
-// is absent, deleted, or another user's is refused with one and the same text.
+// is absent, another user's or, but for Undelete, deleted is refused with one and the same text.
 func Decide(s State, cmd Command) (Payload, error) {
 	cmd, err := checked(cmd)
 	if err != nil {
@@ -23,6 +24,11 @@ func Decide(s State, cmd Command) (Payload, error) {
 	if err != nil || payload == nil {
 		return nil, err
 	}
+	return s.within(payload)
+}
+
+// within refuses an event beyond the most that a memory may have.
+func (s State) within(payload Payload) (Payload, error) {
 	if _, isDelete := payload.(*events.MemoryDeleted); s.Events >= EventsMax && !isDelete {
 		return nil, command.Refuse(command.StateForbids, "the memory has %d events, which is the most; add it anew", s.Events)
 	}
@@ -45,6 +51,10 @@ func (s State) decide(cmd Command) (Payload, error) {
 		return s.move(c.By, events.Active, &events.MemoryActivated{By: c.By})
 	case Delete:
 		return s.move(c.By, events.Deleted, &events.MemoryDeleted{By: c.By})
+	case Undelete:
+		return s.undelete(c)
+	case Restore:
+		return nil, errors.New("a Restore is decided by DecideRestore")
 	}
 	return nil, fmt.Errorf("no decision about the command %T", cmd)
 }
@@ -52,9 +62,21 @@ func (s State) decide(cmd Command) (Payload, error) {
 // of refuses unless the user has this memory.
 func (s State) of(user uuid.UUID) error {
 	if !s.Exists || s.Status == events.Deleted || s.UserID != user {
-		return command.Refuse(command.NotFound, "not found")
+		return errNotFound
 	}
 	return nil
+}
+
+var errNotFound = command.Refuse(command.NotFound, "not found")
+
+func (s State) undelete(c Undelete) (Payload, error) {
+	switch {
+	case !s.Exists || s.UserID != c.By:
+		return nil, errNotFound
+	case s.Status != events.Deleted:
+		return nil, nil
+	}
+	return &events.MemoryActivated{By: c.By, Private: events.MemoryChangedPrivate{Content: &s.Content, Metadata: s.Metadata}}, nil
 }
 
 func (s State) add(c Add) (Payload, error) {

@@ -44,6 +44,12 @@ type State struct {
 	history *line
 }
 
+// WithoutHistory is the state without its status history, for those who fold a long one and decide nothing.
+func (s State) WithoutHistory() State {
+	s.history = nil
+	return s
+}
+
 // line is one line of the status history, newest first: adding one leaves the older states as they were.
 type line struct {
 	change events.StatusChange
@@ -90,7 +96,10 @@ func (s *State) apply(payload events.Payload, e *envelope.Event) error {
 	case *events.MemoryChanged:
 		return s.changed(p, e)
 	case *events.MemoryActivated:
-		return s.moved(events.Active, p.By, e)
+		if err := s.moved(events.Active, p.By, e); err != nil {
+			return err
+		}
+		return s.take(p.Private)
 	case *events.MemoryPaused:
 		return s.moved(events.Paused, p.By, e)
 	case *events.MemoryArchived:
@@ -133,20 +142,26 @@ func (s *State) changed(p *events.MemoryChanged, e *envelope.Event) error {
 	if !s.Exists {
 		return errAbsent
 	}
-	if p.Private.Content != nil {
-		s.Content = *p.Private.Content
-	}
-	if p.Private.Metadata != nil {
-		metadata, err := jsonb.NormalizeObject(p.Private.Metadata)
-		if err != nil {
-			return err
-		}
-		s.Metadata = metadata
-	}
 	if p.CategoryIDs != nil {
 		s.CategoryIDs = sorted(*p.CategoryIDs)
 	}
 	s.UpdatedAt = e.Time
+	return s.take(p.Private)
+}
+
+// take replaces what is given of content and metadata.
+func (s *State) take(p events.MemoryChangedPrivate) error {
+	if p.Content != nil {
+		s.Content = *p.Content
+	}
+	if p.Metadata == nil {
+		return nil
+	}
+	metadata, err := jsonb.NormalizeObject(p.Metadata)
+	if err != nil {
+		return err
+	}
+	s.Metadata = metadata
 	return nil
 }
 

@@ -161,6 +161,16 @@ func TestDecide(t *testing.T) {
 		"pause what is another's":   {given{added("tea")}, memory.Pause{By: bob}, refuses(command.NotFound, "not found")},
 		"activate what was deleted": {deleted, memory.Activate{By: ada}, refuses(command.NotFound, "not found")},
 
+		"undelete": {given{imported(), &events.MemoryDeleted{By: ada}}, memory.Undelete{By: ada},
+			does(&events.MemoryActivated{By: ada, Private: events.MemoryChangedPrivate{Content: ref("old"), Metadata: json.RawMessage(`{"a": 2, "b": 1}`)}})},
+		"undelete what was imported as deleted": {given{&events.MemoryImported{UserID: ada, State: events.Deleted, CreatedAt: at(1), UpdatedAt: at(1)}}, memory.Undelete{By: ada},
+			does(&events.MemoryActivated{By: ada, Private: events.MemoryChangedPrivate{Content: ref(""), Metadata: json.RawMessage(`{}`)}})},
+		"undelete twice":             {append(deleted[:2:2], &events.MemoryActivated{By: ada}), memory.Undelete{By: ada}, nothing},
+		"undelete what is archived":  {given{imported()}, memory.Undelete{By: ada}, nothing},
+		"undelete what is absent":    {nil, memory.Undelete{By: ada}, refuses(command.NotFound, "not found")},
+		"undelete what is another's": {deleted, memory.Undelete{By: bob}, refuses(command.NotFound, "not found")},
+		"undelete by nobody":         {deleted, memory.Undelete{}, refuses(command.Invalid, "user is missing")},
+
 		"import":                   {nil, record(false), does(imported())},
 		"import with overwrite":    {nil, record(true), does(imported())},
 		"import without times":     {nil, with(record(true), func(c *memory.Import) { c.CreatedAt = time.Time{} }), refuses(command.Invalid, "created_at")},
@@ -255,6 +265,9 @@ func TestDecideBoundsEvents(t *testing.T) {
 	check(t, got, err, nothing)
 	got, err = memory.Decide(s, memory.Delete{By: ada})
 	check(t, got, err, does(&events.MemoryDeleted{By: ada}))
+	s.Status = events.Deleted
+	got, err = memory.Decide(s, memory.Undelete{By: ada})
+	check(t, got, err, refuses(command.StateForbids, "10000"))
 }
 
 // TestHistoryKnowsItsOwnLines: an export holds the lines that our own events wrote; importing it adds none of them.

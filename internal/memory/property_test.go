@@ -88,7 +88,7 @@ var anyCommand = rapid.Custom(func(t *rapid.T) memory.Command {
 	return rapid.SampledFrom([]memory.Command{
 		memory.Add{UserID: by, AppID: &inApp, CategoryIDs: ids, Content: content, Metadata: metadata},
 		memory.Change{By: by, Content: &content, Metadata: metadata, CategoryIDs: &ids},
-		memory.Archive{By: by}, memory.Pause{By: by}, memory.Activate{By: by}, memory.Delete{By: by},
+		memory.Archive{By: by}, memory.Pause{By: by}, memory.Activate{By: by}, memory.Delete{By: by}, memory.Undelete{By: by},
 		memory.Import{
 			UserID: by, CategoryIDs: ids, Content: content, Metadata: metadata, State: state, CreatedAt: at(second),
 			UpdatedAt: at(second).Add(time.Nanosecond).In(time.FixedZone("x", 3600)), History: history, Overwrite: rapid.Bool().Draw(t, "overwrite"),

@@ -17,6 +17,9 @@ func (g *generator) memory(on *subject) (events.Payload, func(*model, *envelope.
 		}
 		return g.added(on)
 	}
+	if on.state == events.Deleted && g.random.IntN(3) == 0 {
+		return g.undeleted(on)
+	}
 	if on.state == events.Deleted || g.random.IntN(10) == 0 {
 		if g.random.IntN(2) == 0 {
 			return g.imported(on)
@@ -80,8 +83,26 @@ func (g *generator) moved(on *subject) (events.Payload, func(*model, *envelope.E
 	default:
 		p, on.state = &events.MemoryActivated{By: by}, events.Active
 	}
-	state := on.state
-	return p, func(m *model, e *envelope.Event) {
+	return p, movedTo(on.state, old, by)
+}
+
+// undeleted brings a deleted memory back with content of its own: what a row keeps of it does not count.
+func (g *generator) undeleted(on *subject) (events.Payload, func(*model, *envelope.Event)) {
+	metadata, stored := g.metadata()
+	by, content := g.uuid(), g.text()
+	moved := movedTo(events.Active, on.state, by)
+	on.state = events.Active
+	return &events.MemoryActivated{By: by, Private: events.MemoryChangedPrivate{Content: &content, Metadata: metadata}}, func(m *model, e *envelope.Event) {
+		moved(m, e)
+		m.change(e, "memory", "content", content)
+		if metadata != nil {
+			m.change(e, "memory", "metadata", stored)
+		}
+	}
+}
+
+func movedTo(state, old events.State, by uuid.UUID) func(*model, *envelope.Event) {
+	return func(m *model, e *envelope.Event) {
 		var archived, deleted any
 		switch state {
 		case events.Archived:

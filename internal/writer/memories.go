@@ -122,6 +122,27 @@ func (w *Writer) DeleteMemory(ctx context.Context, c Caller, wish Wish, id uuid.
 	return w.onMemory(ctx, c, wish, id, "memory.delete", always(memory.Delete{By: c.User}))
 }
 
+// UndeleteMemory makes a deleted memory active again. For an app that its access rules keep the memory from, there is none.
+func (w *Writer) UndeleteMemory(ctx context.Context, c Caller, wish Wish, id uuid.UUID) (Done, error) {
+	may, err := w.reader.MayUndelete(ctx, c.Reads(), id)
+	if err != nil {
+		return Done{}, journal.Unavailable(err)
+	}
+	if !may {
+		return Done{}, reader.ErrNotFound
+	}
+	return w.onMemory(ctx, c, wish, id, "memory.undelete", always(memory.Undelete{By: c.User}))
+}
+
+// RestoreMemory gives a memory the content, metadata and categories again that it had at a version. It fails with
+// *commands.InvalidError, too.
+func (w *Writer) RestoreMemory(ctx context.Context, c Caller, wish Wish, m commands.RestoreMemory) (Done, error) {
+	if err := m.Validate(); err != nil {
+		return Done{}, err
+	}
+	return w.onMemory(ctx, c, wish, m.ID, "memory.restore", always(memory.Restore{By: c.User, Version: uint64(m.Version)}))
+}
+
 func always(cmd memory.Command) func(journal.Shard) (memory.Command, error) {
 	return func(journal.Shard) (memory.Command, error) { return cmd, nil }
 }
@@ -143,11 +164,18 @@ func (w *Writer) onMemory(ctx context.Context, c Caller, wish Wish, id uuid.UUID
 	if err != nil {
 		return Done{}, err
 	}
-	outcome, err := command.Execute(ctx, shard, request, memory.Evolve, memory.Decide, cmd)
+	outcome, err := execute(ctx, shard, request, cmd)
 	if err == nil && !outcome.Nothing && !outcome.Repeated {
 		w.reader.Noted(c.Reads(), accesses[name], id)
 	}
 	return done(id, outcome, position), err
+}
+
+func execute(ctx context.Context, shard journal.Shard, r command.Request, cmd memory.Command) (command.Outcome, error) {
+	if restore, ok := cmd.(memory.Restore); ok {
+		return command.Execute(ctx, shard, r, restore.Evolve, memory.DecideRestore, restore)
+	}
+	return command.Execute(ctx, shard, r, memory.Evolve, memory.Decide, cmd)
 }
 
 // Do carries out any command that callers may wish. It fails as the methods above do.
@@ -166,6 +194,10 @@ func (w *Writer) Do(ctx context.Context, c Caller, wish Wish, cmd commands.Comma
 		return w.ActivateMemory(ctx, c, wish, cmd.ID)
 	case commands.DeleteMemory:
 		return w.DeleteMemory(ctx, c, wish, cmd.ID)
+	case commands.UndeleteMemory:
+		return w.UndeleteMemory(ctx, c, wish, cmd.ID)
+	case commands.RestoreMemory:
+		return w.RestoreMemory(ctx, c, wish, cmd)
 	case commands.ChangeApp:
 		return w.ChangeApp(ctx, c, wish, cmd)
 	case commands.PauseApp:
@@ -191,5 +223,5 @@ func (w *Writer) Do(ctx context.Context, c Caller, wish Wish, cmd commands.Comma
 // accesses says what the access log calls a command.
 var accesses = map[string]activity.Kind{
 	"memory.change": activity.Update, "memory.archive": activity.Archive, "memory.pause": activity.Pause,
-	"memory.activate": activity.Activate, "memory.delete": activity.Delete,
+	"memory.activate": activity.Activate, "memory.delete": activity.Delete, "memory.undelete": activity.Undelete, "memory.restore": activity.Restore,
 }

@@ -75,6 +75,33 @@ func (e MemoryState) Valid() bool {
 	}
 }
 
+// Defines values for MemoryVersionChanged.
+const (
+	MemoryVersionChangedApp        MemoryVersionChanged = "app"
+	MemoryVersionChangedCategories MemoryVersionChanged = "categories"
+	MemoryVersionChangedContent    MemoryVersionChanged = "content"
+	MemoryVersionChangedMetadata   MemoryVersionChanged = "metadata"
+	MemoryVersionChangedState      MemoryVersionChanged = "state"
+)
+
+// Valid indicates whether the value is a known member of the MemoryVersionChanged enum.
+func (e MemoryVersionChanged) Valid() bool {
+	switch e {
+	case MemoryVersionChangedApp:
+		return true
+	case MemoryVersionChangedCategories:
+		return true
+	case MemoryVersionChangedContent:
+		return true
+	case MemoryVersionChangedMetadata:
+		return true
+	case MemoryVersionChangedState:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for MovedMemoryOutcome.
 const (
 	MovedMemoryOutcomeChanged MovedMemoryOutcome = "changed"
@@ -150,6 +177,30 @@ func (e ReadyForReasonsEffect) Valid() bool {
 	case ReadyForReasonsEffectDegraded:
 		return true
 	case ReadyForReasonsEffectUnavailable:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for VersionState.
+const (
+	VersionStateActive   VersionState = "active"
+	VersionStateArchived VersionState = "archived"
+	VersionStateDeleted  VersionState = "deleted"
+	VersionStatePaused   VersionState = "paused"
+)
+
+// Valid indicates whether the value is a known member of the VersionState enum.
+func (e VersionState) Valid() bool {
+	switch e {
+	case VersionStateActive:
+		return true
+	case VersionStateArchived:
+		return true
+	case VersionStateDeleted:
+		return true
+	case VersionStatePaused:
 		return true
 	default:
 		return false
@@ -634,6 +685,43 @@ type MemoryPage struct {
 // MemoryState defines model for MemoryState.
 type MemoryState string
 
+// MemoryVersion defines model for MemoryVersion.
+type MemoryVersion struct {
+	App *AppName `json:"app,omitempty"`
+
+	// At When the command was accepted.
+	At time.Time `json:"at"`
+
+	// Before The fields named by `changed` as they were in the version before; an app that is absent here was none. Absent as a whole
+	// when nothing has changed, and when access rules keep that version from the app.
+	Before     *VersionBefore `json:"before,omitempty"`
+	Categories []string       `json:"categories"`
+
+	// Changed The fields that differ from the version before; none for the first one, and where only times or the status history do.
+	Changed []MemoryVersionChanged `json:"changed"`
+
+	// ChangedBy The user who did; absent when no user did.
+	ChangedBy *openapi_types.UUID `json:"changed_by,omitempty"`
+	Content   string              `json:"content"`
+
+	// Kind Kind of the event that made it, such as `memory.changed.v1`.
+	Kind string `json:"kind"`
+
+	// Metadata Any JSON object.
+	Metadata Metadata     `json:"metadata"`
+	State    VersionState `json:"state"`
+	Version  int64        `json:"version"`
+}
+
+// MemoryVersionChanged defines model for MemoryVersion.Changed.
+type MemoryVersionChanged string
+
+// MemoryVersionPage defines model for MemoryVersionPage.
+type MemoryVersionPage struct {
+	Items      []MemoryVersion `json:"items"`
+	NextCursor *string         `json:"next_cursor,omitempty"`
+}
+
 // Metadata Any JSON object.
 type Metadata = json.RawMessage
 
@@ -770,6 +858,12 @@ type ReportList struct {
 	Items []Report `json:"items"`
 }
 
+// RestoreMemory defines model for RestoreMemory.
+type RestoreMemory struct {
+	// Version The version to restore; the number of the newest one is the `version` of the memory.
+	Version int64 `json:"version"`
+}
+
 // Stats defines model for Stats.
 type Stats struct {
 	Active   int64 `json:"active"`
@@ -840,6 +934,21 @@ type TenantSize struct {
 	Position int64            `json:"position"`
 	Rows     map[string]int64 `json:"rows"`
 }
+
+// VersionBefore The fields named by `changed` as they were in the version before; an app that is absent here was none. Absent as a whole
+// when nothing has changed, and when access rules keep that version from the app.
+type VersionBefore struct {
+	App        *AppName  `json:"app,omitempty"`
+	Categories *[]string `json:"categories,omitempty"`
+	Content    *string   `json:"content,omitempty"`
+
+	// Metadata Any JSON object.
+	Metadata *Metadata     `json:"metadata,omitempty"`
+	State    *VersionState `json:"state,omitempty"`
+}
+
+// VersionState defines model for VersionState.
+type VersionState string
 
 // WhichMemories Either `ids`, or at least one of the other members, all of which a memory must meet.
 type WhichMemories struct {
@@ -1718,6 +1827,77 @@ type ListRelatedMemoriesParams struct {
 	RefoldPosition *RefoldPosition `json:"Refold-Min-Position,omitempty"`
 }
 
+// RestoreMemoryParams defines parameters for RestoreMemory.
+type RestoreMemoryParams struct {
+	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// IfMatch As elsewhere, but required where content is replaced, so that nobody overwrites what they have not seen; 428 when absent. `*` takes whatever is there.
+	IfMatch IfMatchRequired `json:"If-Match"`
+
+	// Prefer RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
+	// command with it is answered once the rows have it, which `Preference-Applied: wait=<seconds>` says; when they do
+	// not have it in time, it is answered all the same. With `respond-async` a command that the rows do not have yet is
+	// answered 202 instead of 200 or 201: it is stored for good, and will show.
+	Prefer *Prefer `json:"Prefer,omitempty"`
+}
+
+// UndeleteMemoryParams defines parameters for UndeleteMemory.
+type UndeleteMemoryParams struct {
+	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// IfMatch The `ETag` that the entity must have, or `*`. Its version is what counts, so the ETags of commands and of questions will both do.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// Prefer RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
+	// command with it is answered once the rows have it, which `Preference-Applied: wait=<seconds>` says; when they do
+	// not have it in time, it is answered all the same. With `respond-async` a command that the rows do not have yet is
+	// answered 202 instead of 200 or 201: it is stored for good, and will show.
+	Prefer *Prefer `json:"Prefer,omitempty"`
+}
+
+// ListMemoryVersionsParams defines parameters for ListMemoryVersions.
+type ListMemoryVersionsParams struct {
+	// AsApp Read as this app of the caller: only memories that its access rules allow, in items, totals and numbers alike; none
+	// while it is paused, and none as an app that is not the caller's. Without rules, or with rules that only deny, it
+	// reads all that they do not deny; once one allows anything, only what rules allow. Deny beats allow.
+	AsApp *AsApp `form:"as_app,omitempty" json:"as_app,omitempty"`
+
+	// Cursor `next_cursor` of the page before.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+	Limit  *int    `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Prefer RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
+	// command with it is answered once the rows have it, which `Preference-Applied: wait=<seconds>` says; when they do
+	// not have it in time, it is answered all the same. With `respond-async` a command that the rows do not have yet is
+	// answered 202 instead of 200 or 201: it is stored for good, and will show.
+	Prefer *Prefer `json:"Prefer,omitempty"`
+
+	// RefoldPosition The answer is at least as new as this position, which an earlier answer gave as `Refold-Position`. A request may use that name as well.
+	RefoldPosition *RefoldPosition `json:"Refold-Min-Position,omitempty"`
+}
+
+// GetMemoryVersionParams defines parameters for GetMemoryVersion.
+type GetMemoryVersionParams struct {
+	// AsApp Read as this app of the caller: only memories that its access rules allow, in items, totals and numbers alike; none
+	// while it is paused, and none as an app that is not the caller's. Without rules, or with rules that only deny, it
+	// reads all that they do not deny; once one allows anything, only what rules allow. Deny beats allow.
+	AsApp *AsApp `form:"as_app,omitempty" json:"as_app,omitempty"`
+
+	// Prefer RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
+	// command with it is answered once the rows have it, which `Preference-Applied: wait=<seconds>` says; when they do
+	// not have it in time, it is answered all the same. With `respond-async` a command that the rows do not have yet is
+	// answered 202 instead of 200 or 201: it is stored for good, and will show.
+	Prefer *Prefer `json:"Prefer,omitempty"`
+
+	// RefoldPosition The answer is at least as new as this position, which an earlier answer gave as `Refold-Position`. A request may use that name as well.
+	RefoldPosition *RefoldPosition `json:"Refold-Min-Position,omitempty"`
+
+	// IfNoneMatch `ETag`s of earlier answers; 304 without a body when the answer would be one of them.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
 // GetStatsParams defines parameters for GetStats.
 type GetStatsParams struct {
 	// AsApp Read as this app of the caller: only memories that its access rules allow, in items, totals and numbers alike; none
@@ -1805,6 +1985,9 @@ type PauseMemoriesJSONRequestBody = WhichMemories
 // ChangeMemoryJSONRequestBody defines body for ChangeMemory for application/json ContentType.
 type ChangeMemoryJSONRequestBody = ChangeMemory
 
+// RestoreMemoryJSONRequestBody defines body for RestoreMemory for application/json ContentType.
+type RestoreMemoryJSONRequestBody = RestoreMemory
+
 // RequestEditorFn is the function signature for the RequestEditor callback function
 type RequestEditorFn func(ctx context.Context, req *http.Request) error
 
@@ -1888,6 +2071,11 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /healthz (the `GetHealth` operationId).
 	GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetOpenAPIAsJSON This document as JSON
+	//
+	// Corresponds with GET /openapi.json (the `GetOpenAPIAsJSON` operationId).
+	GetOpenAPIAsJSON(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListProblems What can go wrong, by code
 	//
@@ -2143,9 +2331,12 @@ type ClientInterface interface {
 	// GetConfig The settings that the users of the tenant share
 	//
 	// They are kept for the tenant's clients; the server itself heeds none of them. No answer ever shows a secret:
-	// `********` stands in its place. Secrets are texts whose name ends in key, secret, token, password, passwd,
-	// passphrase, credential(s) or authorization (in any case, `_` and `-` do not count), and texts that hold an address
-	// with a password. What was never set is at version 0.
+	// `********` stands in its place. **Mark what is secret**: `{"$secret": "text"}` in the place of any text is that text,
+	// and sealed before it is stored. What is not marked is sealed, too, when it is a known secret of mem0 and OpenMemory;
+	// when its name, or the name that an entry `{"name": ..., "value": ...}` gives it, speaks of a key, secret, token,
+	// password, credential, authorization, cookie and the like (a name that ends in one of the first takes nothing but a
+	// text); or when the text looks like a secret: private keys, JWTs, tokens of known services, addresses and connection
+	// strings with passwords, headers. What was never set is at version 0.
 	//
 	// Corresponds with GET /v1/config (the `GetConfig` operationId).
 	GetConfig(ctx context.Context, params *GetConfigParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2424,6 +2615,8 @@ type ClientInterface interface {
 
 	// GetMemoryHistory The changes of a memory's state, oldest first
 	//
+	// Lines that an import brought are among them. What a memory held is in its versions.
+	//
 	// Corresponds with GET /v1/memories/{id}/history (the `GetMemoryHistory` operationId).
 	GetMemoryHistory(ctx context.Context, id ID, params *GetMemoryHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
@@ -2436,6 +2629,53 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/memories/{id}/related (the `ListRelatedMemories` operationId).
 	ListRelatedMemories(ctx context.Context, id ID, params *ListRelatedMemoriesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RestoreMemoryWithBody Restore an old version of a memory
+	//
+	// The memory has the content, metadata and categories of that version again, as a new version; its state and app stay. It
+	// can be undone by restoring the version before. A version that the memory does not have is `invalid` (422). A deleted
+	// memory is absent: undelete it first.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/memories/{id}/restore (the `RestoreMemory` operationId).
+	RestoreMemoryWithBody(ctx context.Context, id ID, params *RestoreMemoryParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RestoreMemory Restore an old version of a memory
+	//
+	// The memory has the content, metadata and categories of that version again, as a new version; its state and app stay. It
+	// can be undone by restoring the version before. A version that the memory does not have is `invalid` (422). A deleted
+	// memory is absent: undelete it first.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/memories/{id}/restore (the `RestoreMemory` operationId).
+	RestoreMemory(ctx context.Context, id ID, params *RestoreMemoryParams, body RestoreMemoryJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UndeleteMemory Make a deleted memory active again
+	//
+	// With everything that it had when it was deleted. One that is not deleted stays as it is. The ids of deleted memories are
+	// in the feed of changes and in exports.
+	//
+	// Corresponds with POST /v1/memories/{id}/undelete (the `UndeleteMemory` operationId).
+	UndeleteMemory(ctx context.Context, id ID, params *UndeleteMemoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListMemoryVersions The versions of a memory, newest first
+	//
+	// What the memory held after each of its events, which fields that changed, and what they were before. It is read from
+	// the journal, up to the version that the rows have. A page has fewer items than `limit` when they are large. Through
+	// `as_app`, versions that the app's access rules, as they are now, keep from it are left out. A deleted memory is absent;
+	// the versions are back with it.
+	//
+	// Corresponds with GET /v1/memories/{id}/versions (the `ListMemoryVersions` operationId).
+	ListMemoryVersions(ctx context.Context, id ID, params *ListMemoryVersionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetMemoryVersion One version of a memory
+	//
+	// Its `ETag` is that of the memory as it is, so that it can be sent as `If-Match` to restore the version.
+	//
+	// Corresponds with GET /v1/memories/{id}/versions/{version} (the `GetMemoryVersion` operationId).
+	GetMemoryVersion(ctx context.Context, id ID, version int64, params *GetMemoryVersionParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetStats How much the caller has
 	//
@@ -2470,6 +2710,21 @@ func (c *Client) GetAsyncAPI(ctx context.Context, reqEditors ...RequestEditorFn)
 // Corresponds with GET /healthz (the `GetHealth` operationId).
 func (c *Client) GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetHealthRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetOpenAPIAsJSON This document as JSON
+//
+// Corresponds with GET /openapi.json (the `GetOpenAPIAsJSON` operationId).
+func (c *Client) GetOpenAPIAsJSON(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetOpenAPIAsJSONRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -3094,9 +3349,12 @@ func (c *Client) ListChanges(ctx context.Context, params *ListChangesParams, req
 // GetConfig The settings that the users of the tenant share
 //
 // They are kept for the tenant's clients; the server itself heeds none of them. No answer ever shows a secret:
-// `********` stands in its place. Secrets are texts whose name ends in key, secret, token, password, passwd,
-// passphrase, credential(s) or authorization (in any case, `_` and `-` do not count), and texts that hold an address
-// with a password. What was never set is at version 0.
+// `********` stands in its place. **Mark what is secret**: `{"$secret": "text"}` in the place of any text is that text,
+// and sealed before it is stored. What is not marked is sealed, too, when it is a known secret of mem0 and OpenMemory;
+// when its name, or the name that an entry `{"name": ..., "value": ...}` gives it, speaks of a key, secret, token,
+// password, credential, authorization, cookie and the like (a name that ends in one of the first takes nothing but a
+// text); or when the text looks like a secret: private keys, JWTs, tokens of known services, addresses and connection
+// strings with passwords, headers. What was never set is at version 0.
 //
 // Corresponds with GET /v1/config (the `GetConfig` operationId).
 func (c *Client) GetConfig(ctx context.Context, params *GetConfigParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3665,6 +3923,8 @@ func (c *Client) ArchiveMemory(ctx context.Context, id ID, params *ArchiveMemory
 
 // GetMemoryHistory The changes of a memory's state, oldest first
 //
+// Lines that an import brought are among them. What a memory held is in its versions.
+//
 // Corresponds with GET /v1/memories/{id}/history (the `GetMemoryHistory` operationId).
 func (c *Client) GetMemoryHistory(ctx context.Context, id ID, params *GetMemoryHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetMemoryHistoryRequest(c.Server, id, params)
@@ -3698,6 +3958,103 @@ func (c *Client) PauseMemory(ctx context.Context, id ID, params *PauseMemoryPara
 // Corresponds with GET /v1/memories/{id}/related (the `ListRelatedMemories` operationId).
 func (c *Client) ListRelatedMemories(ctx context.Context, id ID, params *ListRelatedMemoriesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListRelatedMemoriesRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RestoreMemoryWithBody Restore an old version of a memory
+//
+// The memory has the content, metadata and categories of that version again, as a new version; its state and app stay. It
+// can be undone by restoring the version before. A version that the memory does not have is `invalid` (422). A deleted
+// memory is absent: undelete it first.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/memories/{id}/restore (the `RestoreMemory` operationId).
+func (c *Client) RestoreMemoryWithBody(ctx context.Context, id ID, params *RestoreMemoryParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRestoreMemoryRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RestoreMemory Restore an old version of a memory
+//
+// The memory has the content, metadata and categories of that version again, as a new version; its state and app stay. It
+// can be undone by restoring the version before. A version that the memory does not have is `invalid` (422). A deleted
+// memory is absent: undelete it first.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/memories/{id}/restore (the `RestoreMemory` operationId).
+func (c *Client) RestoreMemory(ctx context.Context, id ID, params *RestoreMemoryParams, body RestoreMemoryJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRestoreMemoryRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UndeleteMemory Make a deleted memory active again
+//
+// With everything that it had when it was deleted. One that is not deleted stays as it is. The ids of deleted memories are
+// in the feed of changes and in exports.
+//
+// Corresponds with POST /v1/memories/{id}/undelete (the `UndeleteMemory` operationId).
+func (c *Client) UndeleteMemory(ctx context.Context, id ID, params *UndeleteMemoryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUndeleteMemoryRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListMemoryVersions The versions of a memory, newest first
+//
+// What the memory held after each of its events, which fields that changed, and what they were before. It is read from
+// the journal, up to the version that the rows have. A page has fewer items than `limit` when they are large. Through
+// `as_app`, versions that the app's access rules, as they are now, keep from it are left out. A deleted memory is absent;
+// the versions are back with it.
+//
+// Corresponds with GET /v1/memories/{id}/versions (the `ListMemoryVersions` operationId).
+func (c *Client) ListMemoryVersions(ctx context.Context, id ID, params *ListMemoryVersionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListMemoryVersionsRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetMemoryVersion One version of a memory
+//
+// Its `ETag` is that of the memory as it is, so that it can be sent as `If-Match` to restore the version.
+//
+// Corresponds with GET /v1/memories/{id}/versions/{version} (the `GetMemoryVersion` operationId).
+func (c *Client) GetMemoryVersion(ctx context.Context, id ID, version int64, params *GetMemoryVersionParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetMemoryVersionRequest(c.Server, id, version, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3777,6 +4134,33 @@ func NewGetHealthRequest(server string) (*http.Request, error) {
 	}
 
 	operationPath := fmt.Sprintf("/healthz")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetOpenAPIAsJSONRequest constructs an http.Request for the GetOpenAPIAsJSON method
+func NewGetOpenAPIAsJSONRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/openapi.json")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8217,6 +8601,375 @@ func NewListRelatedMemoriesRequest(server string, id ID, params *ListRelatedMemo
 	return req, nil
 }
 
+// NewRestoreMemoryRequest calls the generic RestoreMemory builder with application/json body
+func NewRestoreMemoryRequest(server string, id ID, params *RestoreMemoryParams, body RestoreMemoryJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRestoreMemoryRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewRestoreMemoryRequestWithBody constructs an http.Request for the RestoreMemory method, with any body, and a specified content type
+func NewRestoreMemoryRequestWithBody(server string, id ID, params *RestoreMemoryParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/memories/%s/restore", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+		var headerParam1 string
+
+		headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam1)
+
+		if params.Prefer != nil {
+			var headerParam2 string
+
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "Prefer", *params.Prefer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Prefer", headerParam2)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewUndeleteMemoryRequest constructs an http.Request for the UndeleteMemory method
+func NewUndeleteMemoryRequest(server string, id ID, params *UndeleteMemoryParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/memories/%s/undelete", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+		if params.IfMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam1)
+		}
+
+		if params.Prefer != nil {
+			var headerParam2 string
+
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "Prefer", *params.Prefer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Prefer", headerParam2)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListMemoryVersionsRequest constructs an http.Request for the ListMemoryVersions method
+func NewListMemoryVersionsRequest(server string, id ID, params *ListMemoryVersionsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/memories/%s/versions", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AsApp != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "as_app", *params.AsApp, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "uuid"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.Prefer != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Prefer", *params.Prefer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Prefer", headerParam0)
+		}
+
+		if params.RefoldPosition != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Refold-Min-Position", *params.RefoldPosition, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Refold-Min-Position", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetMemoryVersionRequest constructs an http.Request for the GetMemoryVersion method
+func NewGetMemoryVersionRequest(server string, id ID, version int64, params *GetMemoryVersionParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "version", version, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/memories/%s/versions/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AsApp != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "as_app", *params.AsApp, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "uuid"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.Prefer != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Prefer", *params.Prefer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Prefer", headerParam0)
+		}
+
+		if params.RefoldPosition != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Refold-Min-Position", *params.RefoldPosition, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Refold-Min-Position", headerParam1)
+		}
+
+		if params.IfNoneMatch != nil {
+			var headerParam2 string
+
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam2)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewGetStatsRequest constructs an http.Request for the GetStats method
 func NewGetStatsRequest(server string, params *GetStatsParams) (*http.Request, error) {
 	var err error
@@ -8458,6 +9211,13 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /healthz (the `GetHealth` operationId).
 	GetHealthWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetHealthResponse, error)
+
+	// GetOpenAPIAsJSONWithResponse This document as JSON
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /openapi.json (the `GetOpenAPIAsJSON` operationId).
+	GetOpenAPIAsJSONWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOpenAPIAsJSONResponse, error)
 
 	// ListProblemsWithResponse What can go wrong, by code
 	//
@@ -8761,9 +9521,12 @@ type ClientWithResponsesInterface interface {
 	// GetConfigWithResponse The settings that the users of the tenant share
 	//
 	// They are kept for the tenant's clients; the server itself heeds none of them. No answer ever shows a secret:
-	// `********` stands in its place. Secrets are texts whose name ends in key, secret, token, password, passwd,
-	// passphrase, credential(s) or authorization (in any case, `_` and `-` do not count), and texts that hold an address
-	// with a password. What was never set is at version 0.
+	// `********` stands in its place. **Mark what is secret**: `{"$secret": "text"}` in the place of any text is that text,
+	// and sealed before it is stored. What is not marked is sealed, too, when it is a known secret of mem0 and OpenMemory;
+	// when its name, or the name that an entry `{"name": ..., "value": ...}` gives it, speaks of a key, secret, token,
+	// password, credential, authorization, cookie and the like (a name that ends in one of the first takes nothing but a
+	// text); or when the text looks like a secret: private keys, JWTs, tokens of known services, addresses and connection
+	// strings with passwords, headers. What was never set is at version 0.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -9062,6 +9825,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetMemoryHistoryWithResponse The changes of a memory's state, oldest first
 	//
+	// Lines that an import brought are among them. What a memory held is in its versions.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/memories/{id}/history (the `GetMemoryHistory` operationId).
@@ -9080,6 +9845,59 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/memories/{id}/related (the `ListRelatedMemories` operationId).
 	ListRelatedMemoriesWithResponse(ctx context.Context, id ID, params *ListRelatedMemoriesParams, reqEditors ...RequestEditorFn) (*ListRelatedMemoriesResponse, error)
+
+	// RestoreMemoryWithBodyWithResponse Restore an old version of a memory
+	//
+	// The memory has the content, metadata and categories of that version again, as a new version; its state and app stay. It
+	// can be undone by restoring the version before. A version that the memory does not have is `invalid` (422). A deleted
+	// memory is absent: undelete it first.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/memories/{id}/restore (the `RestoreMemory` operationId).
+	RestoreMemoryWithBodyWithResponse(ctx context.Context, id ID, params *RestoreMemoryParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RestoreMemoryResponse, error)
+
+	// RestoreMemoryWithResponse Restore an old version of a memory
+	//
+	// The memory has the content, metadata and categories of that version again, as a new version; its state and app stay. It
+	// can be undone by restoring the version before. A version that the memory does not have is `invalid` (422). A deleted
+	// memory is absent: undelete it first.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/memories/{id}/restore (the `RestoreMemory` operationId).
+	RestoreMemoryWithResponse(ctx context.Context, id ID, params *RestoreMemoryParams, body RestoreMemoryJSONRequestBody, reqEditors ...RequestEditorFn) (*RestoreMemoryResponse, error)
+
+	// UndeleteMemoryWithResponse Make a deleted memory active again
+	//
+	// With everything that it had when it was deleted. One that is not deleted stays as it is. The ids of deleted memories are
+	// in the feed of changes and in exports.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/memories/{id}/undelete (the `UndeleteMemory` operationId).
+	UndeleteMemoryWithResponse(ctx context.Context, id ID, params *UndeleteMemoryParams, reqEditors ...RequestEditorFn) (*UndeleteMemoryResponse, error)
+
+	// ListMemoryVersionsWithResponse The versions of a memory, newest first
+	//
+	// What the memory held after each of its events, which fields that changed, and what they were before. It is read from
+	// the journal, up to the version that the rows have. A page has fewer items than `limit` when they are large. Through
+	// `as_app`, versions that the app's access rules, as they are now, keep from it are left out. A deleted memory is absent;
+	// the versions are back with it.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/memories/{id}/versions (the `ListMemoryVersions` operationId).
+	ListMemoryVersionsWithResponse(ctx context.Context, id ID, params *ListMemoryVersionsParams, reqEditors ...RequestEditorFn) (*ListMemoryVersionsResponse, error)
+
+	// GetMemoryVersionWithResponse One version of a memory
+	//
+	// Its `ETag` is that of the memory as it is, so that it can be sent as `If-Match` to restore the version.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/memories/{id}/versions/{version} (the `GetMemoryVersion` operationId).
+	GetMemoryVersionWithResponse(ctx context.Context, id ID, version int64, params *GetMemoryVersionParams, reqEditors ...RequestEditorFn) (*GetMemoryVersionResponse, error)
 
 	// GetStatsWithResponse How much the caller has
 	//
@@ -9174,6 +9992,47 @@ func (r GetHealthResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetHealthResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetOpenAPIAsJSONResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *map[string]interface{}
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetOpenAPIAsJSONResponse) GetJSON200() *map[string]interface{} {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r GetOpenAPIAsJSONResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetOpenAPIAsJSONResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetOpenAPIAsJSONResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetOpenAPIAsJSONResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -12446,6 +13305,267 @@ func (r ListRelatedMemoriesResponse) ContentType() string {
 	return ""
 }
 
+// RestoreMemoryResponse200Headers the declared response headers of an HTTP 200 response for RestoreMemory
+type RestoreMemoryResponse200Headers struct {
+	ETag              *string
+	PreferenceApplied *string
+	RefoldPosition    *string
+}
+
+// RestoreMemoryResponse202Headers the declared response headers of an HTTP 202 response for RestoreMemory
+type RestoreMemoryResponse202Headers struct {
+	ETag              *string
+	PreferenceApplied *string
+	RefoldPosition    *string
+}
+
+type RestoreMemoryResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Accepted
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Accepted
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *RestoreMemoryResponse200Headers
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *RestoreMemoryResponse202Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RestoreMemoryResponse) GetJSON200() *Accepted {
+	return r.JSON200
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r RestoreMemoryResponse) GetJSON202() *Accepted {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RestoreMemoryResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RestoreMemoryResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RestoreMemoryResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RestoreMemoryResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RestoreMemoryResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UndeleteMemoryResponse200Headers the declared response headers of an HTTP 200 response for UndeleteMemory
+type UndeleteMemoryResponse200Headers struct {
+	ETag              *string
+	PreferenceApplied *string
+	RefoldPosition    *string
+}
+
+// UndeleteMemoryResponse202Headers the declared response headers of an HTTP 202 response for UndeleteMemory
+type UndeleteMemoryResponse202Headers struct {
+	ETag              *string
+	PreferenceApplied *string
+	RefoldPosition    *string
+}
+
+type UndeleteMemoryResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Accepted
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Accepted
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *UndeleteMemoryResponse200Headers
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *UndeleteMemoryResponse202Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UndeleteMemoryResponse) GetJSON200() *Accepted {
+	return r.JSON200
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r UndeleteMemoryResponse) GetJSON202() *Accepted {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UndeleteMemoryResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UndeleteMemoryResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UndeleteMemoryResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UndeleteMemoryResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UndeleteMemoryResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListMemoryVersionsResponse200Headers the declared response headers of an HTTP 200 response for ListMemoryVersions
+type ListMemoryVersionsResponse200Headers struct {
+	RefoldAgeMs    *string
+	RefoldEdition  *string
+	RefoldPosition *string
+}
+
+type ListMemoryVersionsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *MemoryVersionPage
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ListMemoryVersionsResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListMemoryVersionsResponse) GetJSON200() *MemoryVersionPage {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListMemoryVersionsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListMemoryVersionsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListMemoryVersionsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListMemoryVersionsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListMemoryVersionsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetMemoryVersionResponse200Headers the declared response headers of an HTTP 200 response for GetMemoryVersion
+type GetMemoryVersionResponse200Headers struct {
+	ETag           *string
+	RefoldAgeMs    *string
+	RefoldEdition  *string
+	RefoldPosition *string
+}
+
+type GetMemoryVersionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *MemoryVersion
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetMemoryVersionResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetMemoryVersionResponse) GetJSON200() *MemoryVersion {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetMemoryVersionResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetMemoryVersionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetMemoryVersionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetMemoryVersionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetMemoryVersionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // GetStatsResponse200Headers the declared response headers of an HTTP 200 response for GetStats
 type GetStatsResponse200Headers struct {
 	RefoldAgeMs    *string
@@ -12582,6 +13702,19 @@ func (c *ClientWithResponses) GetHealthWithResponse(ctx context.Context, reqEdit
 		return nil, err
 	}
 	return ParseGetHealthResponse(rsp)
+}
+
+// GetOpenAPIAsJSONWithResponse This document as JSON
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /openapi.json (the `GetOpenAPIAsJSON` operationId).
+func (c *ClientWithResponses) GetOpenAPIAsJSONWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOpenAPIAsJSONResponse, error) {
+	rsp, err := c.GetOpenAPIAsJSON(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetOpenAPIAsJSONResponse(rsp)
 }
 
 // ListProblemsWithResponse What can go wrong, by code
@@ -13102,9 +14235,12 @@ func (c *ClientWithResponses) ListChangesWithResponse(ctx context.Context, param
 // GetConfigWithResponse The settings that the users of the tenant share
 //
 // They are kept for the tenant's clients; the server itself heeds none of them. No answer ever shows a secret:
-// `********` stands in its place. Secrets are texts whose name ends in key, secret, token, password, passwd,
-// passphrase, credential(s) or authorization (in any case, `_` and `-` do not count), and texts that hold an address
-// with a password. What was never set is at version 0.
+// `********` stands in its place. **Mark what is secret**: `{"$secret": "text"}` in the place of any text is that text,
+// and sealed before it is stored. What is not marked is sealed, too, when it is a known secret of mem0 and OpenMemory;
+// when its name, or the name that an entry `{"name": ..., "value": ...}` gives it, speaks of a key, secret, token,
+// password, credential, authorization, cookie and the like (a name that ends in one of the first takes nothing but a
+// text); or when the text looks like a secret: private keys, JWTs, tokens of known services, addresses and connection
+// strings with passwords, headers. What was never set is at version 0.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -13577,6 +14713,8 @@ func (c *ClientWithResponses) ArchiveMemoryWithResponse(ctx context.Context, id 
 
 // GetMemoryHistoryWithResponse The changes of a memory's state, oldest first
 //
+// Lines that an import brought are among them. What a memory held is in its versions.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/memories/{id}/history (the `GetMemoryHistory` operationId).
@@ -13612,6 +14750,89 @@ func (c *ClientWithResponses) ListRelatedMemoriesWithResponse(ctx context.Contex
 		return nil, err
 	}
 	return ParseListRelatedMemoriesResponse(rsp)
+}
+
+// RestoreMemoryWithBodyWithResponse Restore an old version of a memory
+//
+// The memory has the content, metadata and categories of that version again, as a new version; its state and app stay. It
+// can be undone by restoring the version before. A version that the memory does not have is `invalid` (422). A deleted
+// memory is absent: undelete it first.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/memories/{id}/restore (the `RestoreMemory` operationId).
+func (c *ClientWithResponses) RestoreMemoryWithBodyWithResponse(ctx context.Context, id ID, params *RestoreMemoryParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RestoreMemoryResponse, error) {
+	rsp, err := c.RestoreMemoryWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRestoreMemoryResponse(rsp)
+}
+
+// RestoreMemoryWithResponse Restore an old version of a memory
+//
+// The memory has the content, metadata and categories of that version again, as a new version; its state and app stay. It
+// can be undone by restoring the version before. A version that the memory does not have is `invalid` (422). A deleted
+// memory is absent: undelete it first.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/memories/{id}/restore (the `RestoreMemory` operationId).
+func (c *ClientWithResponses) RestoreMemoryWithResponse(ctx context.Context, id ID, params *RestoreMemoryParams, body RestoreMemoryJSONRequestBody, reqEditors ...RequestEditorFn) (*RestoreMemoryResponse, error) {
+	rsp, err := c.RestoreMemory(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRestoreMemoryResponse(rsp)
+}
+
+// UndeleteMemoryWithResponse Make a deleted memory active again
+//
+// With everything that it had when it was deleted. One that is not deleted stays as it is. The ids of deleted memories are
+// in the feed of changes and in exports.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/memories/{id}/undelete (the `UndeleteMemory` operationId).
+func (c *ClientWithResponses) UndeleteMemoryWithResponse(ctx context.Context, id ID, params *UndeleteMemoryParams, reqEditors ...RequestEditorFn) (*UndeleteMemoryResponse, error) {
+	rsp, err := c.UndeleteMemory(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUndeleteMemoryResponse(rsp)
+}
+
+// ListMemoryVersionsWithResponse The versions of a memory, newest first
+//
+// What the memory held after each of its events, which fields that changed, and what they were before. It is read from
+// the journal, up to the version that the rows have. A page has fewer items than `limit` when they are large. Through
+// `as_app`, versions that the app's access rules, as they are now, keep from it are left out. A deleted memory is absent;
+// the versions are back with it.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/memories/{id}/versions (the `ListMemoryVersions` operationId).
+func (c *ClientWithResponses) ListMemoryVersionsWithResponse(ctx context.Context, id ID, params *ListMemoryVersionsParams, reqEditors ...RequestEditorFn) (*ListMemoryVersionsResponse, error) {
+	rsp, err := c.ListMemoryVersions(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListMemoryVersionsResponse(rsp)
+}
+
+// GetMemoryVersionWithResponse One version of a memory
+//
+// Its `ETag` is that of the memory as it is, so that it can be sent as `If-Match` to restore the version.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/memories/{id}/versions/{version} (the `GetMemoryVersion` operationId).
+func (c *ClientWithResponses) GetMemoryVersionWithResponse(ctx context.Context, id ID, version int64, params *GetMemoryVersionParams, reqEditors ...RequestEditorFn) (*GetMemoryVersionResponse, error) {
+	rsp, err := c.GetMemoryVersion(ctx, id, version, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetMemoryVersionResponse(rsp)
 }
 
 // GetStatsWithResponse How much the caller has
@@ -13684,6 +14905,32 @@ func ParseGetHealthResponse(rsp *http.Response) (*GetHealthResponse, error) {
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Health
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetOpenAPIAsJSONResponse parses an HTTP response from a GetOpenAPIAsJSONWithResponse call
+func ParseGetOpenAPIAsJSONResponse(rsp *http.Response) (*GetOpenAPIAsJSONResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetOpenAPIAsJSONResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest map[string]interface{}
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -17287,6 +18534,318 @@ func ParseListRelatedMemoriesResponse(rsp *http.Response) (*ListRelatedMemoriesR
 	switch {
 	case rsp.StatusCode == 200:
 		var headers ListRelatedMemoriesResponse200Headers
+		if values := rsp.Header.Values("Refold-Age-Ms"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Refold-Age-Ms", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RefoldAgeMs = &value
+		}
+		if values := rsp.Header.Values("Refold-Edition"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Refold-Edition", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RefoldEdition = &value
+		}
+		if values := rsp.Header.Values("Refold-Position"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Refold-Position", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RefoldPosition = &value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRestoreMemoryResponse parses an HTTP response from a RestoreMemoryWithResponse call
+func ParseRestoreMemoryResponse(rsp *http.Response) (*RestoreMemoryResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RestoreMemoryResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Accepted
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Accepted
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers RestoreMemoryResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		if values := rsp.Header.Values("Preference-Applied"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Preference-Applied", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.PreferenceApplied = &value
+		}
+		if values := rsp.Header.Values("Refold-Position"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Refold-Position", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RefoldPosition = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 202:
+		var headers RestoreMemoryResponse202Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		if values := rsp.Header.Values("Preference-Applied"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Preference-Applied", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.PreferenceApplied = &value
+		}
+		if values := rsp.Header.Values("Refold-Position"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Refold-Position", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RefoldPosition = &value
+		}
+		response.Headers202 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseUndeleteMemoryResponse parses an HTTP response from a UndeleteMemoryWithResponse call
+func ParseUndeleteMemoryResponse(rsp *http.Response) (*UndeleteMemoryResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UndeleteMemoryResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Accepted
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Accepted
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers UndeleteMemoryResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		if values := rsp.Header.Values("Preference-Applied"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Preference-Applied", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.PreferenceApplied = &value
+		}
+		if values := rsp.Header.Values("Refold-Position"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Refold-Position", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RefoldPosition = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 202:
+		var headers UndeleteMemoryResponse202Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		if values := rsp.Header.Values("Preference-Applied"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Preference-Applied", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.PreferenceApplied = &value
+		}
+		if values := rsp.Header.Values("Refold-Position"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Refold-Position", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RefoldPosition = &value
+		}
+		response.Headers202 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListMemoryVersionsResponse parses an HTTP response from a ListMemoryVersionsWithResponse call
+func ParseListMemoryVersionsResponse(rsp *http.Response) (*ListMemoryVersionsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListMemoryVersionsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest MemoryVersionPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ListMemoryVersionsResponse200Headers
+		if values := rsp.Header.Values("Refold-Age-Ms"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Refold-Age-Ms", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RefoldAgeMs = &value
+		}
+		if values := rsp.Header.Values("Refold-Edition"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Refold-Edition", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RefoldEdition = &value
+		}
+		if values := rsp.Header.Values("Refold-Position"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Refold-Position", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RefoldPosition = &value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetMemoryVersionResponse parses an HTTP response from a GetMemoryVersionWithResponse call
+func ParseGetMemoryVersionResponse(rsp *http.Response) (*GetMemoryVersionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetMemoryVersionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest MemoryVersion
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.StatusCode == 304:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetMemoryVersionResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
 		if values := rsp.Header.Values("Refold-Age-Ms"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Refold-Age-Ms", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

@@ -28,6 +28,7 @@ var kinds = []events.Payload{
 // wishes has a command of each name.
 var wishes = []commands.Command{
 	commands.AddMemory{}, commands.ChangeMemory{}, commands.ArchiveMemory{}, commands.PauseMemory{}, commands.ActivateMemory{}, commands.DeleteMemory{},
+	commands.UndeleteMemory{}, commands.RestoreMemory{},
 	commands.ChangeApp{}, commands.PauseApp{}, commands.ActivateApp{}, commands.RuleAccess{}, commands.WithdrawAccess{}, commands.ChangeUser{},
 	commands.MakeArchivePolicy{}, commands.ChangeArchivePolicy{}, commands.WithdrawArchivePolicy{},
 }

@@ -223,6 +223,8 @@ var bodiesOf = map[string][]string{
 	"memory.pause":    {`{}`},
 	"memory.activate": {`{}`},
 	"memory.delete":   {`{}`},
+	"memory.undelete": {`{}`},
+	"memory.restore":  {`{"version":1}`, `{"version":10000}`},
 	"app.change":      {`{"description":"d"}`, `{"description":"","metadata":{"k":1}}`},
 	"app.pause":       {`{}`},
 	"app.activate":    {`{}`},

@@ -92,7 +92,7 @@ func (f form) of(t reflect.Type) schema {
 		return schema{"type": "string"}
 	case reflect.Bool:
 		return schema{"type": "boolean"}
-	case reflect.Int, reflect.Uint64:
+	case reflect.Int, reflect.Int64, reflect.Uint64:
 		return schema{"type": "integer"}
 	case reflect.Pointer:
 		return f.of(t.Elem())
@@ -162,6 +162,7 @@ var rules = map[string]schema{
 	"ChangeMemory":            {"minProperties": 1},
 	"ChangeMemory.content":    content,
 	"ChangeMemory.categories": names,
+	"RestoreMemory.version":   {"minimum": 1},
 	"ChangeApp":               {"minProperties": 1},
 	"ChangeApp.description":   text(storable.DescriptionBytesMax),
 	"ChangeUser":              {"minProperties": 1},

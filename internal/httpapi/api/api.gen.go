@@ -77,6 +77,33 @@ func (e MemoryState) Valid() bool {
 	}
 }
 
+// Defines values for MemoryVersionChanged.
+const (
+	MemoryVersionChangedApp        MemoryVersionChanged = "app"
+	MemoryVersionChangedCategories MemoryVersionChanged = "categories"
+	MemoryVersionChangedContent    MemoryVersionChanged = "content"
+	MemoryVersionChangedMetadata   MemoryVersionChanged = "metadata"
+	MemoryVersionChangedState      MemoryVersionChanged = "state"
+)
+
+// Valid indicates whether the value is a known member of the MemoryVersionChanged enum.
+func (e MemoryVersionChanged) Valid() bool {
+	switch e {
+	case MemoryVersionChangedApp:
+		return true
+	case MemoryVersionChangedCategories:
+		return true
+	case MemoryVersionChangedContent:
+		return true
+	case MemoryVersionChangedMetadata:
+		return true
+	case MemoryVersionChangedState:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for MovedMemoryOutcome.
 const (
 	MovedMemoryOutcomeChanged MovedMemoryOutcome = "changed"
@@ -152,6 +179,30 @@ func (e ReadyForReasonsEffect) Valid() bool {
 	case ReadyForReasonsEffectDegraded:
 		return true
 	case ReadyForReasonsEffectUnavailable:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for VersionState.
+const (
+	VersionStateActive   VersionState = "active"
+	VersionStateArchived VersionState = "archived"
+	VersionStateDeleted  VersionState = "deleted"
+	VersionStatePaused   VersionState = "paused"
+)
+
+// Valid indicates whether the value is a known member of the VersionState enum.
+func (e VersionState) Valid() bool {
+	switch e {
+	case VersionStateActive:
+		return true
+	case VersionStateArchived:
+		return true
+	case VersionStateDeleted:
+		return true
+	case VersionStatePaused:
 		return true
 	default:
 		return false
@@ -636,6 +687,43 @@ type MemoryPage struct {
 // MemoryState defines model for MemoryState.
 type MemoryState string
 
+// MemoryVersion defines model for MemoryVersion.
+type MemoryVersion struct {
+	App *AppName `json:"app,omitempty"`
+
+	// At When the command was accepted.
+	At time.Time `json:"at"`
+
+	// Before The fields named by `changed` as they were in the version before; an app that is absent here was none. Absent as a whole
+	// when nothing has changed, and when access rules keep that version from the app.
+	Before     *VersionBefore `json:"before,omitempty"`
+	Categories []string       `json:"categories"`
+
+	// Changed The fields that differ from the version before; none for the first one, and where only times or the status history do.
+	Changed []MemoryVersionChanged `json:"changed"`
+
+	// ChangedBy The user who did; absent when no user did.
+	ChangedBy *openapi_types.UUID `json:"changed_by,omitempty"`
+	Content   string              `json:"content"`
+
+	// Kind Kind of the event that made it, such as `memory.changed.v1`.
+	Kind string `json:"kind"`
+
+	// Metadata Any JSON object.
+	Metadata Metadata     `json:"metadata"`
+	State    VersionState `json:"state"`
+	Version  int64        `json:"version"`
+}
+
+// MemoryVersionChanged defines model for MemoryVersion.Changed.
+type MemoryVersionChanged string
+
+// MemoryVersionPage defines model for MemoryVersionPage.
+type MemoryVersionPage struct {
+	Items      []MemoryVersion `json:"items"`
+	NextCursor *string         `json:"next_cursor,omitempty"`
+}
+
 // Metadata Any JSON object.
 type Metadata = json.RawMessage
 
@@ -772,6 +860,12 @@ type ReportList struct {
 	Items []Report `json:"items"`
 }
 
+// RestoreMemory defines model for RestoreMemory.
+type RestoreMemory struct {
+	// Version The version to restore; the number of the newest one is the `version` of the memory.
+	Version int64 `json:"version"`
+}
+
 // Stats defines model for Stats.
 type Stats struct {
 	Active   int64 `json:"active"`
@@ -842,6 +936,21 @@ type TenantSize struct {
 	Position int64            `json:"position"`
 	Rows     map[string]int64 `json:"rows"`
 }
+
+// VersionBefore The fields named by `changed` as they were in the version before; an app that is absent here was none. Absent as a whole
+// when nothing has changed, and when access rules keep that version from the app.
+type VersionBefore struct {
+	App        *AppName  `json:"app,omitempty"`
+	Categories *[]string `json:"categories,omitempty"`
+	Content    *string   `json:"content,omitempty"`
+
+	// Metadata Any JSON object.
+	Metadata *Metadata     `json:"metadata,omitempty"`
+	State    *VersionState `json:"state,omitempty"`
+}
+
+// VersionState defines model for VersionState.
+type VersionState string
 
 // WhichMemories Either `ids`, or at least one of the other members, all of which a memory must meet.
 type WhichMemories struct {
@@ -1720,6 +1829,77 @@ type ListRelatedMemoriesParams struct {
 	RefoldPosition *RefoldPosition `json:"Refold-Min-Position,omitempty"`
 }
 
+// RestoreMemoryParams defines parameters for RestoreMemory.
+type RestoreMemoryParams struct {
+	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// IfMatch As elsewhere, but required where content is replaced, so that nobody overwrites what they have not seen; 428 when absent. `*` takes whatever is there.
+	IfMatch IfMatchRequired `json:"If-Match"`
+
+	// Prefer RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
+	// command with it is answered once the rows have it, which `Preference-Applied: wait=<seconds>` says; when they do
+	// not have it in time, it is answered all the same. With `respond-async` a command that the rows do not have yet is
+	// answered 202 instead of 200 or 201: it is stored for good, and will show.
+	Prefer *Prefer `json:"Prefer,omitempty"`
+}
+
+// UndeleteMemoryParams defines parameters for UndeleteMemory.
+type UndeleteMemoryParams struct {
+	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// IfMatch The `ETag` that the entity must have, or `*`. Its version is what counts, so the ETags of commands and of questions will both do.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// Prefer RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
+	// command with it is answered once the rows have it, which `Preference-Applied: wait=<seconds>` says; when they do
+	// not have it in time, it is answered all the same. With `respond-async` a command that the rows do not have yet is
+	// answered 202 instead of 200 or 201: it is stored for good, and will show.
+	Prefer *Prefer `json:"Prefer,omitempty"`
+}
+
+// ListMemoryVersionsParams defines parameters for ListMemoryVersions.
+type ListMemoryVersionsParams struct {
+	// AsApp Read as this app of the caller: only memories that its access rules allow, in items, totals and numbers alike; none
+	// while it is paused, and none as an app that is not the caller's. Without rules, or with rules that only deny, it
+	// reads all that they do not deny; once one allows anything, only what rules allow. Deny beats allow.
+	AsApp *AsApp `form:"as_app,omitempty" json:"as_app,omitempty"`
+
+	// Cursor `next_cursor` of the page before.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+	Limit  *int    `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Prefer RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
+	// command with it is answered once the rows have it, which `Preference-Applied: wait=<seconds>` says; when they do
+	// not have it in time, it is answered all the same. With `respond-async` a command that the rows do not have yet is
+	// answered 202 instead of 200 or 201: it is stored for good, and will show.
+	Prefer *Prefer `json:"Prefer,omitempty"`
+
+	// RefoldPosition The answer is at least as new as this position, which an earlier answer gave as `Refold-Position`. A request may use that name as well.
+	RefoldPosition *RefoldPosition `json:"Refold-Min-Position,omitempty"`
+}
+
+// GetMemoryVersionParams defines parameters for GetMemoryVersion.
+type GetMemoryVersionParams struct {
+	// AsApp Read as this app of the caller: only memories that its access rules allow, in items, totals and numbers alike; none
+	// while it is paused, and none as an app that is not the caller's. Without rules, or with rules that only deny, it
+	// reads all that they do not deny; once one allows anything, only what rules allow. Deny beats allow.
+	AsApp *AsApp `form:"as_app,omitempty" json:"as_app,omitempty"`
+
+	// Prefer RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
+	// command with it is answered once the rows have it, which `Preference-Applied: wait=<seconds>` says; when they do
+	// not have it in time, it is answered all the same. With `respond-async` a command that the rows do not have yet is
+	// answered 202 instead of 200 or 201: it is stored for good, and will show.
+	Prefer *Prefer `json:"Prefer,omitempty"`
+
+	// RefoldPosition The answer is at least as new as this position, which an earlier answer gave as `Refold-Position`. A request may use that name as well.
+	RefoldPosition *RefoldPosition `json:"Refold-Min-Position,omitempty"`
+
+	// IfNoneMatch `ETag`s of earlier answers; 304 without a body when the answer would be one of them.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
 // GetStatsParams defines parameters for GetStats.
 type GetStatsParams struct {
 	// AsApp Read as this app of the caller: only memories that its access rules allow, in items, totals and numbers alike; none
@@ -1806,6 +1986,9 @@ type PauseMemoriesJSONRequestBody = WhichMemories
 
 // ChangeMemoryJSONRequestBody defines body for ChangeMemory for application/json ContentType.
 type ChangeMemoryJSONRequestBody = ChangeMemory
+
+// RestoreMemoryJSONRequestBody defines body for RestoreMemory for application/json ContentType.
+type RestoreMemoryJSONRequestBody = RestoreMemory
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -1980,6 +2163,18 @@ type ServerInterface interface {
 	// ListRelatedMemories The memories that share categories with this one, most shared first, then the newest
 	// (GET /v1/memories/{id}/related)
 	ListRelatedMemories(w http.ResponseWriter, r *http.Request, id ID, params ListRelatedMemoriesParams)
+	// RestoreMemory Restore an old version of a memory
+	// (POST /v1/memories/{id}/restore)
+	RestoreMemory(w http.ResponseWriter, r *http.Request, id ID, params RestoreMemoryParams)
+	// UndeleteMemory Make a deleted memory active again
+	// (POST /v1/memories/{id}/undelete)
+	UndeleteMemory(w http.ResponseWriter, r *http.Request, id ID, params UndeleteMemoryParams)
+	// ListMemoryVersions The versions of a memory, newest first
+	// (GET /v1/memories/{id}/versions)
+	ListMemoryVersions(w http.ResponseWriter, r *http.Request, id ID, params ListMemoryVersionsParams)
+	// GetMemoryVersion One version of a memory
+	// (GET /v1/memories/{id}/versions/{version})
+	GetMemoryVersion(w http.ResponseWriter, r *http.Request, id ID, version int64, params GetMemoryVersionParams)
 	// GetStats How much the caller has
 	// (GET /v1/stats)
 	GetStats(w http.ResponseWriter, r *http.Request, params GetStatsParams)
@@ -6567,6 +6762,404 @@ func (siw *ServerInterfaceWrapper) ListRelatedMemories(w http.ResponseWriter, r 
 	handler.ServeHTTP(w, r)
 }
 
+// RestoreMemory operation middleware
+func (siw *ServerInterfaceWrapper) RestoreMemory(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RestoreMemoryParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	// ------------- Required header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatchRequired
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	} else {
+		err := fmt.Errorf("Header parameter If-Match is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "If-Match", Err: err})
+		return
+	}
+
+	// ------------- Optional header parameter "Prefer" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Prefer")]; found {
+		var Prefer Prefer
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Prefer", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Prefer", valueList[0], &Prefer, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Prefer", Err: err})
+			return
+		}
+
+		params.Prefer = &Prefer
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RestoreMemory(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UndeleteMemory operation middleware
+func (siw *ServerInterfaceWrapper) UndeleteMemory(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UndeleteMemoryParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = &IfMatch
+
+	}
+
+	// ------------- Optional header parameter "Prefer" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Prefer")]; found {
+		var Prefer Prefer
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Prefer", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Prefer", valueList[0], &Prefer, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Prefer", Err: err})
+			return
+		}
+
+		params.Prefer = &Prefer
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UndeleteMemory(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListMemoryVersions operation middleware
+func (siw *ServerInterfaceWrapper) ListMemoryVersions(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListMemoryVersionsParams
+
+	// ------------- Optional query parameter "as_app" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "as_app", r.URL.Query(), &params.AsApp, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "as_app"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "as_app", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Prefer" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Prefer")]; found {
+		var Prefer Prefer
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Prefer", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Prefer", valueList[0], &Prefer, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Prefer", Err: err})
+			return
+		}
+
+		params.Prefer = &Prefer
+
+	}
+
+	// ------------- Optional header parameter "Refold-Min-Position" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Refold-Min-Position")]; found {
+		var RefoldPosition RefoldPosition
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Refold-Min-Position", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Refold-Min-Position", valueList[0], &RefoldPosition, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Refold-Min-Position", Err: err})
+			return
+		}
+
+		params.RefoldPosition = &RefoldPosition
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListMemoryVersions(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetMemoryVersion operation middleware
+func (siw *ServerInterfaceWrapper) GetMemoryVersion(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "version" -------------
+	var version int64
+
+	err = runtime.BindStyledParameterWithOptions("simple", "version", r.PathValue("version"), &version, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "version", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetMemoryVersionParams
+
+	// ------------- Optional query parameter "as_app" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "as_app", r.URL.Query(), &params.AsApp, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "as_app"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "as_app", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Prefer" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Prefer")]; found {
+		var Prefer Prefer
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Prefer", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Prefer", valueList[0], &Prefer, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Prefer", Err: err})
+			return
+		}
+
+		params.Prefer = &Prefer
+
+	}
+
+	// ------------- Optional header parameter "Refold-Min-Position" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Refold-Min-Position")]; found {
+		var RefoldPosition RefoldPosition
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Refold-Min-Position", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Refold-Min-Position", valueList[0], &RefoldPosition, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Refold-Min-Position", Err: err})
+			return
+		}
+
+		params.RefoldPosition = &RefoldPosition
+
+	}
+
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-None-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-None-Match", Err: err})
+			return
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetMemoryVersion(w, r, id, version, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // GetStats operation middleware
 func (siw *ServerInterfaceWrapper) GetStats(w http.ResponseWriter, r *http.Request) {
 
@@ -6868,6 +7461,10 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/memories/{id}/pause", wrapper.PauseMemory)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/memories/{id}/activate", wrapper.ActivateMemory)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/memories/{id}/history", wrapper.GetMemoryHistory)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/memories/{id}/versions", wrapper.ListMemoryVersions)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/memories/{id}/versions/{version}", wrapper.GetMemoryVersion)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/memories/{id}/restore", wrapper.RestoreMemory)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/memories/{id}/undelete", wrapper.UndeleteMemory)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/apps", wrapper.ListApps)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/apps/{id}", wrapper.GetApp)
 	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/v1/apps/{id}", wrapper.ChangeApp)
@@ -10656,6 +11253,298 @@ func (response ListRelatedMemoriesdefaultApplicationProblemPlusJSONResponse) Vis
 	return err
 }
 
+type RestoreMemoryRequestObject struct {
+	Id     ID `json:"id"`
+	Params RestoreMemoryParams
+	Body   *RestoreMemoryJSONRequestBody
+}
+
+type RestoreMemoryResponseObject interface {
+	VisitRestoreMemoryResponse(w http.ResponseWriter) error
+}
+
+type RestoreMemory200JSONResponse struct{ AcceptedJSONResponse }
+
+func (response RestoreMemory200JSONResponse) VisitRestoreMemoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.PreferenceApplied != nil {
+		w.Header().Set("Preference-Applied", fmt.Sprint(*response.Headers.PreferenceApplied))
+	}
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RestoreMemory202ResponseHeaders struct {
+	ETag              *string
+	PreferenceApplied *string
+	RefoldPosition    *string
+}
+
+type RestoreMemory202JSONResponse struct {
+	Body    Accepted
+	Headers RestoreMemory202ResponseHeaders
+}
+
+func (response RestoreMemory202JSONResponse) VisitRestoreMemoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.PreferenceApplied != nil {
+		w.Header().Set("Preference-Applied", fmt.Sprint(*response.Headers.PreferenceApplied))
+	}
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RestoreMemorydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RestoreMemorydefaultApplicationProblemPlusJSONResponse) VisitRestoreMemoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UndeleteMemoryRequestObject struct {
+	Id     ID `json:"id"`
+	Params UndeleteMemoryParams
+}
+
+type UndeleteMemoryResponseObject interface {
+	VisitUndeleteMemoryResponse(w http.ResponseWriter) error
+}
+
+type UndeleteMemory200JSONResponse struct{ AcceptedJSONResponse }
+
+func (response UndeleteMemory200JSONResponse) VisitUndeleteMemoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.PreferenceApplied != nil {
+		w.Header().Set("Preference-Applied", fmt.Sprint(*response.Headers.PreferenceApplied))
+	}
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UndeleteMemory202ResponseHeaders struct {
+	ETag              *string
+	PreferenceApplied *string
+	RefoldPosition    *string
+}
+
+type UndeleteMemory202JSONResponse struct {
+	Body    Accepted
+	Headers UndeleteMemory202ResponseHeaders
+}
+
+func (response UndeleteMemory202JSONResponse) VisitUndeleteMemoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.PreferenceApplied != nil {
+		w.Header().Set("Preference-Applied", fmt.Sprint(*response.Headers.PreferenceApplied))
+	}
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UndeleteMemorydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UndeleteMemorydefaultApplicationProblemPlusJSONResponse) VisitUndeleteMemoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListMemoryVersionsRequestObject struct {
+	Id     ID `json:"id"`
+	Params ListMemoryVersionsParams
+}
+
+type ListMemoryVersionsResponseObject interface {
+	VisitListMemoryVersionsResponse(w http.ResponseWriter) error
+}
+
+type ListMemoryVersions200ResponseHeaders struct {
+	RefoldAgeMs    *string
+	RefoldEdition  *string
+	RefoldPosition *string
+}
+
+type ListMemoryVersions200JSONResponse struct {
+	Body    MemoryVersionPage
+	Headers ListMemoryVersions200ResponseHeaders
+}
+
+func (response ListMemoryVersions200JSONResponse) VisitListMemoryVersionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.RefoldAgeMs != nil {
+		w.Header().Set("Refold-Age-Ms", fmt.Sprint(*response.Headers.RefoldAgeMs))
+	}
+	if response.Headers.RefoldEdition != nil {
+		w.Header().Set("Refold-Edition", fmt.Sprint(*response.Headers.RefoldEdition))
+	}
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListMemoryVersionsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListMemoryVersionsdefaultApplicationProblemPlusJSONResponse) VisitListMemoryVersionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetMemoryVersionRequestObject struct {
+	Id      ID    `json:"id"`
+	Version int64 `json:"version"`
+	Params  GetMemoryVersionParams
+}
+
+type GetMemoryVersionResponseObject interface {
+	VisitGetMemoryVersionResponse(w http.ResponseWriter) error
+}
+
+type GetMemoryVersion200ResponseHeaders struct {
+	ETag           *string
+	RefoldAgeMs    *string
+	RefoldEdition  *string
+	RefoldPosition *string
+}
+
+type GetMemoryVersion200JSONResponse struct {
+	Body    MemoryVersion
+	Headers GetMemoryVersion200ResponseHeaders
+}
+
+func (response GetMemoryVersion200JSONResponse) VisitGetMemoryVersionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.RefoldAgeMs != nil {
+		w.Header().Set("Refold-Age-Ms", fmt.Sprint(*response.Headers.RefoldAgeMs))
+	}
+	if response.Headers.RefoldEdition != nil {
+		w.Header().Set("Refold-Edition", fmt.Sprint(*response.Headers.RefoldEdition))
+	}
+	if response.Headers.RefoldPosition != nil {
+		w.Header().Set("Refold-Position", fmt.Sprint(*response.Headers.RefoldPosition))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetMemoryVersion304Response struct {
+}
+
+func (response GetMemoryVersion304Response) VisitGetMemoryVersionResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
+}
+
+type GetMemoryVersiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetMemoryVersiondefaultApplicationProblemPlusJSONResponse) VisitGetMemoryVersionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetStatsRequestObject struct {
 	Params GetStatsParams
 }
@@ -10982,6 +11871,18 @@ type StrictServerInterface interface {
 	// ListRelatedMemories The memories that share categories with this one, most shared first, then the newest
 	// (GET /v1/memories/{id}/related)
 	ListRelatedMemories(ctx context.Context, request ListRelatedMemoriesRequestObject) (ListRelatedMemoriesResponseObject, error)
+	// RestoreMemory Restore an old version of a memory
+	// (POST /v1/memories/{id}/restore)
+	RestoreMemory(ctx context.Context, request RestoreMemoryRequestObject) (RestoreMemoryResponseObject, error)
+	// UndeleteMemory Make a deleted memory active again
+	// (POST /v1/memories/{id}/undelete)
+	UndeleteMemory(ctx context.Context, request UndeleteMemoryRequestObject) (UndeleteMemoryResponseObject, error)
+	// ListMemoryVersions The versions of a memory, newest first
+	// (GET /v1/memories/{id}/versions)
+	ListMemoryVersions(ctx context.Context, request ListMemoryVersionsRequestObject) (ListMemoryVersionsResponseObject, error)
+	// GetMemoryVersion One version of a memory
+	// (GET /v1/memories/{id}/versions/{version})
+	GetMemoryVersion(ctx context.Context, request GetMemoryVersionRequestObject) (GetMemoryVersionResponseObject, error)
 	// GetStats How much the caller has
 	// (GET /v1/stats)
 	GetStats(ctx context.Context, request GetStatsRequestObject) (GetStatsResponseObject, error)
@@ -12627,6 +13528,122 @@ func (sh *strictHandler) ListRelatedMemories(w http.ResponseWriter, r *http.Requ
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ListRelatedMemoriesResponseObject); ok {
 		if err := validResponse.VisitListRelatedMemoriesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RestoreMemory operation middleware
+func (sh *strictHandler) RestoreMemory(w http.ResponseWriter, r *http.Request, id ID, params RestoreMemoryParams) {
+	var request RestoreMemoryRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body RestoreMemoryJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RestoreMemory(ctx, request.(RestoreMemoryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RestoreMemory")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RestoreMemoryResponseObject); ok {
+		if err := validResponse.VisitRestoreMemoryResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UndeleteMemory operation middleware
+func (sh *strictHandler) UndeleteMemory(w http.ResponseWriter, r *http.Request, id ID, params UndeleteMemoryParams) {
+	var request UndeleteMemoryRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UndeleteMemory(ctx, request.(UndeleteMemoryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UndeleteMemory")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UndeleteMemoryResponseObject); ok {
+		if err := validResponse.VisitUndeleteMemoryResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListMemoryVersions operation middleware
+func (sh *strictHandler) ListMemoryVersions(w http.ResponseWriter, r *http.Request, id ID, params ListMemoryVersionsParams) {
+	var request ListMemoryVersionsRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListMemoryVersions(ctx, request.(ListMemoryVersionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListMemoryVersions")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListMemoryVersionsResponseObject); ok {
+		if err := validResponse.VisitListMemoryVersionsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetMemoryVersion operation middleware
+func (sh *strictHandler) GetMemoryVersion(w http.ResponseWriter, r *http.Request, id ID, version int64, params GetMemoryVersionParams) {
+	var request GetMemoryVersionRequestObject
+
+	request.Id = id
+	request.Version = version
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetMemoryVersion(ctx, request.(GetMemoryVersionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetMemoryVersion")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetMemoryVersionResponseObject); ok {
+		if err := validResponse.VisitGetMemoryVersionResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

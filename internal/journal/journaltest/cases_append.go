@@ -3,6 +3,7 @@ package journaltest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -123,6 +124,50 @@ func longHistory(t *testing.T, ctx context.Context, h Harness) {
 			t.Fatalf("event %d of the history has version %d", i, e.Version)
 		}
 	}
+	wantVersions(t, ctx, h.Shard, key, count)
+	wantVersions(t, ctx, h.Shard, key, count-1)
+	wantVersions(t, ctx, h.Shard, key, 1)
+	wantVersions(t, ctx, h.Shard, key, 0)
+}
+
+// wantVersions visits a history up to a version.
+func wantVersions(t testing.TB, ctx context.Context, s journal.Shard, key envelope.Key, upTo uint64) {
+	t.Helper()
+	met := uint64(0)
+	err := s.Visit(ctx, key, upTo, func(e *envelope.Event) error {
+		if met++; e.Version != met || e.Key != key {
+			return fmt.Errorf("event %d has version %d of %s", met, e.Version, e.Key)
+		}
+		return nil
+	})
+	if err != nil || met != upTo {
+		t.Fatalf("visit %s up to %d: %d events, %v", key, upTo, met, err)
+	}
+}
+
+// largeHistory is larger than what a server sends at once (64 MiB), so that whoever takes a page that ends early for the last
+// one misses the end.
+func largeHistory(t *testing.T, ctx context.Context, h Harness) {
+	const count = 70
+	key, last := note("acme", "large"), uint64(0)
+	text := strings.Repeat("x", 1_000_000)
+	for i := range count {
+		last = must(t, ctx, h.Shard, Event(key, "c"+itoa(i), text, uint64(i+1)), last).Seq
+	}
+	historyOf(t, ctx, h.Shard, key, count)
+	wantVersions(t, ctx, h.Shard, key, count)
+}
+
+func visitEnds(t *testing.T, ctx context.Context, h Harness) {
+	s, key := h.Shard, note("acme", "n1")
+	first := must(t, ctx, s, Event(key, "c1", "one", 1), 0)
+	must(t, ctx, s, Event(key, "c2", "two", 2), first.Seq)
+	none := func(*envelope.Event) error { return nil }
+	wantErr(t, "visit beyond the newest", s.Visit(ctx, key, 3, none), journal.ErrNoEvent)
+	wantErr(t, "visit what is not there", s.Visit(ctx, note("acme", "n2"), 1, none), journal.ErrNoEvent)
+	wantErr(t, "visit of another tenant's", s.Visit(ctx, note("umbrella", "n1"), 1, none), journal.ErrNoEvent)
+	wantErr(t, "visit *", s.Visit(ctx, note("acme", "*"), 1, none), envelope.ErrSubject)
+	wantErr(t, "a visitor who has had enough", s.Visit(ctx, key, 2, func(*envelope.Event) error { return errEnough }), errEnough)
 }
 
 func expectationDecides(t *testing.T, ctx context.Context, h Harness) {

@@ -78,6 +78,8 @@ func cases() []conformanceCase {
 	return []conformanceCase{
 		{name: "append and read", run: appendAndRead},
 		{name: "a long history", run: longHistory},
+		{name: "a large history", run: largeHistory},
+		{name: "the end of a visit", run: visitEnds},
 		{name: "the expectation decides", run: expectationDecides},
 		{name: "events that cannot be stored", run: cannotBeStored},
 		{name: "retry inside the dedupe window", run: retryFindsItself},

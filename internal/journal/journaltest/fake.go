@@ -194,6 +194,25 @@ func (f *Fake) History(ctx context.Context, key envelope.Key) ([]envelope.Event,
 	return history, ctx.Err()
 }
 
+// Visit implements journal.Shard.
+func (f *Fake) Visit(ctx context.Context, key envelope.Key, upTo uint64, visit func(*envelope.Event) error) error {
+	f.mu.Lock()
+	number, history := f.facts.Shard, f.history(key)
+	f.mu.Unlock()
+	if _, err := envelope.Subject(number, key); err != nil {
+		return err
+	}
+	for version := uint64(1); version <= upTo; version++ {
+		if version > uint64(len(history)) || history[version-1].Version != version {
+			return fmt.Errorf("history of %s from version %d: %w", key, version, journal.ErrNoEvent)
+		}
+		if err := visit(&history[version-1]); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
 // Last implements journal.Shard.
 func (f *Fake) Last(ctx context.Context, key envelope.Key) (*envelope.Event, error) {
 	f.mu.Lock()
