@@ -478,8 +478,8 @@ func TestDiscovery(t *testing.T) {
 		t.Fatalf("stats: %+v", stats)
 	}
 	for i, want := range []map[string]int64{
-		{"requests": 2, "errors": 1, "accepted": 1, "refused": 1, "unknown": 0}, // alone
-		{"requests": 2, "errors": 1, "accepted": 1, "refused": 1, "unknown": 0}, // in batches
+		{"requests": 2, "errors": 1, "accepted": 1, "refused": 1, "unknown": 0, "dropped": 0}, // alone
+		{"requests": 2, "errors": 1, "accepted": 1, "refused": 1, "unknown": 0, "dropped": 0}, // in batches
 	} {
 		var got map[string]int64
 		check(t, json.Unmarshal(stats.Endpoints[i].Data, &got))
