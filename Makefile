@@ -58,7 +58,7 @@ clients: build stores npm ## generate the TypeScript client, check its types, te
 	npm run --prefix clients/typescript generate
 	npm run --prefix clients/typescript build
 	node scripts/with-refold.mjs bin/refold npm test --prefix clients/typescript
-	@git diff --exit-code --stat -- clients/typescript || { echo "the TypeScript client was not up to date: commit clients/typescript"; exit 1; }
+	@git diff --exit-code --stat -- clients/typescript/src/contract.ts || { echo "the types were not those of the contract: commit clients/typescript/src/contract.ts"; exit 1; }
 
 mcp-conformance: build stores npm ## run the conformance suite of the Model Context Protocol against a real refold (needs npm)
 	npm ci --prefix tools/mcp-conformance

@@ -38,6 +38,9 @@ const server = spawn(refold, ["serve", "--data", data, "--listen", "127.0.0.1:0"
 });
 const log = [];
 const ended = once(server, "exit");
+for (const signal of ["SIGINT", "SIGTERM"]) {
+  process.on(signal, () => server.kill("SIGTERM")); // then the command fails, and what was made is removed
+}
 let code = 1;
 try {
   const url = await ready();
