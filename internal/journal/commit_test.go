@@ -74,7 +74,7 @@ func TestCollectOneOfEachEntity(t *testing.T) {
 func TestCollectWithinBounds(t *testing.T) {
 	c := newCollector()
 	for i := range BatchMax + 10 {
-		putFor(c, fmt.Sprintf("t%d", i%8), fmt.Sprintf("s%d", i), 100)
+		putFor(c, fmt.Sprintf("t%d", i%32), fmt.Sprintf("s%d", i), 100)
 	}
 	b := newCollection()
 	c.collect(b, 0)
