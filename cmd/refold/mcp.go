@@ -77,7 +77,7 @@ func (m mcpFlags) edge(p *plane.Plane, parts httpapi.Config, trusted []auth.Issu
 		return nil, err
 	}
 	edge, err := mcpapi.New(mcpapi.Config{
-		Verifier: verifier, Writer: parts.Writer, Reader: parts.Reader, Sealer: parts.Sealer, Limits: parts.Limits, Logins: parts.Logins, Logger: parts.Logger,
+		Verifier: verifier, Writer: parts.Writer, Reader: parts.Reader, Versions: parts.Versions, Sealer: parts.Sealer, Limits: parts.Limits, Logins: parts.Logins, Logger: parts.Logger,
 		Version: plane.ToolVersion(), URL: m.url, AuthorizationServers: m.authorizationServers(trusted), Origins: parts.Origins,
 	})
 	if err != nil {

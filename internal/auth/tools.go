@@ -45,6 +45,14 @@ var tools = []Tool{
 		Doc: "Tell when a memory was archived, paused or made active again, oldest change first.",
 	},
 	{
+		Name: "memory_versions", Operation: "listMemoryVersions", Title: "Versions of a memory", ReadOnly: true,
+		Doc: "List what a memory held before: its versions, newest first, with what each has changed, when, and what that was before.",
+	},
+	{
+		Name: "get_memory_version", Operation: "getMemoryVersion", Title: "Read one version of a memory", ReadOnly: true,
+		Doc: "Read one version of a memory with its whole content; a long one in parts, by offset.",
+	},
+	{
 		Name: "memory_accesses", Operation: "listMemoryAccesses", Title: "Access log of a memory", ReadOnly: true,
 		Doc: "Tell who read, found or changed a memory, through which app and when, newest first. It comes a moment later than what it tells of, and expires.",
 	},
@@ -53,8 +61,16 @@ var tools = []Tool{
 		Doc: "Replace the content, the metadata or the categories of a memory. What is not given stays as it is.",
 	},
 	{
+		Name: "restore_memory", Operation: "restoreMemory", Title: "Restore a version of a memory", Destructive: true, Idempotent: true,
+		Doc: "Give a memory the content, metadata and categories again that it had at a version, see memory_versions. Restoring the version before undoes it.",
+	},
+	{
 		Name: "delete_memories", Operation: "deleteMemories", Title: "Delete memories", Destructive: true, Idempotent: true,
-		Doc: "Delete memories by their ids. There is one result per id.",
+		Doc: "Delete memories by their ids. There is one result per id. undelete_memory brings one back.",
+	},
+	{
+		Name: "undelete_memory", Operation: "undeleteMemory", Title: "Undelete a memory", Idempotent: true,
+		Doc: "Make a deleted memory active again, with all that it had. Only the id finds it: searches and lists do not show what is deleted.",
 	},
 	{
 		Name: "delete_all_memories", Operation: "deleteMemories", Title: "Delete all memories", Destructive: true, Idempotent: true,

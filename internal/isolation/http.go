@@ -265,7 +265,8 @@ func (h *HTTP) make(seed uint64, about *Belongings) request {
 		route = h.routes[r.IntN(len(h.routes))] // costly, and a zip has few places for a question
 	}
 	q := request{method: route.method, operation: route.method + " " + route.path}
-	path := pathParam.ReplaceAllStringFunc(route.path, func(string) string { return url.PathEscape(pick(r, about, 8)) })
+	path := strings.Replace(route.path, "{version}", "1", 1) // every memory has it
+	path = pathParam.ReplaceAllStringFunc(path, func(string) string { return url.PathEscape(pick(r, about, 8)) })
 	if strings.HasPrefix(route.path, oldPrefix) && r.IntN(2) == 0 {
 		path += "/"
 	}
@@ -326,7 +327,7 @@ var attackedHeaders = []string{
 var bodies = []string{
 	`{"content":"probe"}`, `{"content":"probe","app_id":"ID"}`, `{"content":"probe","tenant":"ID"}`, `{"ids":["ID"]}`, `{"memory_ids":["ID"]}`,
 	`{"app_id":"ID"}`, `{"app_ids":["ID"]}`, `{"category_ids":["ID"]}`, `{"id":"ID"}`, `{"user_id":"ID"}`, `{"object_id":"ID","effect":"allow"}`,
-	`{"memory_ids":["ID"],"state":"paused"}`, `{"ids":["ID"],"action":"archive"}`, `{"cursor":"ID"}`, `{}`, `["ID"]`,
+	`{"version":1}`, `{"memory_ids":["ID"],"state":"paused"}`, `{"ids":["ID"],"action":"archive"}`, `{"cursor":"ID"}`, `{}`, `["ID"]`,
 }
 
 // oldBodies are those of the old paths, that ignore members which they do not know.

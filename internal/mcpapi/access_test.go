@@ -119,8 +119,10 @@ func (o things) arguments(tool string) map[string]any {
 		return map[string]any{"text": "canary-new"}
 	case "search_memory":
 		return map[string]any{"query": "canary or canary-a-bob or canary-b-alice"}
-	case "get_memory", "memory_accesses", "memory_history", "related_memories":
+	case "get_memory", "memory_accesses", "memory_history", "memory_versions", "related_memories", "undelete_memory":
 		return map[string]any{"memory_id": o.memory}
+	case "get_memory_version", "restore_memory":
+		return map[string]any{"memory_id": o.memory, "version": 1}
 	case "update_memory":
 		return map[string]any{"memory_id": o.memory, "text": "changed"}
 	case "delete_memories":

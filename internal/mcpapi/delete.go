@@ -102,7 +102,7 @@ func deleteAll(ctx context.Context, c call, in deleteAllIn) (out deleteAllOut, e
 	if err != nil {
 		return out, err
 	}
-	switch yes, err := c.confirmed("delete_all_memories", in.Confirm, "Delete all memories of "+c.principal.Subject+" that "+c.app+" may read? Deleted memories do not come back."); {
+	switch yes, err := c.confirmed("delete_all_memories", in.Confirm, "Delete all memories of "+c.principal.Subject+" that "+c.app+" may read? Only those whose ids are known can be brought back."); {
 	case err != nil:
 		return out, err
 	case !yes:

@@ -27,6 +27,7 @@ import (
 	"github.com/refold-dev/refold/internal/auth"
 	"github.com/refold-dev/refold/internal/quota"
 	"github.com/refold-dev/refold/internal/reader"
+	"github.com/refold-dev/refold/internal/versions"
 	"github.com/refold-dev/refold/internal/writer"
 )
 
@@ -45,11 +46,12 @@ type Verifier interface {
 	Standing(p auth.Principal) error
 }
 
-// Config is what the edge stands on. Verifier, Writer, Reader and Sealer must be set.
+// Config is what the edge stands on. Verifier, Writer, Reader, Versions and Sealer must be set.
 type Config struct {
 	Verifier Verifier
 	Writer   *writer.Writer
 	Reader   *reader.Reader
+	Versions *versions.Log
 	Sealer   *reader.Sealer
 	// URL is the address of this edge as clients know it, such as https://memories.example/mcp. Empty: only loopback
 	// addresses are answered, each under the name that the client used.

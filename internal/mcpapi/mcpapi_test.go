@@ -16,8 +16,8 @@ import (
 )
 
 var everyTool = []string{
-	"add_memories", "delete_all_memories", "delete_memories", "get_app", "get_memory", "get_stats", "list_apps", "list_categories", "list_memories",
-	"memory_accesses", "memory_history", "related_memories", "search_memory", "update_memory", "whoami",
+	"add_memories", "delete_all_memories", "delete_memories", "get_app", "get_memory", "get_memory_version", "get_stats", "list_apps", "list_categories", "list_memories",
+	"memory_accesses", "memory_history", "memory_versions", "related_memories", "restore_memory", "search_memory", "undelete_memory", "update_memory", "whoami",
 }
 
 // The SDK's own client over each transport and revision: the whole life of a memory.
@@ -235,8 +235,8 @@ func TestTheUserMayTakeTime(t *testing.T) {
 func TestToolsOfAToken(t *testing.T) {
 	s := newStack(t)
 	for _, c := range []struct{ scopes, tools string }{
-		{auth.MemoriesRead, "get_memory list_categories list_memories memory_accesses memory_history related_memories search_memory whoami"},
-		{auth.MemoriesWrite, "add_memories update_memory"},
+		{auth.MemoriesRead, "get_memory get_memory_version list_categories list_memories memory_accesses memory_history memory_versions related_memories search_memory whoami"},
+		{auth.MemoriesWrite, "add_memories restore_memory update_memory"},
 		{auth.AppsRead, "get_app list_apps"},
 		{auth.StatsRead, "get_stats"},
 		{"none", ""},

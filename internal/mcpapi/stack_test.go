@@ -24,6 +24,7 @@ import (
 	"github.com/refold-dev/refold/internal/reader"
 	"github.com/refold-dev/refold/internal/testenv"
 	"github.com/refold-dev/refold/internal/user"
+	"github.com/refold-dev/refold/internal/versions"
 	"github.com/refold-dev/refold/internal/writer"
 )
 
@@ -76,7 +77,7 @@ func newStack(t testing.TB, change ...func(*mcpapi.Config)) *stack {
 	rows := reader.New(p.Live, p.DB)
 	rows.Activity = p.Activity
 	s := &stack{plane: p, key: key, config: mcpapi.Config{
-		Writer: writer.New(p.Directory, p.Journal.Shard, rows), Reader: rows, Sealer: sealer, Logger: slog.New(slog.NewTextHandler(testLog{t}, nil)),
+		Writer: writer.New(p.Directory, p.Journal.Shard, rows), Reader: rows, Versions: versions.New(p.Journal.Shard, rows), Sealer: sealer, Logger: slog.New(slog.NewTextHandler(testLog{t}, nil)),
 	}}
 	s.config.Verifier, err = auth.NewVerifier(auth.Config{Issuers: []auth.Issuer{key.IssuerFor(auth.LocalMCPAudience)}})
 	check(t, err)

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
+	"github.com/refold-dev/refold/events"
 	"github.com/refold-dev/refold/events/commands"
 	"github.com/refold-dev/refold/events/envelope"
 	"github.com/refold-dev/refold/events/storable"
@@ -62,6 +63,22 @@ func TestCommands(t *testing.T) {
 		}
 	}
 	wantProblem(t, ann.do("k9", commands.PauseMemory{ID: id}), "not_found", 404)
+
+	restore := commands.RestoreMemory{ID: id, Version: 1}
+	wantProblem(t, ann.do("k10", restore, commands.HeaderVersion, "*"), "not_found", 404)
+	wantProblem(t, s.producer(t, "a", "bob").do("k11", commands.UndeleteMemory{ID: id}), "not_found", 404)
+	if r := wantAccepted(t, ann.do("k11", commands.UndeleteMemory{ID: id})); r.Version != 8 || !r.Changed {
+		t.Errorf("undeleted: %+v", r)
+	}
+	wantProblem(t, ann.do("k12", restore), "precondition_required", 428)
+	wantProblem(t, ann.do("k12", restore, commands.HeaderVersion, "7"), "precondition_failed", 412)
+	if r := wantAccepted(t, ann.do("k12", restore, commands.HeaderVersion, "8")); r.Version != 9 || !r.Changed {
+		t.Errorf("restored: %+v", r)
+	}
+	newest := s.history(t, "a", made)[8]
+	if p, err := events.Decode(newest.Kind, newest.Data); err != nil || *p.(*events.MemoryChanged).Private.Content != "likes tea" {
+		t.Errorf("restored by %s %s, %v", newest.Kind, newest.Data, err)
+	}
 }
 
 // TestPositions: the position of an answer is one that readers wait for.
