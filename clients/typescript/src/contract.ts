@@ -1,4 +1,4 @@
-// Code generated from internal/httpapi/openapi.yaml, sha256 d3a6a00cf036b6dd24d24a5fe49c263b5e0b5e03d7d6fe7a025d560b08e50cc2. DO NOT EDIT.
+// Code generated from internal/httpapi/openapi.yaml, sha256 d7710bdf7f4d7d99b88360b58232d45095bdd47efe68675c57acba7a9123b171. DO NOT EDIT.
 
 export interface paths {
     "/v1/memories": {
@@ -115,10 +115,108 @@ export interface paths {
             };
             cookie?: never;
         };
-        /** The changes of a memory's state, oldest first */
+        /**
+         * The changes of a memory's state, oldest first
+         * @description Lines that an import brought are among them. What a memory held is in its versions.
+         */
         get: operations["getMemoryHistory"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/memories/{id}/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        /**
+         * The versions of a memory, newest first
+         * @description What the memory held after each of its events, which fields that changed, and what they were before. It is read from
+         *     the journal, up to the version that the rows have. A page has fewer items than `limit` when they are large. Through
+         *     `as_app`, versions that the app's access rules, as they are now, keep from it are left out. A deleted memory is absent;
+         *     the versions are back with it.
+         */
+        get: operations["listMemoryVersions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/memories/{id}/versions/{version}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+                version: number;
+            };
+            cookie?: never;
+        };
+        /**
+         * One version of a memory
+         * @description Its `ETag` is that of the memory as it is, so that it can be sent as `If-Match` to restore the version.
+         */
+        get: operations["getMemoryVersion"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/memories/{id}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Restore an old version of a memory
+         * @description The memory has the content, metadata and categories of that version again, as a new version; its state and app stay. It
+         *     can be undone by restoring the version before. A version that the memory does not have is `invalid` (422). A deleted
+         *     memory is absent: undelete it first.
+         */
+        post: operations["restoreMemory"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/memories/{id}/undelete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make a deleted memory active again
+         * @description With everything that it had when it was deleted. One that is not deleted stays as it is. The ids of deleted memories are
+         *     in the feed of changes and in exports.
+         */
+        post: operations["undeleteMemory"];
         delete?: never;
         options?: never;
         head?: never;
@@ -569,9 +667,12 @@ export interface paths {
         /**
          * The settings that the users of the tenant share
          * @description They are kept for the tenant's clients; the server itself heeds none of them. No answer ever shows a secret:
-         *     `********` stands in its place. Secrets are texts whose name ends in key, secret, token, password, passwd,
-         *     passphrase, credential(s) or authorization (in any case, `_` and `-` do not count), and texts that hold an address
-         *     with a password. What was never set is at version 0.
+         *     `********` stands in its place. **Mark what is secret**: `{"$secret": "text"}` in the place of any text is that text,
+         *     and sealed before it is stored. What is not marked is sealed, too, when it is a known secret of mem0 and OpenMemory;
+         *     when its name, or the name that an entry `{"name": ..., "value": ...}` gives it, speaks of a key, secret, token,
+         *     password, credential, authorization, cookie and the like (a name that ends in one of the first takes nothing but a
+         *     text); or when the text looks like a secret: private keys, JWTs, tokens of known services, addresses and connection
+         *     strings with passwords, headers. What was never set is at version 0.
          */
         get: operations["getConfig"];
         /**
@@ -938,6 +1039,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/openapi.json": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** This document as JSON */
+        get: operations["getOpenAPIAsJSON"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/asyncapi.json": {
         parameters: {
             query?: never;
@@ -1022,6 +1140,54 @@ export interface components {
             new_state: string;
             /** Format: date-time */
             changed_at: string;
+        };
+        MemoryVersionPage: {
+            items: components["schemas"]["MemoryVersion"][];
+            next_cursor?: string;
+        };
+        MemoryVersion: {
+            /** Format: int64 */
+            version: number;
+            /** @description Kind of the event that made it, such as `memory.changed.v1`. */
+            kind: string;
+            /**
+             * Format: uuid
+             * @description The user who did; absent when no user did.
+             */
+            changed_by?: string;
+            /**
+             * Format: date-time
+             * @description When the command was accepted.
+             */
+            at: string;
+            content: string;
+            metadata: components["schemas"]["Metadata"];
+            state: components["schemas"]["VersionState"];
+            app?: components["schemas"]["AppName"];
+            categories: string[];
+            /** @description The fields that differ from the version before; none for the first one, and where only times or the status history do. */
+            changed: ("content" | "metadata" | "categories" | "state" | "app")[];
+            before?: components["schemas"]["VersionBefore"];
+        };
+        /**
+         * @description The fields named by `changed` as they were in the version before; an app that is absent here was none. Absent as a whole
+         *     when nothing has changed, and when access rules keep that version from the app.
+         */
+        VersionBefore: {
+            content?: string;
+            metadata?: components["schemas"]["Metadata"];
+            state?: components["schemas"]["VersionState"];
+            app?: components["schemas"]["AppName"];
+            categories?: string[];
+        };
+        /** @enum {string} */
+        VersionState: "active" | "paused" | "archived" | "deleted";
+        RestoreMemory: {
+            /**
+             * Format: int64
+             * @description The version to restore; the number of the newest one is the `version` of the memory.
+             */
+            version: number;
         };
         App: {
             /** Format: uuid */
@@ -1938,6 +2104,166 @@ export interface operations {
                 };
                 content?: never;
             };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listMemoryVersions: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Read as this app of the caller: only memories that its access rules allow, in items, totals and numbers alike; none
+                 *     while it is paused, and none as an app that is not the caller's. Without rules, or with rules that only deny, it
+                 *     reads all that they do not deny; once one allows anything, only what rules allow. Deny beats allow.
+                 */
+                as_app?: components["parameters"]["AsApp"];
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+                limit?: number;
+            };
+            header?: {
+                /**
+                 * @description RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
+                 *     command with it is answered once the rows have it, which `Preference-Applied: wait=<seconds>` says; when they do
+                 *     not have it in time, it is answered all the same. With `respond-async` a command that the rows do not have yet is
+                 *     answered 202 instead of 200 or 201: it is stored for good, and will show.
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /** @description The answer is at least as new as this position, which an earlier answer gave as `Refold-Position`. A request may use that name as well. */
+                "Refold-Min-Position"?: components["parameters"]["Position"];
+            };
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page. */
+            200: {
+                headers: {
+                    "Refold-Edition": components["headers"]["Refold-Edition"];
+                    "Refold-Position": components["headers"]["Refold-Position"];
+                    "Refold-Age-Ms": components["headers"]["Refold-Age-Ms"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MemoryVersionPage"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getMemoryVersion: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Read as this app of the caller: only memories that its access rules allow, in items, totals and numbers alike; none
+                 *     while it is paused, and none as an app that is not the caller's. Without rules, or with rules that only deny, it
+                 *     reads all that they do not deny; once one allows anything, only what rules allow. Deny beats allow.
+                 */
+                as_app?: components["parameters"]["AsApp"];
+            };
+            header?: {
+                /**
+                 * @description RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
+                 *     command with it is answered once the rows have it, which `Preference-Applied: wait=<seconds>` says; when they do
+                 *     not have it in time, it is answered all the same. With `respond-async` a command that the rows do not have yet is
+                 *     answered 202 instead of 200 or 201: it is stored for good, and will show.
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /** @description The answer is at least as new as this position, which an earlier answer gave as `Refold-Position`. A request may use that name as well. */
+                "Refold-Min-Position"?: components["parameters"]["Position"];
+                /** @description `ETag`s of earlier answers; 304 without a body when the answer would be one of them. */
+                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+            };
+            path: {
+                id: components["parameters"]["ID"];
+                version: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The version. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Refold-Edition": components["headers"]["Refold-Edition"];
+                    "Refold-Position": components["headers"]["Refold-Position"];
+                    "Refold-Age-Ms": components["headers"]["Refold-Age-Ms"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MemoryVersion"];
+                };
+            };
+            /** @description As it was. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    restoreMemory: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description The same key with the same command is the same command, for ever. One is made up when absent. */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+                /** @description As elsewhere, but required where content is replaced, so that nobody overwrites what they have not seen; 428 when absent. `*` takes whatever is there. */
+                "If-Match": components["parameters"]["IfMatchRequired"];
+                /**
+                 * @description RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
+                 *     command with it is answered once the rows have it, which `Preference-Applied: wait=<seconds>` says; when they do
+                 *     not have it in time, it is answered all the same. With `respond-async` a command that the rows do not have yet is
+                 *     answered 202 instead of 200 or 201: it is stored for good, and will show.
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+            };
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RestoreMemory"];
+            };
+        };
+        responses: {
+            200: components["responses"]["Accepted"];
+            202: components["responses"]["Accepted"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    undeleteMemory: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The same key with the same command is the same command, for ever. One is made up when absent. */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+                /** @description The `ETag` that the entity must have, or `*`. Its version is what counts, so the ETags of commands and of questions will both do. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+                /**
+                 * @description RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
+                 *     command with it is answered once the rows have it, which `Preference-Applied: wait=<seconds>` says; when they do
+                 *     not have it in time, it is answered all the same. With `respond-async` a command that the rows do not have yet is
+                 *     answered 202 instead of 200 or 201: it is stored for good, and will show.
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+            };
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: components["responses"]["Accepted"];
+            202: components["responses"]["Accepted"];
             default: components["responses"]["Problem"];
         };
     };
@@ -3628,6 +3954,26 @@ export interface operations {
                 };
                 content: {
                     "application/yaml": string;
+                };
+            };
+        };
+    };
+    getOpenAPIAsJSON: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OpenAPI 3.1. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
                 };
             };
         };
