@@ -32,9 +32,9 @@ type Scope struct{ Name, Doc string }
 
 // scopes is the table of all scopes. Help texts and docs/tokens.md show it.
 var scopes = []Scope{
-	{MemoriesRead, "list, search and read one's own memories, their history and access log"},
-	{MemoriesWrite, "add and change them, archive and pause them"},
-	{MemoriesDelete, "delete them"},
+	{MemoriesRead, "list, search and read one's own memories, their versions, history and access log"},
+	{MemoriesWrite, "add and change them, restore their versions, archive and pause them"},
+	{MemoriesDelete, "delete and undelete them"},
 	{AppsRead, "list one's own apps, their memories and access rules"},
 	{AppsWrite, "change and pause apps, set their access rules"},
 	{PoliciesRead, "read one's own archive policies"},

@@ -147,7 +147,7 @@ func getMemoryVersion(ctx context.Context, c call, in versionIn) (out versionOut
 	if in.Offset < 0 || in.Offset > len(content) || in.Offset < len(content) && !utf8.RuneStart(content[in.Offset]) {
 		return out, invalid("offset: want 0 or a next_offset")
 	}
-	v.Content.Content, v.Before = content[in.Offset:], nil // the version before is to be had by itself
+	v.Content.Content, v.Before = content[in.Offset:], nil // the version before can be read by itself
 	out = versionOut{Notice: notice, Version: versionOf(v, partBytesMax)}
 	if out.Version.Truncated {
 		out.NextOffset = in.Offset + len(*out.Version.Content)

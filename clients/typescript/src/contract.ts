@@ -1,4 +1,4 @@
-// Code generated from internal/httpapi/openapi.yaml, sha256 d7710bdf7f4d7d99b88360b58232d45095bdd47efe68675c57acba7a9123b171. DO NOT EDIT.
+// Code generated from internal/httpapi/openapi.yaml, sha256 3189d597cb6783b5e03822f9b93faa24613c659c668726ea6f1b998f9b895004. DO NOT EDIT.
 
 export interface paths {
     "/v1/memories": {
