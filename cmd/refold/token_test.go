@@ -48,7 +48,7 @@ func startServe(t *testing.T, flags ...string) *replica {
 			t.Errorf("serve does not end: %s", p.output)
 		}
 	})
-	s := &served{t: t, output: p.output}
+	s := &served{t: t, client: http.DefaultClient, output: p.output}
 	s.await(func() bool {
 		_, after, _ := strings.Cut(p.output.String(), "refold serves ")
 		p.url, _, _ = strings.Cut(after, "\n")
