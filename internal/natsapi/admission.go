@@ -16,6 +16,9 @@ import (
 
 const (
 	admissionSubject = "$SYS.REQ.USER.AUTH"
+	// refusalDelay makes whoever is refused wait, so that connecting again and again costs nobody else much. A server gives
+	// up after two seconds.
+	refusalDelay = 500 * time.Millisecond
 	// subscriptionsMax bounds what a producer's connection may listen to: one inbox, and some for tools that make more.
 	subscriptionsMax = 64
 )
@@ -45,22 +48,29 @@ func NewAdmission(seed, account string) (*Admission, error) {
 // answer answers the server's questions until the subscription is drained.
 func (a *Admission) answer(ctx context.Context, conn *nats.Conn, verifier Verifier, logger *slog.Logger) (*nats.Subscription, error) {
 	return conn.QueueSubscribe(admissionSubject, queueGroup, func(m *nats.Msg) {
-		answer, err := a.decide(ctx, string(m.Data), verifier)
+		answer, refused, err := a.decide(ctx, string(m.Data), verifier)
 		if err != nil {
 			logger.WarnContext(ctx, "admission of a producer", "error", err)
 			return // the server gives up soon and lets nobody in
 		}
-		if err := m.Respond([]byte(answer)); err != nil {
-			logger.WarnContext(ctx, "admission of a producer", "error", err)
+		respond := func() {
+			if err := m.Respond([]byte(answer)); err != nil && ctx.Err() == nil {
+				logger.WarnContext(ctx, "admission of a producer", "error", err)
+			}
 		}
+		if refused {
+			time.AfterFunc(refusalDelay, respond)
+			return
+		}
+		respond()
 	})
 }
 
-// decide answers a server's request with a signed yes or no.
-func (a *Admission) decide(ctx context.Context, request string, verifier Verifier) (string, error) {
+// decide answers a server's request with a signed yes or no; refused is true of a no.
+func (a *Admission) decide(ctx context.Context, request string, verifier Verifier) (text string, refused bool, err error) {
 	asked, err := jwt.DecodeAuthorizationRequestClaims(request)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	answer := jwt.NewAuthorizationResponseClaims(asked.UserNkey)
 	answer.Audience = asked.Server.ID
@@ -72,20 +82,23 @@ func (a *Admission) decide(ctx context.Context, request string, verifier Verifie
 	// The verifier allows for clocks that differ; a connection ends at the time itself, so it would end at once.
 	if err != nil || principal.Operator || verifier.Standing(principal) != nil || time.Now().Unix() >= principal.Expires.Unix() {
 		answer.Error = "a bearer token of this plane is needed, as token or as password"
-		return answer.Encode(a.key)
+		text, err = answer.Encode(a.key)
+		return text, true, err
 	}
 	if a.admitted.isBanned(principal, time.Now()) {
 		answer.Error = "this user has sent too many messages without a reply: come again in " + floodBan.String()
-		return answer.Encode(a.key)
+		text, err = answer.Encode(a.key)
+		return text, true, err
 	}
 	if most := time.Now().Add(connectionMax); principal.Expires.After(most) {
 		principal.Expires = most
 	}
 	if answer.Jwt, err = a.userOf(asked.UserNkey, principal).Encode(a.key); err != nil {
-		return "", err
+		return "", false, err
 	}
 	a.admitted.add(connection{asked.Server.ID, asked.ClientInformation.ID}, principal)
-	return answer.Encode(a.key)
+	text, err = answer.Encode(a.key)
+	return text, false, err
 }
 
 // userOf is what a principal may do on its connection.

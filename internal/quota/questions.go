@@ -26,9 +26,10 @@ type Questions struct {
 
 // NewQuestions shares this many connections.
 func NewQuestions(connections int) *Questions {
-	q := &Questions{catchUps: NewShare(ShareConfig{Places: max(2, runtime.GOMAXPROCS(0)/2), WaitingMax: askersWaiting, WaitMax: catchUpWaitMax})}
+	processors := max(2, runtime.GOMAXPROCS(0)) // a scan, or a read of the journal, keeps one busy, here or at the database
+	q := &Questions{catchUps: NewShare(ShareConfig{Places: max(2, processors/2), WaitingMax: askersWaiting, WaitMax: catchUpWaitMax})}
 	for cost, places := range map[reader.Cost]int{
-		reader.Point: connections, reader.List: connections * 3 / 8, reader.Scan: connections / 4, reader.Snapshot: connections / 8,
+		reader.Point: connections, reader.List: connections * 3 / 8, reader.Scan: min(connections/4, processors), reader.Snapshot: connections / 8,
 	} {
 		q.shares[cost] = NewShare(ShareConfig{Places: max(1, places), WaitingMax: askersWaiting, WaitMax: askWaitMax})
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/refold-dev/refold/internal/postgres"
 	"github.com/refold-dev/refold/internal/postgres/db"
 )
 
@@ -26,7 +27,7 @@ func (r *Reader) Visible(ctx context.Context, c Caller, f Freshness, entities []
 	for _, e := range entities {
 		params.Entities, params.Ids = append(params.Entities, e.Kind), append(params.Ids, e.ID)
 	}
-	stamp, err = r.askOne(ctx, c, f, func(q *db.Queries) error {
+	stamp, err = r.through(ctx, postgres.Entry{Single: true}, List, c, f, func(q *db.Queries) error {
 		found, err := q.EntitiesVisible(ctx, params)
 		visible = make(map[Entity]bool, len(found))
 		for _, row := range found {

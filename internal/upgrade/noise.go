@@ -3,11 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -28,6 +26,7 @@ const (
 // noise is what one tenant does to the others, or what the machine does beside the plane.
 type noise struct {
 	URL, NATS, Token string
+	FloodToken       string // of another user, whom the plane may keep out for flooding it
 	Burn             int    // threads that only compute, and nothing else; 0 = requests
 	Only             string // kind of connection; empty = all
 }
@@ -115,7 +114,7 @@ func (n noise) unread(ctx context.Context, web *http.Client) {
 }
 
 func (n noise) connect(options ...nats.Option) (*nats.Conn, error) {
-	return nats.Connect(n.NATS, append([]nats.Option{nats.Token(n.Token), nats.MaxReconnects(-1)}, options...)...)
+	return nats.Connect(n.NATS, append([]nats.Option{nats.Token(n.FloodToken), nats.MaxReconnects(-1)}, options...)...)
 }
 
 // flood publishes commands that nobody waits for.
@@ -126,7 +125,7 @@ func (n noise) flood(ctx context.Context) {
 	}
 	defer conn.Close()
 	message := nats.NewMsg("cmd." + noisyTenant + ".memory.new")
-	message.Header.Set(commands.HeaderAuthorization, "Bearer "+n.Token)
+	message.Header.Set(commands.HeaderAuthorization, "Bearer "+n.FloodToken)
 	message.Header.Set(commands.HeaderCommand, "memory.add")
 	message.Data = []byte(`{"content": "` + strings.Repeat("noise ", 20) + `"}`)
 	for ctx.Err() == nil {
@@ -144,7 +143,6 @@ func (n noise) producer(ctx context.Context) (*producers.Client, error) {
 func (n noise) batches(ctx context.Context) {
 	c, err := n.producer(ctx)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "noise:", err)
 		return
 	}
 	defer c.Close()

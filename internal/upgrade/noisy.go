@@ -82,6 +82,9 @@ func (c config) noisy(ctx context.Context, root, dir string) (err error) {
 	if n.Token, err = key.Mint(auth.TokenRequest{Tenant: noisyTenant, Subject: "noisy", Scopes: auth.AllScopes(), TTL: time.Hour}); err != nil {
 		return err
 	}
+	if n.FloodToken, err = key.Mint(auth.TokenRequest{Tenant: noisyTenant, Subject: "flood", Scopes: auth.AllScopes(), TTL: time.Hour}); err != nil {
+		return err
+	}
 	victim := victim{url: process.url}
 	if victim.token, err = key.Mint(auth.TokenRequest{Tenant: victimTenant, Subject: "victim", Scopes: auth.AllScopes(), TTL: time.Hour}); err != nil {
 		return err
