@@ -163,7 +163,7 @@ func (c *crash) recovers(point string) {
 	var schemas, checkpoints int
 	pool, err := next.DB.Owner(c.Context())
 	if err == nil {
-		err = pool.QueryRow(c.Context(), "SELECT (SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'edition%'), (SELECT count(*) FROM control.checkpoint)").Scan(&schemas, &checkpoints)
+		err = pool.QueryRow(c.Context(), "SELECT (SELECT count(DISTINCT substring(nspname from '^edition_([0-9]+)')) FROM pg_namespace WHERE nspname LIKE 'edition%'), (SELECT count(*) FROM control.checkpoint)").Scan(&schemas, &checkpoints)
 	}
 	if err != nil || schemas != 1 || checkpoints != 2 {
 		c.Fatalf("%s: %d schemas and %d checkpoints are left, want 1 and 2: %v", point, schemas, checkpoints, err)

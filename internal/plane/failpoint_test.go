@@ -138,7 +138,7 @@ func onlyOneIsLeft(t *testing.T, p *plane.Plane, point string, all []*generator)
 	}
 	mustEqualModel(t, pool, modelOf(all))
 	var schemas, checkpoints int
-	err = pool.QueryRow(t.Context(), "SELECT (SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'edition%'), (SELECT count(*) FROM control.checkpoint)").Scan(&schemas, &checkpoints)
+	err = pool.QueryRow(t.Context(), "SELECT (SELECT count(DISTINCT substring(nspname from '^edition_([0-9]+)')) FROM pg_namespace WHERE nspname LIKE 'edition%'), (SELECT count(*) FROM control.checkpoint)").Scan(&schemas, &checkpoints)
 	if err != nil || schemas != 1 || checkpoints != 1 {
 		t.Fatalf("%s: %d schemas and %d checkpoints are left, want 1: %v", point, schemas, checkpoints, err)
 	}

@@ -282,6 +282,7 @@ func TestThePlanAgainstAnotherLayout(t *testing.T) {
 	}
 	for _, sql := range []string{
 		"DROP FUNCTION memory_readable CASCADE", // it names columns
+		"DROP SCHEMA edition_1_sql CASCADE",
 		"ALTER TABLE memory DROP COLUMN archived_at",
 		"ALTER TABLE memory ADD COLUMN mood text NOT NULL DEFAULT 'glad'",
 		"ALTER TABLE memory ALTER COLUMN app_id SET DATA TYPE text",
