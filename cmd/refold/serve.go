@@ -207,11 +207,11 @@ func edgeParts(p *plane.Plane, issuers ...auth.Issuer) (parts httpapi.Config, er
 		return parts, err
 	}
 	rows, questions := reader.New(p.Live, p.DB), quota.NewQuestions(p.DB.Connections())
-	rows.Admission = questions
+	rows.Shares = questions
 	feed := changes.New(p.Journal.Shard, rows)
-	feed.CatchUps = questions.CatchUp
+	feed.CatchUps = questions.ReadJournal
 	past := versions.New(p.Journal.Shard, rows)
-	past.Reading = questions.CatchUp
+	past.Reading = questions.ReadJournal
 	rows.Activity = p.Activity
 	return httpapi.Config{
 		Verifier: verifier, Writer: writer.New(p.Directory, p.Shard, rows), Reader: rows, Changes: feed, Versions: past,

@@ -194,8 +194,8 @@ func strict(body []byte, members []string) error {
 	return err
 }
 
-// CheckKey takes an idempotency key: 1 to KeyBytesMax visible ASCII characters. The same key with the same command is
-// the same wish, for ever.
+// CheckKey takes an idempotency key: 1 to KeyBytesMax visible ASCII characters. A command that is sent again
+// with the same key, at any time, is carried out once.
 func CheckKey(key string) error {
 	if key == "" || len(key) > KeyBytesMax || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return &InvalidError{Reason: fmt.Sprintf("an idempotency key has 1 to %d visible ASCII characters", KeyBytesMax)}

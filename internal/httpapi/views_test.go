@@ -165,7 +165,7 @@ func TestSearchSaysWhatItLeavesOut(t *testing.T) {
 func TestSearchesAreBounded(t *testing.T) {
 	s := newStack(t)
 	questions := quota.NewQuestions(16)
-	s.config.Reader.Admission = questions
+	s.config.Reader.Shares = questions
 	ask := func(tenant string) int {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -178,7 +178,7 @@ func TestSearchesAreBounded(t *testing.T) {
 	for done := false; !done; {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		_, err := questions.Admit(ctx, reader.Caller{Tenant: "a", User: uuid.New()}, reader.Scan)
+		_, err := questions.Take(ctx, reader.Caller{Tenant: "a", User: uuid.New()}, reader.Scan)
 		done = err != nil
 	}
 	if mine, theirs := ask("a"), ask("b"); mine != http.StatusTooManyRequests || theirs != http.StatusOK {

@@ -144,7 +144,7 @@ func (p *Postgres) startOnAnyPort(ctx context.Context) error {
 	for attempt := 1; ; attempt++ {
 		if port == 0 {
 			var err error
-			if port, err = freePort(); err != nil {
+			if port, err = FreePort(); err != nil {
 				return err
 			}
 		}
@@ -171,7 +171,8 @@ func (c cluster) lastPort() int {
 	return port
 }
 
-func freePort() (int, error) {
+// FreePort returns a TCP port of loopback that nobody listens on at the moment.
+func FreePort() (int, error) {
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		return 0, err

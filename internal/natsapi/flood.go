@@ -57,42 +57,51 @@ func (f *floods) end(tenant string) {
 // stem ends the connections of a tenant that flood, and keeps their users out for a while.
 func (e *edge) stem(ctx context.Context, tenant string) {
 	defer e.floods.end(tenant)
-	of := e.Admission.admitted.of(tenant)
-	before, err := sentBy(ctx, e.conn, of)
-	if err == nil {
-		select {
-		case <-time.After(floodLook):
-		case <-ctx.Done():
-			return
-		}
-		var after map[connection]int64
-		if after, err = sentBy(ctx, e.conn, of); err == nil {
-			for c, sent := range after {
-				if float64(sent-before[c]) < floodRate*floodLook.Seconds() {
-					continue
-				}
-				e.Admission.admitted.ban(of[c], time.Now().Add(floodBan))
-				e.Logger.WarnContext(ctx, "a producer floods: its connection is ended", "tenant", tenant, "subject", of[c].Subject, "connection", c.id, "again_after", floodBan)
-				if err = kick(ctx, e.conn, c); err != nil {
-					break
-				}
-			}
-		}
-	}
-	if err != nil && ctx.Err() == nil {
+	if err := e.endFlooding(ctx, e.Admission.admitted.of(tenant)); err != nil && ctx.Err() == nil {
 		e.Logger.WarnContext(ctx, "the connections of a tenant that floods cannot be ended: import $SYS.REQ.SERVER.*.CONNZ and $SYS.REQ.SERVER.*.KICK into the account of producers",
 			"tenant", tenant, "error", err)
 	}
 }
 
-// sentBy asks the servers how many messages connections have sent.
-func sentBy(ctx context.Context, conn *nats.Conn, of map[connection]auth.Principal) (map[connection]int64, error) {
-	sent := map[connection]int64{}
-	for c := range of {
-		if _, known := sent[c]; known {
+func (e *edge) endFlooding(ctx context.Context, of map[connection]auth.Principal) error {
+	before, err := sentBy(ctx, e.conn, of)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-time.After(floodLook):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	after, err := sentBy(ctx, e.conn, of)
+	if err != nil {
+		return err
+	}
+	for c, sent := range after {
+		if float64(sent-before[c]) < floodRate*floodLook.Seconds() {
 			continue
 		}
-		// One question for each server, whose answer has all its connections in the account.
+		e.Admission.admitted.ban(of[c], time.Now().Add(floodBan))
+		e.Logger.WarnContext(ctx, "a producer floods: its connection is ended", "tenant", of[c].Tenant, "subject", of[c].Subject, "connection", c.id, "again_after", floodBan)
+		if err := kick(ctx, e.conn, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sentBy asks the servers how many messages connections have sent; those that are gone are left out.
+func sentBy(ctx context.Context, conn *nats.Conn, of map[connection]auth.Principal) (map[connection]int64, error) {
+	servers := map[string]bool{}
+	for c := range of {
+		servers[c.server] = true
+	}
+	sent := map[connection]int64{}
+	for server := range servers {
+		body, err := askServer(ctx, conn, server, "CONNZ", map[string]any{"limit": connectionsMax})
+		if err != nil {
+			return nil, err
+		}
 		var answer struct {
 			Data struct {
 				Connections []struct {
@@ -101,19 +110,14 @@ func sentBy(ctx context.Context, conn *nats.Conn, of map[connection]auth.Princip
 				} `json:"connections"`
 			} `json:"data"`
 		}
-		body, err := askServer(ctx, conn, c.server, "CONNZ", map[string]any{"limit": connectionsMax})
-		if err != nil {
-			return nil, err
-		}
 		if err := json.Unmarshal(body, &answer); err != nil {
-			return nil, fmt.Errorf("connections of server %s: %w", c.server, err)
+			return nil, fmt.Errorf("connections of server %s: %w", server, err)
 		}
 		for _, one := range answer.Data.Connections {
-			if at := (connection{c.server, one.ID}); of[at].Tenant != "" {
-				sent[at] = one.Sent
+			if c := (connection{server, one.ID}); of[c].Tenant != "" {
+				sent[c] = one.Sent
 			}
 		}
-		sent[c] += 0 // one that is gone is not asked about again
 	}
 	return sent, nil
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
 
 	"github.com/refold-dev/refold/events/commands"
 	"github.com/refold-dev/refold/events/envelope"
@@ -194,26 +195,15 @@ func TestMessagesWithoutReply(t *testing.T) {
 		check(t, p.conn.PublishMsg(p.request("cmd.a.memory.new", `{"content": "c"}`, commands.HeaderCommand, "memory.add", commands.HeaderKey, fmt.Sprint("k", i))))
 	}
 	check(t, p.conn.Flush())
-	dropped := func() float64 {
-		conn, err := s.config.Connect()
-		check(t, err)
-		defer conn.Close()
-		answer, err := conn.Request("$SRV.STATS.refold-commands", nil, patience)
-		check(t, err)
-		var stats struct {
-			Endpoints []struct {
-				Name string         `json:"name"`
-				Data map[string]any `json:"data"`
-			} `json:"endpoints"`
-		}
-		check(t, json.Unmarshal(answer.Data, &stats))
-		for _, e := range stats.Endpoints {
-			if e.Name == "command" {
-				return e.Data["dropped"].(float64)
-			}
-		}
-		t.Fatalf("no such endpoint: %s", answer.Data)
-		return 0
+	conn, err := s.config.Connect()
+	check(t, err)
+	defer conn.Close()
+	dropped := func() int64 {
+		var stats micro.Stats
+		request(t, conn, "$SRV.STATS.refold-commands", &stats)
+		var of map[string]int64
+		check(t, json.Unmarshal(stats.Endpoints[0].Data, &of))
+		return of["dropped"]
 	}
 	for deadline := time.Now().Add(patience); dropped() != messages; {
 		if time.Now().After(deadline) {

@@ -33,7 +33,7 @@ type Entry struct {
 	// Single promises that fn makes no more than one query. It then makes one journey together with the beginning of the
 	// transaction, and ends it: apart, these cost more than most questions.
 	Single bool
-	// StatementMax bounds each query; 0 = nothing does but the context. A query that is cut is told by IsTimeout.
+	// StatementMax bounds each query; 0 = as long as any statement of the pool may take. A query that is cut is told by IsTimeout.
 	StatementMax time.Duration
 }
 
@@ -78,7 +78,7 @@ const txNone = 'I'
 // The settings of the transaction, and with them what an answer says of where its rows stand. A checkpoint that is not there
 // makes no settings, and then no row is seen.
 const (
-	settings            = "SELECT set_config('app.tenant', $1, true), set_config('plan_cache_mode', $2, true), set_config('statement_timeout', $3, true)"
+	settings            = "SELECT set_config('app.tenant', $1, true), set_config('plan_cache_mode', $2, true), set_config('statement_timeout', coalesce($3, current_setting('statement_timeout')), true)"
 	settingsOfAnEdition = settings + ", edition, shard, journal_id, incarnation, stream, seq, updated_at FROM control.checkpoint WHERE edition = $4 AND shard = $5"
 )
 
@@ -93,7 +93,10 @@ func (d *door) beginning() *pgx.Batch {
 	if d.Planned {
 		mode = customPlans
 	}
-	statementMax := strconv.FormatInt(d.StatementMax.Milliseconds(), 10)
+	var statementMax *string // nil = that of the session
+	if d.StatementMax > 0 {
+		statementMax = new(strconv.FormatInt(d.StatementMax.Milliseconds(), 10))
+	}
 	if d.Edition == 0 {
 		batch.Queue(settings, d.Tenant, mode, statementMax)
 	} else {

@@ -32,6 +32,41 @@ func entered(t testing.TB, pool *pgxpool.Pool, entry postgres.Entry) (checkpoint
 	return checkpoint, seen, nil
 }
 
+// TestTheDoorCutsStatements: a statement that takes longer than it may is cut, alone and in a transaction, and the time is no
+// matter of whoever has the connection next.
+func TestTheDoorCutsStatements(t *testing.T) {
+	d, _ := readable(t)
+	pool, err := d.Reader(t.Context(), 1)
+	must(t, err)
+	owner, err := d.OwnerOf(t.Context(), 1)
+	must(t, err)
+	usual := func() (setting string) {
+		must(t, pool.QueryRow(t.Context(), "SHOW statement_timeout").Scan(&setting))
+		return setting
+	}
+	before := usual()
+	for _, single := range []bool{true, false} {
+		_, _, err := entered(t, pool, postgres.Entry{Tenant: "acme", Single: single}) // what follows is prepared
+		must(t, err)
+		blocker, err := owner.Begin(t.Context())
+		must(t, err)
+		_, err = blocker.Exec(t.Context(), "LOCK TABLE category IN ACCESS EXCLUSIVE MODE")
+		must(t, err)
+		entry := postgres.Entry{Tenant: "acme", Single: single, StatementMax: 50 * time.Millisecond}
+		began := time.Now()
+		if _, _, err := entered(t, pool, entry); !postgres.IsTimeout(err) || time.Since(began) > 10*time.Second {
+			t.Errorf("single %t: %v after %s, want that the statement was cut", single, err, time.Since(began))
+		}
+		must(t, blocker.Rollback(t.Context()))
+		if _, _, err := entered(t, pool, entry); err != nil {
+			t.Errorf("single %t: %v once nothing is in its way", single, err)
+		}
+		if after := usual(); after != before {
+			t.Errorf("single %t: statement_timeout stays at %s, want %s", single, after, before)
+		}
+	}
+}
+
 func TestTheDoor(t *testing.T) {
 	d, _ := readable(t)
 	pool, err := d.Reader(t.Context(), 1)

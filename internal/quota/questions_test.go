@@ -17,7 +17,7 @@ func asked(t *testing.T, q *Questions, c reader.Caller, cost reader.Cost) (count
 	t.Helper()
 	for {
 		began := time.Now()
-		leave, err := q.Admit(t.Context(), c, cost)
+		leave, err := q.Take(t.Context(), c, cost)
 		if waited := time.Since(began); err != nil || waited > 0 {
 			return count, leaves
 		}

@@ -49,7 +49,7 @@ func (r *Reader) Export(ctx context.Context, c Caller, f Freshness, filter Expor
 			return c.retired(err)
 		}
 	}
-	leave, err := r.admit(ctx, c, Snapshot)
+	leave, err := r.share(ctx, c, Snapshot)
 	if err != nil {
 		return err
 	}

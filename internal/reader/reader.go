@@ -62,19 +62,19 @@ const (
 // statementMax bounds each statement of a question.
 var statementMax = [CostCount]time.Duration{Point: 5 * time.Second, List: 10 * time.Second, Scan: 20 * time.Second, Snapshot: 30 * time.Second}
 
-// Admission decides when a question may take a connection; *quota.Questions is one.
-type Admission interface {
-	// Admit waits for a connection's place. The error, of one that must not be let in, is returned as it is; else leave must
-	// be called when the question is over.
-	Admit(ctx context.Context, c Caller, cost Cost) (leave func(), err error)
+// Shares decides when a question may take a connection; *quota.Questions is one.
+type Shares interface {
+	// Take waits until the caller may have one. An error is returned to the caller as it is; without one leave must be called
+	// when the question is over.
+	Take(ctx context.Context, c Caller, cost Cost) (leave func(), err error)
 }
 
 // Reader answers questions. It is safe for concurrent use.
 type Reader struct {
 	// Activity takes what is read; nil = that is not noted. Set it before the first question.
 	Activity *activity.Recorder
-	// Admission lets questions in; nil = all at once. Set it before the first question.
-	Admission Admission
+	// Shares lets questions have connections; nil = all at once. Set it before the first question.
+	Shares Shares
 	// LookedAtMax bounds how many memories a search looks at; 0 = 10,000. Set it before the first question.
 	LookedAtMax int
 
@@ -146,7 +146,7 @@ func (r *Reader) through(ctx context.Context, entry postgres.Entry, cost Cost, c
 			return Stamp{}, c.retired(err)
 		}
 	}
-	leave, err := r.admit(ctx, c, cost)
+	leave, err := r.share(ctx, c, cost)
 	if err != nil {
 		return Stamp{}, err
 	}
@@ -168,11 +168,11 @@ func (r *Reader) through(ctx context.Context, entry postgres.Entry, cost Cost, c
 	return stamp, err
 }
 
-func (r *Reader) admit(ctx context.Context, c Caller, cost Cost) (leave func(), err error) {
-	if r.Admission == nil {
+func (r *Reader) share(ctx context.Context, c Caller, cost Cost) (leave func(), err error) {
+	if r.Shares == nil {
 		return func() {}, nil
 	}
-	return r.Admission.Admit(ctx, c, cost)
+	return r.Shares.Take(ctx, c, cost)
 }
 
 // tooSlow tells a statement that took too long from others that failed.

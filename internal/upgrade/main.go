@@ -33,9 +33,13 @@ func main() {
 	flag.DurationVar(&c.noisySpan, "noisy", 0, "no upgrade: measure a quiet tenant for so long on an idle plane, and for so long beside a noisy tenant")
 	flag.IntVar(&c.noisyMemories, "noisy-memories", 20_000, "memories of the noisy tenant, with -noisy")
 	flag.StringVar(&c.noisyKind, "noisy-kind", "", "one kind of noise, with -noisy: lists, search, stats, exports, feeds, messages or batches; empty = all at once")
-	flag.StringVar(&c.binary, "refold", "", "a refold binary to use with -noisy; empty: this tree is built")
+	flag.StringVar(&c.binary, "refold", "", "a refold binary to use with -noisy or -sustain; empty = this tree is built")
 	sqlc := flag.String("generate", "", "write the generated files of the overlay anew with this sqlc command, and do nothing else")
 	flag.Parse()
+	if err := c.validate(); err != nil {
+		fmt.Fprintln(os.Stderr, "upgrade:", err)
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, c, strings.Fields(*sqlc))
 	stop()

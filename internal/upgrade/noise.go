@@ -31,13 +31,16 @@ type noise struct {
 	Only             string // kind of connection; empty = all
 }
 
-// noiseKinds are the connections, 200 in all: lists that search and sort, feeds that nobody reads, messages over NATS that
-// want no reply, and what the others are called.
-var noiseKinds = []struct {
+// noiseKind is a number of connections that do one thing again and again.
+type noiseKind struct {
 	name  string
 	count int
 	make  func(ctx context.Context, n noise, web *http.Client)
-}{
+}
+
+// noiseKinds are the connections, 200 in all: lists that search and sort, feeds that nobody reads, messages over NATS that
+// want no reply, and what the others are called.
+var noiseKinds = []noiseKind{
 	{"lists", 70, func(ctx context.Context, n noise, web *http.Client) {
 		n.get(ctx, web, "/v1/memories?sort=content&count=true&limit=100&search="+url.QueryEscape(uuid.NewString()[:2]))
 	}},
@@ -113,13 +116,9 @@ func (n noise) unread(ctx context.Context, web *http.Client) {
 	_ = response.Body.Close()
 }
 
-func (n noise) connect(options ...nats.Option) (*nats.Conn, error) {
-	return nats.Connect(n.NATS, append([]nats.Option{nats.Token(n.FloodToken), nats.MaxReconnects(-1)}, options...)...)
-}
-
 // flood publishes commands that nobody waits for.
 func (n noise) flood(ctx context.Context) {
-	conn, err := n.connect()
+	conn, err := nats.Connect(n.NATS, nats.Token(n.FloodToken), nats.MaxReconnects(-1))
 	if err != nil {
 		return
 	}

@@ -1,32 +1,29 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/refold-dev/refold/internal/auth"
+	"github.com/refold-dev/refold/internal/localstack"
 )
 
 const (
 	victimPause = 10 * time.Millisecond  // between two requests of one of the victim's loops
 	readyPause  = 100 * time.Millisecond // between two questions for readiness
 	settleTime  = 3 * time.Second        // after which a phase is measured
-	noisyBatch  = 500                    // memories of a command batch that fills the noisy tenant
 )
 
 // phase is what the victim has met.
@@ -39,41 +36,16 @@ type phase struct {
 // noisy measures a quiet tenant beside a noisy one: first on an idle plane while as many cores as there are do something
 // else, then while the other tenant has 200 connections that ask for what costs most.
 func (c config) noisy(ctx context.Context, root, dir string) (err error) {
-	refold := c.binary
-	if refold == "" {
-		refold = filepath.Join(dir, "refold")
-		if err := goCommand(ctx, root, "build", "-o", refold, "./cmd/refold"); err != nil {
-			return err
-		}
-	}
-	if err := os.Chmod(dir, 0o755); err != nil { // Postgres runs as another user when this is root
-		return err
-	}
-	port, err := freePort()
+	port, err := localstack.FreePort()
 	if err != nil {
 		return err
 	}
 	nats := fmt.Sprintf("127.0.0.1:%d", port)
-	s := &story{config: c, old: program{"refold", refold, machine{dir: filepath.Join(dir, "data")}, c.shards}}
-	process, err := s.old.serve(ctx, "--nats-listen", nats)
+	s, process, end, err := c.alone(ctx, root, dir, []string{victimTenant, noisyTenant}, "--nats-listen", nats)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, process.stop(context.WithoutCancel(ctx))) }()
-	err = eventually(ctx, readyMax, func() error {
-		if status, body := ask(ctx, process.url+"/readyz"); status != http.StatusOK {
-			return fmt.Errorf("not ready: %d %s", status, body)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for _, tenant := range []string{victimTenant, noisyTenant} {
-		if _, err := s.old.must(ctx, "tenant", "create", tenant); err != nil {
-			return err
-		}
-	}
+	defer func() { err = errors.Join(err, end()) }()
 	key, err := auth.LocalKey(s.old.on.dir)
 	if err != nil {
 		return err
@@ -106,15 +78,16 @@ func (c config) noisy(ctx context.Context, root, dir string) (err error) {
 		return err
 	}
 	c.tellPhase(loud)
-	c.say("\n%-10s %22s %22s", "", "p50: idle, noisy, ratio", "p99: idle, noisy, ratio")
-	for _, row := range []struct {
-		what string
-		a, b []time.Duration
-	}{{"reads", idle.reads, loud.reads}, {"commands", idle.commands, loud.commands}, {"readyz", idle.asks, loud.asks}} {
+	c.say("\n%-10s %24s   %24s", "", "p50: idle, noisy, ratio", "p99: idle, noisy, ratio")
+	for i, row := range idle.rows() {
 		line := fmt.Sprintf("%-10s", row.what)
-		for _, q := range []float64{0.50, 0.99} {
-			a, b := quantileOf(row.a, q), quantileOf(row.b, q)
-			line += fmt.Sprintf("   %9s %9s %5.1f", a.Round(100*time.Microsecond), b.Round(100*time.Microsecond), float64(b)/float64(max(a, 1)))
+		for _, p := range []int{50, 99} {
+			a, b := percentile(row.sorted, p), percentile(loud.rows()[i].sorted, p)
+			ratio := "-" // nothing was answered
+			if a > 0 && b > 0 {
+				ratio = fmt.Sprintf("%.1f", float64(b)/float64(a))
+			}
+			line += fmt.Sprintf("   %8s %8s %6s", a, b, ratio)
 		}
 		c.say("%s", line)
 	}
@@ -125,37 +98,28 @@ func (c config) noisy(ctx context.Context, root, dir string) (err error) {
 	return err
 }
 
+// rows are what was measured, by what was asked.
+func (p phase) rows() []phaseRow {
+	return []phaseRow{
+		{"reads", slices.Sorted(slices.Values(p.reads))}, {"commands", slices.Sorted(slices.Values(p.commands))}, {"readyz", slices.Sorted(slices.Values(p.asks))},
+	}
+}
+
+type phaseRow struct {
+	what   string
+	sorted []time.Duration
+}
+
 func (c config) tellPhase(p phase) {
 	c.say("\n%s", p.name)
-	for _, row := range []struct {
-		what  string
-		times []time.Duration
-	}{{"reads", p.reads}, {"commands", p.commands}, {"readyz", p.asks}} {
-		c.say("  %-10s %6d answered, p50 %s, p99 %s, slowest %s", row.what, len(row.times), quantileOf(row.times, 0.50).Round(100*time.Microsecond),
-			quantileOf(row.times, 0.99).Round(100*time.Microsecond), quantileOf(row.times, 1).Round(100*time.Microsecond))
+	for _, row := range p.rows() {
+		c.say("  %-10s %6d answered, p50 %s, p99 %s, slowest %s", row.what, len(row.sorted), percentile(row.sorted, 50), percentile(row.sorted, 99), percentile(row.sorted, 100))
 	}
 	c.say("  %d failed", len(p.failed))
-	for _, fault := range slices.Compact(slices.Sorted(slices.Values(p.failed)))[:min(5, len(p.failed))] {
+	faults := slices.Compact(slices.Sorted(slices.Values(p.failed)))
+	for _, fault := range faults[:min(5, len(faults))] {
 		c.say("    %s", fault)
 	}
-}
-
-// quantileOf is 0 of nothing.
-func quantileOf(times []time.Duration, q float64) time.Duration {
-	if len(times) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(times))
-	return sorted[min(int(math.Ceil(q*float64(len(sorted)))), len(sorted))-1]
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // victim is one user who reads and writes now and then.
@@ -225,20 +189,16 @@ func (v *victim) beside(ctx context.Context, name string, span time.Duration, n 
 	return p, nil
 }
 
+// request returns status 0 with the error when there is no answer.
 func (v *victim) request(ctx context.Context, method, path, body string) (status int, answer []byte, took time.Duration) {
-	return send(ctx, v.url+path, method, v.token, "application/json", []byte(body))
-}
-
-// send returns status 0 with the error when there is no answer.
-func send(ctx context.Context, url, method, token, media string, body []byte) (status int, answer []byte, took time.Duration) {
 	began := time.Now()
-	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, method, v.url+path, strings.NewReader(body))
 	if err != nil {
 		return 0, []byte(err.Error()), 0
 	}
-	request.Header.Set("Authorization", "Bearer "+token)
-	if len(body) > 0 {
-		request.Header.Set("Content-Type", media)
+	request.Header.Set("Authorization", "Bearer "+v.token)
+	if body != "" {
+		request.Header.Set("Content-Type", "application/json")
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
@@ -279,8 +239,8 @@ func (n noise) fill(ctx context.Context, count int) error {
 		return err
 	}
 	defer c.Close()
-	for done := 0; done < count; done += noisyBatch {
-		if err := n.send(ctx, c, min(noisyBatch, count-done)); err != nil {
+	for done := 0; done < count; done += batchOfNoise {
+		if err := n.send(ctx, c, min(batchOfNoise, count-done)); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,6 +31,15 @@ type config struct {
 func (c config) validate() error {
 	if c.commands < 1 || c.reads < 1 || c.clients < len(tenants) || c.shards < 1 {
 		return fmt.Errorf("give at least 1 command and 1 read a second, %d clients and 1 shard", len(tenants))
+	}
+	isKind := slices.ContainsFunc(noiseKinds, func(k noiseKind) bool { return k.name == c.noisyKind })
+	switch {
+	case c.noisyKind != "" && !isKind:
+		return fmt.Errorf("-noisy-kind %s: there is no such kind of noise, see -help", c.noisyKind)
+	case c.noisySpan == 0 && c.noisyKind != "":
+		return errors.New("-noisy-kind says what kind of noise -noisy makes: give -noisy, and for how long")
+	case c.noisySpan == 0 && c.span == 0 && c.binary != "":
+		return errors.New("-refold names the binary for -noisy or -sustain: give one of them, and for how long")
 	}
 	return nil
 }
@@ -58,9 +68,6 @@ const (
 var tenants = []string{"acme", "blue", "cyan"}
 
 func (c config) tell(ctx context.Context, dir string, programs binaries) (err error) {
-	if err := c.validate(); err != nil {
-		return err
-	}
 	s := &story{config: c}
 	defer func() { err = errors.Join(err, s.close()) }()
 	if err := s.open(ctx, dir, programs); err != nil {

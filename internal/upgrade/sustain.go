@@ -22,18 +22,7 @@ var errNotSustained = errors.New("the rate was not sustained")
 // sustain lets the clients go on for a while against one process with everything in it, and fails when one of them had
 // anything to complain about, or when they did not get through at the rate asked for.
 func (c config) sustain(ctx context.Context, root, dir string) (err error) {
-	if err := c.validate(); err != nil {
-		return err
-	}
-	refold := filepath.Join(dir, "refold")
-	if err := goCommand(ctx, root, "build", "-o", refold, "./cmd/refold"); err != nil {
-		return err
-	}
-	if err := os.Chmod(dir, 0o755); err != nil { // Postgres runs as another user when this is root
-		return err
-	}
-	s := &story{config: c, old: program{"refold", refold, machine{dir: filepath.Join(dir, "data")}, c.shards}}
-	process, err := s.old.serve(ctx)
+	s, process, stop, err := c.alone(ctx, root, dir, tenants)
 	if err != nil {
 		return err
 	}
@@ -41,23 +30,8 @@ func (c config) sustain(ctx context.Context, root, dir string) (err error) {
 		if s.load != nil {
 			s.load.stop()
 		}
-		// Not killed even when all went wrong: its Postgres would still write into dir while that is being removed.
-		err = errors.Join(err, process.stop(context.WithoutCancel(ctx)))
+		err = errors.Join(err, stop())
 	}()
-	err = eventually(ctx, readyMax, func() error {
-		if status, body := ask(ctx, process.url+"/readyz"); status != http.StatusOK {
-			return fmt.Errorf("not ready: %d %s", status, body)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for _, tenant := range tenants {
-		if _, err := s.old.must(ctx, "tenant", "create", tenant); err != nil {
-			return err
-		}
-	}
 	if s.load, err = s.newLoad(process.url); err != nil {
 		return err
 	}
@@ -76,6 +50,43 @@ func (c config) sustain(ctx context.Context, root, dir string) (err error) {
 	}
 	s.load.stop()
 	return s.sustained(ctx, time.Since(began))
+}
+
+// alone starts one process with everything in it, with these tenants. stop must be called when there is no error.
+func (c config) alone(ctx context.Context, root, dir string, tenants []string, flags ...string) (s *story, p *process, stop func() error, err error) {
+	refold := c.binary
+	if refold == "" {
+		refold = filepath.Join(dir, "refold")
+		if err := goCommand(ctx, root, "build", "-o", refold, "./cmd/refold"); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // Postgres runs as another user when this is root
+		return nil, nil, nil, err
+	}
+	s = &story{config: c, old: program{"refold", refold, machine{dir: filepath.Join(dir, "data")}, c.shards}}
+	if p, err = s.old.serve(ctx, flags...); err != nil {
+		return nil, nil, nil, err
+	}
+	// Not killed even when all went wrong: its Postgres would still write into dir while that is being removed.
+	stop = func() error { return p.stop(context.WithoutCancel(ctx)) }
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, stop())
+		}
+	}()
+	err = eventually(ctx, readyMax, func() error {
+		if status, body := ask(ctx, p.url+"/readyz"); status != http.StatusOK {
+			return fmt.Errorf("not ready: %d %s", status, body)
+		}
+		return nil
+	})
+	for _, tenant := range tenants {
+		if err == nil {
+			_, err = s.old.must(ctx, "tenant", "create", tenant)
+		}
+	}
+	return s, p, stop, err
 }
 
 // sustained says what was seen, and lets the rows be held against the journal.

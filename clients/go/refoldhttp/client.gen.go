@@ -1084,7 +1084,7 @@ type GetAppParams struct {
 
 // ChangeAppParams defines parameters for ChangeApp.
 type ChangeAppParams struct {
-	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	// IdempotencyKey Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch As elsewhere, but required where content is replaced, so that nobody overwrites what they have not seen; 428 when absent. `*` takes whatever is there.
@@ -1114,7 +1114,7 @@ type ListAccessRulesParams struct {
 
 // WithdrawAccessRuleParams defines parameters for WithdrawAccessRule.
 type WithdrawAccessRuleParams struct {
-	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	// IdempotencyKey Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch The `ETag` that the entity must have, or `*`. Its version is what counts, so the ETags of commands and of questions will both do.
@@ -1144,7 +1144,7 @@ type GetAccessRuleParams struct {
 
 // PutAccessRuleParams defines parameters for PutAccessRule.
 type PutAccessRuleParams struct {
-	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	// IdempotencyKey Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch The `ETag` that the entity must have, or `*`. Its version is what counts, so the ETags of commands and of questions will both do.
@@ -1174,7 +1174,7 @@ type ListAppAccessedParams struct {
 
 // ActivateAppParams defines parameters for ActivateApp.
 type ActivateAppParams struct {
-	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	// IdempotencyKey Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch The `ETag` that the entity must have, or `*`. Its version is what counts, so the ETags of commands and of questions will both do.
@@ -1214,7 +1214,7 @@ type ListAppMemoriesParams struct {
 
 // PauseAppParams defines parameters for PauseApp.
 type PauseAppParams struct {
-	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	// IdempotencyKey Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch The `ETag` that the entity must have, or `*`. Its version is what counts, so the ETags of commands and of questions will both do.
@@ -1244,7 +1244,7 @@ type ListArchivePoliciesParams struct {
 
 // CreateArchivePolicyParams defines parameters for CreateArchivePolicy.
 type CreateArchivePolicyParams struct {
-	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	// IdempotencyKey Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
@@ -1256,7 +1256,7 @@ type CreateArchivePolicyParams struct {
 
 // WithdrawArchivePolicyParams defines parameters for WithdrawArchivePolicy.
 type WithdrawArchivePolicyParams struct {
-	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	// IdempotencyKey Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch The `ETag` that the entity must have, or `*`. Its version is what counts, so the ETags of commands and of questions will both do.
@@ -1286,7 +1286,7 @@ type GetArchivePolicyParams struct {
 
 // ChangeArchivePolicyParams defines parameters for ChangeArchivePolicy.
 type ChangeArchivePolicyParams struct {
-	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	// IdempotencyKey Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch As elsewhere, but required where content is replaced, so that nobody overwrites what they have not seen; 428 when absent. `*` takes whatever is there.
@@ -1360,7 +1360,7 @@ type GetConfigParams struct {
 
 // ChangeConfigParams defines parameters for ChangeConfig.
 type ChangeConfigParams struct {
-	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	// IdempotencyKey Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch As elsewhere, but required where content is replaced, so that nobody overwrites what they have not seen; 428 when absent. `*` takes whatever is there.
@@ -1375,7 +1375,7 @@ type ChangeConfigParams struct {
 
 // ReplaceConfigParams defines parameters for ReplaceConfig.
 type ReplaceConfigParams struct {
-	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	// IdempotencyKey Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch As elsewhere, but required where content is replaced, so that nobody overwrites what they have not seen; 428 when absent. `*` takes whatever is there.
@@ -1450,7 +1450,7 @@ type GetMeParams struct {
 
 // ChangeMeParams defines parameters for ChangeMe.
 type ChangeMeParams struct {
-	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	// IdempotencyKey Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch As elsewhere, but required where content is replaced, so that nobody overwrites what they have not seen; 428 when absent. `*` takes whatever is there.
@@ -1535,7 +1535,7 @@ type ListMemoriesParamsSort string
 
 // CreateMemoryParams defines parameters for CreateMemory.
 type CreateMemoryParams struct {
-	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	// IdempotencyKey Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
@@ -1547,7 +1547,7 @@ type CreateMemoryParams struct {
 
 // ActivateMemoriesParams defines parameters for ActivateMemories.
 type ActivateMemoriesParams struct {
-	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	// IdempotencyKey Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
@@ -1562,7 +1562,7 @@ type ActivateMemoriesParams struct {
 
 // ArchiveMemoriesParams defines parameters for ArchiveMemories.
 type ArchiveMemoriesParams struct {
-	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	// IdempotencyKey Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
@@ -1577,7 +1577,7 @@ type ArchiveMemoriesParams struct {
 
 // DeleteMemoriesParams defines parameters for DeleteMemories.
 type DeleteMemoriesParams struct {
-	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	// IdempotencyKey Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
@@ -1592,7 +1592,7 @@ type DeleteMemoriesParams struct {
 
 // PauseMemoriesParams defines parameters for PauseMemories.
 type PauseMemoriesParams struct {
-	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	// IdempotencyKey Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
@@ -1677,7 +1677,7 @@ type SearchMemoriesParamsMatch string
 
 // DeleteMemoryParams defines parameters for DeleteMemory.
 type DeleteMemoryParams struct {
-	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	// IdempotencyKey Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch The `ETag` that the entity must have, or `*`. Its version is what counts, so the ETags of commands and of questions will both do.
@@ -1712,7 +1712,7 @@ type GetMemoryParams struct {
 
 // ChangeMemoryParams defines parameters for ChangeMemory.
 type ChangeMemoryParams struct {
-	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	// IdempotencyKey Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch As elsewhere, but required where content is replaced, so that nobody overwrites what they have not seen; 428 when absent. `*` takes whatever is there.
@@ -1742,7 +1742,7 @@ type ListMemoryAccessesParams struct {
 
 // ActivateMemoryParams defines parameters for ActivateMemory.
 type ActivateMemoryParams struct {
-	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	// IdempotencyKey Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch The `ETag` that the entity must have, or `*`. Its version is what counts, so the ETags of commands and of questions will both do.
@@ -1757,7 +1757,7 @@ type ActivateMemoryParams struct {
 
 // ArchiveMemoryParams defines parameters for ArchiveMemory.
 type ArchiveMemoryParams struct {
-	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	// IdempotencyKey Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch The `ETag` that the entity must have, or `*`. Its version is what counts, so the ETags of commands and of questions will both do.
@@ -1792,7 +1792,7 @@ type GetMemoryHistoryParams struct {
 
 // PauseMemoryParams defines parameters for PauseMemory.
 type PauseMemoryParams struct {
-	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	// IdempotencyKey Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch The `ETag` that the entity must have, or `*`. Its version is what counts, so the ETags of commands and of questions will both do.
@@ -1829,7 +1829,7 @@ type ListRelatedMemoriesParams struct {
 
 // RestoreMemoryParams defines parameters for RestoreMemory.
 type RestoreMemoryParams struct {
-	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	// IdempotencyKey Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch As elsewhere, but required where content is replaced, so that nobody overwrites what they have not seen; 428 when absent. `*` takes whatever is there.
@@ -1844,7 +1844,7 @@ type RestoreMemoryParams struct {
 
 // UndeleteMemoryParams defines parameters for UndeleteMemory.
 type UndeleteMemoryParams struct {
-	// IdempotencyKey The same key with the same command is the same command, for ever. One is made up when absent.
+	// IdempotencyKey Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch The `ETag` that the entity must have, or `*`. Its version is what counts, so the ETags of commands and of questions will both do.

@@ -1,4 +1,4 @@
-// Code generated from internal/httpapi/openapi.yaml, sha256 3189d597cb6783b5e03822f9b93faa24613c659c668726ea6f1b998f9b895004. DO NOT EDIT.
+// Code generated from internal/httpapi/openapi.yaml, sha256 7ece53eceab844db82d53718e245424b4409e4edce5451d0361beebb152c282b. DO NOT EDIT.
 
 export interface paths {
     "/v1/memories": {
@@ -1702,7 +1702,7 @@ export interface components {
         Prefer: string;
         /** @description The answer is at least as new as this position, which an earlier answer gave as `Refold-Position`. A request may use that name as well. */
         Position: string;
-        /** @description The same key with the same command is the same command, for ever. One is made up when absent. */
+        /** @description Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one. */
         IdempotencyKey: string;
         /** @description The `ETag` that the entity must have, or `*`. Its version is what counts, so the ETags of commands and of questions will both do. */
         IfMatch: string;
@@ -1809,7 +1809,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The same key with the same command is the same command, for ever. One is made up when absent. */
+                /** @description Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /**
                  * @description RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
@@ -1914,7 +1914,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The same key with the same command is the same command, for ever. One is made up when absent. */
+                /** @description Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /** @description The `ETag` that the entity must have, or `*`. Its version is what counts, so the ETags of commands and of questions will both do. */
                 "If-Match"?: components["parameters"]["IfMatch"];
@@ -1942,7 +1942,7 @@ export interface operations {
         parameters: {
             query?: never;
             header: {
-                /** @description The same key with the same command is the same command, for ever. One is made up when absent. */
+                /** @description Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /** @description As elsewhere, but required where content is replaced, so that nobody overwrites what they have not seen; 428 when absent. `*` takes whatever is there. */
                 "If-Match": components["parameters"]["IfMatchRequired"];
@@ -1974,7 +1974,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The same key with the same command is the same command, for ever. One is made up when absent. */
+                /** @description Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /** @description The `ETag` that the entity must have, or `*`. Its version is what counts, so the ETags of commands and of questions will both do. */
                 "If-Match"?: components["parameters"]["IfMatch"];
@@ -2002,7 +2002,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The same key with the same command is the same command, for ever. One is made up when absent. */
+                /** @description Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /** @description The `ETag` that the entity must have, or `*`. Its version is what counts, so the ETags of commands and of questions will both do. */
                 "If-Match"?: components["parameters"]["IfMatch"];
@@ -2030,7 +2030,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The same key with the same command is the same command, for ever. One is made up when absent. */
+                /** @description Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /** @description The `ETag` that the entity must have, or `*`. Its version is what counts, so the ETags of commands and of questions will both do. */
                 "If-Match"?: components["parameters"]["IfMatch"];
@@ -2211,7 +2211,7 @@ export interface operations {
         parameters: {
             query?: never;
             header: {
-                /** @description The same key with the same command is the same command, for ever. One is made up when absent. */
+                /** @description Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /** @description As elsewhere, but required where content is replaced, so that nobody overwrites what they have not seen; 428 when absent. `*` takes whatever is there. */
                 "If-Match": components["parameters"]["IfMatchRequired"];
@@ -2243,7 +2243,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The same key with the same command is the same command, for ever. One is made up when absent. */
+                /** @description Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /** @description The `ETag` that the entity must have, or `*`. Its version is what counts, so the ETags of commands and of questions will both do. */
                 "If-Match"?: components["parameters"]["IfMatch"];
@@ -2376,7 +2376,7 @@ export interface operations {
         parameters: {
             query?: never;
             header: {
-                /** @description The same key with the same command is the same command, for ever. One is made up when absent. */
+                /** @description Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /** @description As elsewhere, but required where content is replaced, so that nobody overwrites what they have not seen; 428 when absent. `*` takes whatever is there. */
                 "If-Match": components["parameters"]["IfMatchRequired"];
@@ -2580,7 +2580,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The same key with the same command is the same command, for ever. One is made up when absent. */
+                /** @description Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /** @description The `ETag` that the entity must have, or `*`. Its version is what counts, so the ETags of commands and of questions will both do. */
                 "If-Match"?: components["parameters"]["IfMatch"];
@@ -2614,7 +2614,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The same key with the same command is the same command, for ever. One is made up when absent. */
+                /** @description Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /** @description The `ETag` that the entity must have, or `*`. Its version is what counts, so the ETags of commands and of questions will both do. */
                 "If-Match"?: components["parameters"]["IfMatch"];
@@ -2721,7 +2721,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The same key with the same command is the same command, for ever. One is made up when absent. */
+                /** @description Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /**
                  * @description RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
@@ -2751,7 +2751,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The same key with the same command is the same command, for ever. One is made up when absent. */
+                /** @description Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /**
                  * @description RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
@@ -2781,7 +2781,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The same key with the same command is the same command, for ever. One is made up when absent. */
+                /** @description Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /**
                  * @description RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
@@ -2811,7 +2811,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The same key with the same command is the same command, for ever. One is made up when absent. */
+                /** @description Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /**
                  * @description RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
@@ -2982,7 +2982,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The same key with the same command is the same command, for ever. One is made up when absent. */
+                /** @description Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /** @description The `ETag` that the entity must have, or `*`. Its version is what counts, so the ETags of commands and of questions will both do. */
                 "If-Match"?: components["parameters"]["IfMatch"];
@@ -3010,7 +3010,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The same key with the same command is the same command, for ever. One is made up when absent. */
+                /** @description Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /** @description The `ETag` that the entity must have, or `*`. Its version is what counts, so the ETags of commands and of questions will both do. */
                 "If-Match"?: components["parameters"]["IfMatch"];
@@ -3123,7 +3123,7 @@ export interface operations {
         parameters: {
             query?: never;
             header: {
-                /** @description The same key with the same command is the same command, for ever. One is made up when absent. */
+                /** @description Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /** @description As elsewhere, but required where content is replaced, so that nobody overwrites what they have not seen; 428 when absent. `*` takes whatever is there. */
                 "If-Match": components["parameters"]["IfMatchRequired"];
@@ -3190,7 +3190,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The same key with the same command is the same command, for ever. One is made up when absent. */
+                /** @description Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /**
                  * @description RFC 7240. A question with `wait=<seconds>` waits that long, at most 30 s, for `Refold-Min-Position`. An accepted
@@ -3288,7 +3288,7 @@ export interface operations {
         parameters: {
             query?: never;
             header: {
-                /** @description The same key with the same command is the same command, for ever. One is made up when absent. */
+                /** @description Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /** @description As elsewhere, but required where content is replaced, so that nobody overwrites what they have not seen; 428 when absent. `*` takes whatever is there. */
                 "If-Match": components["parameters"]["IfMatchRequired"];
@@ -3320,7 +3320,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The same key with the same command is the same command, for ever. One is made up when absent. */
+                /** @description Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /** @description The `ETag` that the entity must have, or `*`. Its version is what counts, so the ETags of commands and of questions will both do. */
                 "If-Match"?: components["parameters"]["IfMatch"];
@@ -3392,7 +3392,7 @@ export interface operations {
         parameters: {
             query?: never;
             header: {
-                /** @description The same key with the same command is the same command, for ever. One is made up when absent. */
+                /** @description Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /** @description As elsewhere, but required where content is replaced, so that nobody overwrites what they have not seen; 428 when absent. `*` takes whatever is there. */
                 "If-Match": components["parameters"]["IfMatchRequired"];
@@ -3422,7 +3422,7 @@ export interface operations {
         parameters: {
             query?: never;
             header: {
-                /** @description The same key with the same command is the same command, for ever. One is made up when absent. */
+                /** @description Send a command again with the same key, at any time, and it is carried out once. Without a key the server makes one. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /** @description As elsewhere, but required where content is replaced, so that nobody overwrites what they have not seen; 428 when absent. `*` takes whatever is there. */
                 "If-Match": components["parameters"]["IfMatchRequired"];
